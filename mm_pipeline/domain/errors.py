@@ -1,0 +1,99 @@
+"""The one exception tree. Every message names what was wrong and how to mend it."""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """Base of every error that an operator can be told about.
+
+    Parameters
+    ----------
+    problem
+        What is wrong, in one sentence, naming the file, key, market or bar.
+    mend
+        What the operator can do about it, in one sentence.
+    """
+
+    def __init__(self, problem: str, mend: str = "") -> None:
+        self.problem = problem
+        self.mend = mend
+        super().__init__(f"{problem} {mend}".strip())
+
+
+class ConfigError(PipelineError):
+    """A settings, policy or grid file cannot be used."""
+
+    def __init__(self, problem: str, mend: str = "", *, file: str = "", key: str = "") -> None:
+        self.file = file
+        self.key = key
+        place = ": ".join(part for part in (file, key) if part)
+        super().__init__(f"{place}: {problem}" if place else problem, mend)
+
+
+class CandleSourceError(PipelineError):
+    """Candles of a market could not be had; the market is UNKNOWN once its newest bar is too old.
+
+    ``code`` is a short, stable name of the cause for tables and tests.
+    """
+
+    code = "source"
+    is_transient = False
+
+
+class ExchangeUnavailable(CandleSourceError):
+    """The exchange refused the connection, timed out or answered 5xx."""
+
+    code = "exchange_unavailable"
+    is_transient = True
+
+
+class RateLimited(CandleSourceError):
+    """The exchange answered 429 or its content network's 1015 page."""
+
+    code = "rate_limited"
+    is_transient = True
+
+
+class MalformedAnswer(CandleSourceError):
+    """Status 200, but the body is not what the endpoint promises (HTML, ``null``, truncated JSON)."""
+
+    code = "malformed_answer"
+    is_transient = True
+
+
+class DeadlineExceeded(CandleSourceError):
+    """The wall-clock deadline of the whole fetch passed."""
+
+    code = "deadline_exceeded"
+
+
+class CircuitOpen(CandleSourceError):
+    """The exchange failed so often of late that it is left alone for a while."""
+
+    code = "circuit_open"
+
+
+class MarketNotFound(CandleSourceError):
+    """The exchange does not list the symbol (misspelt or delisted)."""
+
+    code = "market_not_found"
+
+
+class ClockSkewed(CandleSourceError):
+    """This machine's clock and the exchange's differ by more than the limit."""
+
+    code = "clock_skewed"
+
+
+class CandleFileError(CandleSourceError):
+    """A candle file is missing, unreadable, or has the wrong columns."""
+
+    code = "candle_file"
+
+
+class ContractError(PipelineError):
+    """A frame breaks its contract; it was not written."""
+
+
+class StorageError(PipelineError):
+    """Frames or journal cannot be read or written."""
