@@ -1,0 +1,102 @@
+"""The sentences beside a data-quality row: each names the value it saw and the threshold it broke."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+
+from mm_pipeline.domain.candles.data_policy import DataPolicy
+from mm_pipeline.domain.market import Timeframe
+
+
+def quality_reasons(policy: DataPolicy, *, lookback_ms: int) -> pl.Expr:
+    """List of sentences, empty where the data is good."""
+    return _sentences(
+        [
+            pl.when("is_stale").then(_stale(policy)),
+            pl.when(pl.col("coverage") < policy.min_coverage).then(_coverage(policy)),
+            pl.when(pl.col("coverage_24h") < policy.min_coverage_24h).then(_coverage_24h(policy)),
+            pl.when(~pl.col("has_warm_up")).then(_warm_up(policy, lookback_ms)),
+            pl.when("has_quarantine").then(_quarantine(policy)),
+        ]
+    )
+
+
+def liquidity_reasons(policy: DataPolicy) -> pl.Expr:
+    """List of sentences, empty where the market is liquid enough to enter."""
+    volume = pl.col("median_quote_volume_24h")
+    share = pl.col("synthetic_share_24h")
+    return _sentences(
+        [
+            pl.when((volume < policy.min_median_quote_volume_24h).fill_null(True)).then(
+                pl.format(
+                    "median volume of the last 24 h is {} quote per 15m bar, less than {} "
+                    "(data.min_median_quote_volume_24h)",
+                    volume.round(0).cast(pl.Int64).cast(pl.String).fill_null("unknown"),
+                    pl.lit(f"{policy.min_median_quote_volume_24h:.0f}"),
+                )
+            ),
+            pl.when(share > policy.max_synthetic_share_24h).then(
+                pl.format(
+                    "{} of 96 bars of the last 24 h had no trades ({}), more than {} (data.max_synthetic_share_24h)",
+                    "synthetic_bars_24h",
+                    share.round(3),
+                    pl.lit(policy.max_synthetic_share_24h),
+                )
+            ),
+        ]
+    )
+
+
+def _stale(policy: DataPolicy) -> pl.Expr:
+    age_min = (pl.col("evaluated_at") - pl.col("newest_real_close_at")).dt.total_minutes()
+    limit = _span(policy.max_age)
+    return pl.coalesce(
+        pl.format("newest bar closed {} min ago, more than {} (data.max_age)", age_min, pl.lit(limit)),
+        pl.lit(f"no bar in the last {policy.warm_up_days} days; the newest may be {limit} old (data.max_age)"),
+    )
+
+
+def _coverage(policy: DataPolicy) -> pl.Expr:
+    expected = policy.warm_up_days * Timeframe.M15.bars_per_day
+    return pl.format(
+        f"{{}} of {expected} bars in the last {policy.warm_up_days} days ({{}}), "
+        f"less than {policy.min_coverage} (data.min_coverage)",
+        "real_bars",
+        pl.col("coverage").round(3),
+    )
+
+
+def _coverage_24h(policy: DataPolicy) -> pl.Expr:
+    return pl.format(
+        f"{{}} of {Timeframe.M15.bars_per_day} bars in the last 24 h ({{}}), "
+        f"less than {policy.min_coverage_24h} (data.min_coverage_24h)",
+        "real_bars_24h",
+        pl.col("coverage_24h").round(3),
+    )
+
+
+def _warm_up(policy: DataPolicy, lookback_ms: int) -> pl.Expr:
+    needed_days = lookback_ms / 86_400_000
+    days = (pl.col("evaluated_at") - pl.col("first_real_open_at")).dt.total_milliseconds() / 86_400_000
+    return pl.format(
+        f"bars reach back {{}} days, less than {needed_days:g} within data.warm_up_days ({policy.warm_up_days})",
+        days.round(2).fill_null(0.0),
+    )
+
+
+def _quarantine(policy: DataPolicy) -> pl.Expr:
+    return pl.format(
+        f"the bar of {{}} UTC is quarantined, within {_span(policy.quarantine_window)} (data.quarantine_window)",
+        pl.col("newest_quarantined_at").dt.strftime("%Y-%m-%d %H:%M"),
+    )
+
+
+def _span(length: timedelta) -> str:
+    minutes = int(length.total_seconds() // 60)
+    return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"
+
+
+def _sentences(parts: list[pl.Expr]) -> pl.Expr:
+    return pl.concat_list(parts).list.drop_nulls()
