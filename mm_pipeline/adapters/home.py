@@ -1,0 +1,55 @@
+"""Where everything is kept. The working directory alone never decides, or another directory would mean another journal.
+
+Looks up paths and makes nothing; who writes makes the directory.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mm_pipeline.domain.errors import ConfigError
+
+HOME_VARIABLE = "MM_HOME"
+
+
+def mm_home() -> Path:
+    """Absolute path of the home: ``MM_HOME``, else ``.mm/`` beside the nearest ``workspace.yaml`` going up from the
+    working directory, else ``~/.local/share/mm_pipeline``.
+
+    Raises
+    ------
+    ConfigError
+        When ``MM_HOME`` is relative: it would name another home in every directory.
+    """
+    named = os.environ.get(HOME_VARIABLE, "").strip()
+    if named:
+        home = Path(named).expanduser()
+        if not home.is_absolute():
+            raise ConfigError(f"{HOME_VARIABLE} is the relative path {named!r}.", "Set it to an absolute path.")
+        return home
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "workspace.yaml").is_file():
+            return folder / ".mm"
+    return Path.home() / ".local" / "share" / "mm_pipeline"
+
+
+def frames_dir(home: Path) -> Path:
+    """Root of the frame store."""
+    return home / "frames"
+
+
+def journal_file(home: Path) -> Path:
+    """SQLite file of the journal, where no other database is configured."""
+    return home / "journal.db"
+
+
+def logs_dir(home: Path) -> Path:
+    """Log files of commands and runs."""
+    return home / "logs"
+
+
+def dagster_dir(home: Path) -> Path:
+    """Dagster's own storage (``DAGSTER_HOME``)."""
+    return home / "dagster"
