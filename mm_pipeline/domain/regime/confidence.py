@@ -22,7 +22,7 @@ def run_length(codes: NDArray[np.int64], cap: int) -> NDArray[np.int64]:
     changed = np.ones(len(codes), dtype=bool)
     changed[1:] = codes[1:] != codes[:-1]
     began: NDArray[np.int64] = np.maximum.accumulate(np.where(changed, bar, 0))
-    return np.minimum(bar - began + 1, cap)
+    return np.asarray(np.minimum(bar - began + 1, cap))
 
 
 def confidence_features(
