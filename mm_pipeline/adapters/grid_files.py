@@ -1,0 +1,127 @@
+"""Reads a folder of grid files, one grid a file; a bad file is a named problem and never stops the others."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mm_pipeline.adapters.strict_yaml import load_mapping, shown, validation_errors
+from mm_pipeline.domain.errors import ConfigError
+from mm_pipeline.domain.grid import Grid
+
+_SUFFIXES = {".yaml", ".yml"}
+_GRID_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+
+
+@dataclass(frozen=True)
+class GridProblem:
+    """A file that cannot be used.
+
+    ``grid_id`` is the id that it declares, else its name without suffix where that is free and could be an id,
+    else None: the grid to be shown as UNKNOWN.
+    """
+
+    file: str
+    grid_id: str | None
+    error: ConfigError
+
+
+@dataclass(frozen=True)
+class GridFolder:
+    """The grids that can be used, by id, and what was wrong with the rest, by file."""
+
+    grids: tuple[Grid, ...]
+    problems: tuple[GridProblem, ...]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    path: Path
+    grid: Grid | None
+    declared_id: str | None
+    error: ConfigError | None
+
+
+def load_grids(folder: Path) -> GridFolder:
+    """Read every ``*.yaml`` and ``*.yml`` of a folder (no sub-folders, no hidden files).
+
+    Two files that declare the same id are both refused, also where one of them is at fault otherwise: which of them
+    the operator means cannot be known. A missing or empty folder is a problem without ``grid_id``.
+    """
+    try:
+        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and not p.name.startswith("."))
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        return _no_grids(folder, f"the grid folder cannot be read ({reason}).", "Create it, or correct the setting.")
+    if not paths:
+        return _no_grids(folder, "the grid folder holds no *.yaml file.", "Add a grid file, one grid each.")
+    readings = [_read(path, folder) for path in paths]
+    claims: dict[str, list[_Reading]] = defaultdict(list)
+    for reading in readings:
+        if reading.declared_id is not None:
+            claims[reading.declared_id].append(reading)
+    grids = [r.grid for r in readings if r.grid is not None and len(claims[r.grid.id]) == 1]
+    problems = [problem for r in readings if (problem := _problem(r, claims)) is not None]
+    return GridFolder(tuple(sorted(grids, key=lambda grid: grid.id)), tuple(problems))
+
+
+def check_grid_file(path: Path) -> Grid:
+    """Read one grid file.
+
+    Raises
+    ------
+    ConfigError
+        With the file, the key and the mend.
+    """
+    reading = _read(path, path.parent)
+    if reading.grid is None:
+        raise reading.error or ConfigError("holds no grid.", "Write a grid's keys.", file=shown(path))
+    return reading.grid
+
+
+def _no_grids(folder: Path, problem: str, mend: str) -> GridFolder:
+    file = shown(folder)
+    return GridFolder((), (GridProblem(file, None, ConfigError(problem, mend, file=file)),))
+
+
+def _read(path: Path, folder: Path) -> _Reading:
+    file = shown(path)
+    declared_id: str | None = None
+    try:
+        # Links inside the folder are how a mounted configuration map is laid out; others reach foreign files.
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ConfigError("is a link out of the grid folder.", "Copy the file into the folder.", file=file)
+        content = load_mapping(path)
+        declared_id = _as_grid_id(content.get("id"))
+        return _Reading(path, Grid.model_validate(content), declared_id, None)
+    except ConfigError as error:
+        return _Reading(path, None, declared_id, error)
+    except ValidationError as error:
+        return _Reading(path, None, declared_id, validation_errors(file, error, Grid))
+    except (OSError, RuntimeError) as error:  # resolve() raises either for a loop of links
+        broken = ConfigError("is a link that leads nowhere.", "Remove it or mend the link.", file=file)
+        broken.__cause__ = error
+        return _Reading(path, None, None, broken)
+
+
+def _problem(reading: _Reading, claims: dict[str, list[_Reading]]) -> GridProblem | None:
+    file, error, grid_id = shown(reading.path), reading.error, reading.declared_id
+    rivals = [r for r in claims.get(grid_id, ()) if r is not reading] if grid_id else []
+    if error is None and rivals:
+        others = ", ".join(shown(rival.path.name) for rival in rivals)
+        problem = f"the id {grid_id} is also declared in {others}."
+        error = ConfigError(problem, "Give each grid its own id, or remove a file.", file=file, key="id")
+    if error is None:
+        return None
+    if grid_id is None:
+        stem = _as_grid_id(reading.path.stem)
+        grid_id = stem if stem not in claims else None
+    return GridProblem(file, grid_id, error)
+
+
+def _as_grid_id(value: object) -> str | None:
+    return value if isinstance(value, str) and _GRID_ID.fullmatch(value) else None

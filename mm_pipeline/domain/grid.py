@@ -1,0 +1,140 @@
+"""A grid as its operator declares it, and its price levels. What bars make of a grid does not belong here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+
+from mm_pipeline.domain.errors import ConfigError
+from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.policy import Policy, threshold
+
+_OPERATOR = "the operator's grid file"
+_MILLISECOND = timedelta(milliseconds=1)
+# No exchange is older, and a start centuries away would ask for as many years of candles.
+_EARLIEST_START = datetime(2010, 1, 1, tzinfo=UTC)
+_LATEST_START = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def _started_at_in_utc(value: datetime) -> datetime:
+    mend = "write a time like 2025-01-31T00:00:00Z"
+    if value.utcoffset() is None:
+        raise ValueError(f"{value.isoformat()} has no UTC offset; {mend}")
+    if not _EARLIEST_START <= value < _LATEST_START:
+        raise ValueError(f"{value.isoformat()} is outside {_EARLIEST_START.year}..{_LATEST_START.year - 1}; {mend}")
+    if value.microsecond % 1000:
+        raise ValueError(f"{value.isoformat()} is finer than a millisecond; {mend}")
+    return value.astimezone(UTC)
+
+
+class Spacing(StrEnum):
+    """How levels divide the range: equal differences, or equal ratios."""
+
+    ARITHMETIC = "arithmetic"
+    GEOMETRIC = "geometric"
+
+
+class Grid(Policy):
+    """A declared grid; ``levels`` counts prices, so there are ``levels - 1`` intervals.
+
+    Bars count from the first whose ``open_time >= started_at``; a new ``started_at`` is a re-ranged grid.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+    exchange: str
+    symbol: str
+    enabled: bool
+    lower: float = threshold(unit="quote", source=_OPERATOR, gt=0)
+    upper: float = threshold(unit="quote", source=_OPERATOR, gt=0)
+    levels: int = threshold(unit="prices", source=_OPERATOR, ge=2, le=1000)
+    spacing: Annotated[Spacing, Field(strict=False)]
+    stop_loss: float = threshold(unit="quote", source=_OPERATOR, gt=0)
+    capital: float = threshold(unit="quote", source=_OPERATOR, ge=0)
+    fee: float = threshold(unit="fraction of a fill, a side", source=_OPERATOR, ge=0, le=0.05)
+    started_at: Annotated[datetime, AfterValidator(_started_at_in_utc)]
+
+    @field_validator("exchange", "symbol")
+    @classmethod
+    def _names_a_market(cls, value: str, info: ValidationInfo) -> str:
+        try:
+            Market(**{"exchange": "kucoin", "symbol": "ETH/USDT", str(info.field_name): value})
+        except ConfigError as error:
+            raise ValueError(f"{error.problem.removesuffix('.')}; {error.mend}") from error
+        return value
+
+    @field_validator("upper")
+    @classmethod
+    def _upper_is_above_lower(cls, upper: float, info: ValidationInfo) -> float:
+        lower = info.data.get("lower")
+        if lower is not None and upper <= lower:
+            raise ValueError(f"upper {upper:g} is not above lower {lower:g}; swap or correct lower and upper")
+        return upper
+
+    @field_validator("stop_loss")
+    @classmethod
+    def _stop_is_below_lower(cls, stop_loss: float, info: ValidationInfo) -> float:
+        lower = info.data.get("lower")
+        if lower is not None and stop_loss >= lower:
+            raise ValueError(f"stop_loss {stop_loss:g} is not below lower {lower:g}; put the stop below the grid")
+        return stop_loss
+
+    @model_validator(mode="after")
+    def _levels_are_distinct(self) -> Grid:
+        prices = self.level_prices()
+        if not (np.isfinite(prices).all() and (np.diff(prices) > 0).all()):
+            raise ValueError("levels are too close to be told apart; declare fewer levels or wider bounds")
+        return self
+
+    @property
+    def market(self) -> Market:
+        """The market that the grid trades."""
+        return Market(self.exchange, self.symbol)
+
+    @property
+    def interval_count(self) -> int:
+        """Number of intervals between neighbouring levels."""
+        return self.levels - 1
+
+    @property
+    def interval_capital_quote(self) -> float:
+        """Quote currency that each interval may spend: ``capital / (levels - 1)``."""
+        return self.capital / self.interval_count
+
+    @property
+    def started_at_ms(self) -> int:
+        """``started_at`` in epoch milliseconds."""
+        return (self.started_at - datetime(1970, 1, 1, tzinfo=UTC)) // _MILLISECOND
+
+    def level_prices(self) -> npt.NDArray[np.float64]:
+        """Prices of the levels.
+
+        Returns
+        -------
+        Shape ``(levels,)``, quote currency, strictly rising; the first is ``lower`` and the last ``upper`` exactly.
+        """
+        divide = np.linspace if self.spacing is Spacing.ARITHMETIC else np.geomspace
+        prices: npt.NDArray[np.float64] = divide(self.lower, self.upper, self.levels, dtype=np.float64)
+        prices[0], prices[-1] = self.lower, self.upper
+        return prices
+
+    @property
+    def version_hash(self) -> str:
+        """First 16 hex digits of the SHA-256 of the declaration as canonical JSON: equal content, equal hash."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class GridVersion:
+    """A declaration and the moment from which evaluations use it (aware, UTC)."""
+
+    grid: Grid
+    valid_from: datetime
