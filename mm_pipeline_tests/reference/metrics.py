@@ -33,9 +33,10 @@ class MarketMetrics:
     def __init__(self, bars: Bars, length_ms: int) -> None:
         self.bars = bars
         self.length_ms = length_ms
+        self._negated_low = [-low for low in bars.low]
         self._dx: dict[int, float] = {}
         self._bandwidth: dict[int, float] = {}
-        self._ou: dict[int, formula.OrnsteinUhlenbeck] = {}
+        self._ou: dict[int, formula.OrnsteinUhlenbeck | None] = {}
         self._rows: dict[int, Row] = {}
 
     def __len__(self) -> int:
@@ -150,7 +151,7 @@ class MarketMetrics:
         if t + 1 < SWING_WINDOW + SWING_K:
             return row
         highs = self._swing_centres(t, self.bars.high)
-        lows = self._swing_centres(t, [-low for low in self.bars.low[: t + 1]])
+        lows = self._swing_centres(t, self._negated_low)
         for name, centres, prices in (("high", highs, self.bars.high), ("low", lows, self.bars.low)):
             if centres:
                 row[f"swing_{name}"] = prices[centres[-1]]
@@ -206,11 +207,9 @@ class MarketMetrics:
         return dict(zip(names, (ou.kappa, ou.kappa_upper, ou.half_life_bars, ou.t, ou.status, baseline), strict=True))
 
     def _ou_at(self, t: int) -> formula.OrnsteinUhlenbeck | None:
-        closes = self._closes(t, OU_CLOSES)
-        if closes is None:
-            return None
         if t not in self._ou:
-            self._ou[t] = formula.ornstein_uhlenbeck(closes)
+            closes = self._closes(t, OU_CLOSES)
+            self._ou[t] = None if closes is None else formula.ornstein_uhlenbeck(closes)
         return self._ou[t]
 
 
