@@ -153,7 +153,7 @@ def ornstein_uhlenbeck(closes: Values) -> OrnsteinUhlenbeck:
     a = float(change.mean() - b * regressor.mean())
     residual = change - a - b * regressor
     se = math.sqrt(float((residual**2).sum()) / (n - 2) / spread)
-    t = b / se
+    t = b / se if se > 0 else math.copysign(math.inf, b)
     rho = 1 + b
     rho_c = max(RHO_FLOOR, rho + (1 + 3 * rho) / n)
     kappa = max(0.0, -math.log(rho_c))

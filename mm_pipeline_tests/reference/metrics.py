@@ -179,19 +179,19 @@ class MarketMetrics:
         return "DOWN" if high < high_before and low < low_before else "MIXED"
 
     def _range_behaviour(self, t: int, row: Row) -> Row:
+        """The four counts against the range known now come together: none of them before atr_14."""
         names = ("containment_72", "touches_upper_72", "touches_lower_72", "midline_crossings_72")
         result: Row = dict.fromkeys(names)
-        if not has_range(row):
+        if not has_range(row) or row["atr_14"] is None:
             return result
         top, bottom = row["range_high"], row["range_low"]
         window = range(t + 1 - SWING_WINDOW, t + 1)
         closes = [self.bars.close[i] for i in window]
         result["containment_72"] = sum(bottom <= c <= top for c in closes) / SWING_WINDOW
         result["midline_crossings_72"] = formula.midline_crossings(closes, (top + bottom) / 2)
-        if row["atr_14"] is not None:
-            near = TOUCH_ATR * row["atr_14"]
-            result["touches_upper_72"] = sum(self.bars.high[i] >= top - near for i in window)
-            result["touches_lower_72"] = sum(self.bars.low[i] <= bottom + near for i in window)
+        near = TOUCH_ATR * row["atr_14"]
+        result["touches_upper_72"] = sum(self.bars.high[i] >= top - near for i in window)
+        result["touches_lower_72"] = sum(self.bars.low[i] <= bottom + near for i in window)
         return result
 
     def _reversion(self, t: int) -> Row:

@@ -11,8 +11,23 @@ import numpy as np
 import polars as pl
 
 from mm_pipeline_tests.reference.bars import MS_1H, MS_4H, MS_15M, Bars, epoch_ms, filled, resampled
+from mm_pipeline_tests.reference.metrics import MarketMetrics
 
 SIMULATED_FROM_MS = epoch_ms(2024, 1, 1)
+
+ETH = "binance_ETH-USDT_15m_2022-01-01_2025-09-30.parquet"
+BTC = "binance_BTC-USDT_15m_2022-01-01_2025-09-30.parquet"
+KUCOIN_ETH = "kucoin_ETH-USDT_15m_2025-01-01_2025-09-30.parquet"
+KUCOIN_BTC = "kucoin_BTC-USDT_15m_2025-01-01_2025-09-30.parquet"
+
+STRETCHES = {
+    "eth-usdc-off-its-peg-and-exchange-halt": (ETH, date(2023, 2, 1), date(2023, 4, 12)),
+    "eth-luna-collapse": (ETH, date(2022, 4, 1), date(2022, 5, 31)),
+    "kucoin-eth-tariff-sell-off": (KUCOIN_ETH, date(2025, 2, 20), date(2025, 4, 25)),
+}
+"""Recorded stretches, each long enough for every lookback at 1h and most at 4h (days)."""
+SIMULATED = "simulated"
+EVERY_SAMPLE = (*STRETCHES, SIMULATED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +43,12 @@ def sample_of(raw: pl.DataFrame) -> Sample:
     """Fill and resample raw 15m candles."""
     quarters = filled(raw)
     return Sample(quarters, resampled(quarters, MS_1H), resampled(quarters, MS_4H))
+
+
+@lru_cache(maxsize=8)
+def loops_of(sample: Sample) -> tuple[MarketMetrics, MarketMetrics]:
+    """Plain-loop metrics of a sample's 1h and 4h bars, each row computed once."""
+    return MarketMetrics(sample.hours, MS_1H), MarketMetrics(sample.coarse, MS_4H)
 
 
 @lru_cache(maxsize=8)
@@ -81,3 +102,12 @@ def simulated_candles(*, seed: int, days: int) -> pl.DataFrame:
     has_traded[count // 2 : count // 2 + 11] = False
     has_traded[[0, -1]] = True
     return frame.filter(pl.Series(has_traded))
+
+
+def sample_named(name: str, recorded_data: Path | None) -> Sample:
+    """A recorded stretch or the simulated market, by name."""
+    if name == SIMULATED:
+        return simulated(seed=1, days=75)
+    file, first, last = STRETCHES[name]
+    assert recorded_data is not None
+    return recorded(recorded_data / file, first, last)

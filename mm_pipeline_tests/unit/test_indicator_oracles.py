@@ -18,13 +18,11 @@ from numpy.typing import NDArray
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline_tests.reference.bars import Bars
 from mm_pipeline_tests.reference.indicators import ema_decay, finite_length, ornstein_uhlenbeck, wilder_decay
-from mm_pipeline_tests.reference.samples import recorded
+from mm_pipeline_tests.reference.samples import ETH, KUCOIN_BTC, recorded
 from mm_pipeline_tests.reference.sides import Columns, MetricsOf, loop_metrics, package_metrics
 
 Floats = NDArray[np.float64]
 
-ETH = "binance_ETH-USDT_15m_2022-01-01_2025-09-30.parquet"
-KUCOIN_BTC = "kucoin_BTC-USDT_15m_2025-01-01_2025-09-30.parquet"
 BLOCK_BARS = 60
 
 # statsmodels, imported by arch too, is built on decorators that this pandas deprecates
