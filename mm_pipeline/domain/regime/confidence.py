@@ -14,6 +14,10 @@ RUN_BARS: Final = 24
 """A verdict that has been shown for longer than this counts as shown this long: memory is finite."""
 
 _CODES: Final = {"range_ok": 0, "range_weak": 1, "transition": 2, "trend": 3}
+_PARTS: Final = ("shown", "log2_run", "raw_agrees", "p_transition", "range_score", "efficiency_ratio_24")
+
+CONFIDENCE_FEATURES: Final = tuple(f"{verdict}:{part}" for verdict in _CODES for part in _PARTS)
+"""Names of the features of ``confidence``."""
 
 
 def run_length(codes: NDArray[np.int64], cap: int) -> NDArray[np.int64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -10,6 +12,18 @@ from mm_pipeline.domain.indicators.windows import Floats
 
 FARTHEST_ATR = 8.0
 """Distances to a bound beyond this many ATR are all alike: eight hours rarely travel farther."""
+
+
+TRANSITION_FEATURES: Final = (
+    "near_atr",
+    "near_atr_squared",
+    "far_atr",
+    "log_volatility_expansion",
+    "log_volatility_burst",
+    "efficiency_ratio_10",
+    "efficiency_ratio_24",
+)
+"""Names of the features of ``p_transition``."""
 
 
 def has_range(metrics: pl.DataFrame) -> NDArray[np.bool_]:
