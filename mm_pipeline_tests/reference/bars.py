@@ -14,7 +14,7 @@ MS_4H = 4 * MS_1H
 _TIMES = ("open_time", "close_time", "known_at")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bars:
     """Bars of one timeframe, oldest first; times in UTC epoch milliseconds, prices in quote, volume in base."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,9 +101,9 @@ class RegimeJudge:
         self._raw: dict[int, str | None] = {}
 
     def at(self, t: int) -> Regime:
-        """Everything of SPEC 4 at bar ``t``."""
-        score = range_score(self.metrics.at(t), self.rules, is_1h=self.coarse is not None)
+        """Everything of SPEC 4 at bar ``t``; all None where there is no raw verdict yet."""
         held = self.confirmations(t)
+        score = None if self.raw(t) is None else self._range_score(t)
         shown = self.shown(t)
         p_trend, p_range_ok, p_range_weak = self._split(t, held, score)
         return Regime(
@@ -121,11 +122,8 @@ class RegimeJudge:
     def coarse_index(self, t: int) -> int | None:
         """Newest 4h bar with close_time <= this bar's close_time."""
         assert self.coarse is not None
-        newest = None
-        for k, closed in enumerate(self.coarse.bars.close_time):
-            if closed <= self.metrics.bars.close_time[t]:
-                newest = k
-        return newest
+        closed = bisect_right(self.coarse.bars.close_time, self.metrics.bars.close_time[t])
+        return closed - 1 if closed else None
 
     def confirmations(self, t: int) -> list[bool] | None:
         """Which confirmations of a trend hold; None where one cannot be known yet."""
@@ -153,7 +151,7 @@ class RegimeJudge:
     def _judge(self, t: int) -> str | None:
         held = self.confirmations(t)
         row = self.metrics.at(t)
-        score = range_score(row, self.rules, is_1h=self.coarse is not None)
+        score = self._range_score(t)
         if held is None or score is None or row["atr_baseline_200"] is None:
             return None
         needed = self.rules.trend_min_confirmations if self.coarse is not None else len(held)
@@ -165,6 +163,9 @@ class RegimeJudge:
         if sum(self._transition_signs(t, row)) >= self.rules.transition_min_signs:
             return "TRANSITION"
         return "RANGE_OK" if score >= self.rules.range_score_ok else "RANGE_WEAK"
+
+    def _range_score(self, t: int) -> float | None:
+        return range_score(self.metrics.at(t), self.rules, is_1h=self.coarse is not None)
 
     def _transition_signs(self, t: int, row: Row) -> list[bool]:
         ratio = row["efficiency_ratio_24"]
