@@ -1,0 +1,98 @@
+"""Effective-dated grids: which declaration was in force when. Rows are added, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+
+from mm_pipeline.adapters.journal.records import GridHistoryRow
+from mm_pipeline.adapters.journal.schema import grid_versions as table
+from mm_pipeline.domain.errors import StorageError
+from mm_pipeline.domain.grid import Grid, GridVersion
+
+
+def observe(
+    connection: sa.Connection, grids: Collection[Grid], now: datetime, *, unreadable: Collection[str]
+) -> list[str]:
+    """Add a version for every grid that is new, changed or gone; ids of these. See ``Journal.observe_grids``."""
+    if connection.dialect.name == "postgresql":
+        # Two daemons that see a change at once: the second must read what the first added.
+        connection.exec_driver_sql("LOCK TABLE grid_versions IN SHARE ROW EXCLUSIVE MODE")
+    newest = _newest_by_grid(connection)
+    rows: list[dict[str, Any]] = []
+    for grid in grids:
+        last = newest.get(grid.id)
+        if last is None or last.is_removed or last.version_hash != grid.version_hash:
+            valid_from = min(grid.started_at, now) if last is None else now
+            rows.append(_row(grid.id, grid.version_hash, valid_from, now, grid.model_dump_json()))
+    present = {grid.id for grid in grids} | set(unreadable)
+    rows += [
+        _row(grid_id, last.version_hash, now, now, None)
+        for grid_id, last in newest.items()
+        if not last.is_removed and grid_id not in present
+    ]
+    rows.sort(key=lambda row: str(row["grid"]))
+    if rows:
+        connection.execute(table.insert(), rows)
+    return [row["grid"] for row in rows]
+
+
+def history(connection: sa.Connection, grid_id: str) -> list[GridHistoryRow]:
+    """Everything seen of the grid's file, oldest first."""
+    rows = connection.execute(table.select().where(table.c.grid == grid_id).order_by(table.c.id))
+    return [
+        GridHistoryRow(
+            grid_id=row.grid,
+            version_hash=row.version_hash,
+            valid_from=row.valid_from,
+            seen_at=row.seen_at,
+            grid=None if row.definition is None else _parse(row.grid, row.definition),
+        )
+        for row in rows
+    ]
+
+
+def in_force(connection: sa.Connection, grid_id: str, at: datetime) -> GridVersion | None:
+    """The version an evaluation at ``at`` uses: of those valid by then the one seen last; None where removed."""
+    valid = [row for row in history(connection, grid_id) if row.valid_from <= at]
+    if not valid or valid[-1].grid is None:
+        return None
+    return GridVersion(valid[-1].grid, valid[-1].valid_from)
+
+
+def known_grids(connection: sa.Connection) -> list[str]:
+    """Ids of every grid ever seen, removed ones included, sorted."""
+    return list(connection.scalars(sa.select(table.c.grid).distinct().order_by(table.c.grid)))
+
+
+def _newest_by_grid(connection: sa.Connection) -> dict[str, sa.Row[Any]]:
+    newest = sa.select(sa.func.max(table.c.id)).group_by(table.c.grid)
+    rows = connection.execute(sa.select(table).where(table.c.id.in_(newest)))
+    return {row.grid: row for row in rows}
+
+
+def _row(
+    grid_id: str, version_hash: str, valid_from: datetime, now: datetime, definition: str | None
+) -> dict[str, Any]:
+    return {
+        "grid": grid_id,
+        "version_hash": version_hash,
+        "valid_from": valid_from,
+        "seen_at": now,
+        "is_removed": definition is None,
+        "definition": definition,
+    }
+
+
+def _parse(grid_id: str, definition: str) -> Grid:
+    try:
+        return Grid.model_validate_json(definition)
+    except ValidationError as error:
+        raise StorageError(
+            f"a journalled version of grid {grid_id} cannot be read by this version: {error}.",
+            "Use the mm_pipeline that wrote it, or a newer one.",
+        ) from error

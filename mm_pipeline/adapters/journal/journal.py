@@ -1,0 +1,162 @@
+"""The journal's door: one method a question or a fact, each in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+from mm_pipeline.adapters.journal import evaluations, grid_versions, notices
+from mm_pipeline.adapters.journal.circuits import JournalCircuits
+from mm_pipeline.adapters.journal.database import LOCK_WAIT, Database
+from mm_pipeline.adapters.journal.migrations import migrate
+from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind, GridHistoryRow, MarketNotice
+from mm_pipeline.domain.grid import Grid, GridVersion
+
+
+class Journal:
+    """What was decided, under which grids, kept for good.
+
+    Opening it brings the database to the present version; any number of processes may open it at once.
+
+    Parameters
+    ----------
+    url
+        ``sqlite:////absolute/path/journal.db`` (see ``sqlite_url``) or ``postgresql://user@host/name``.
+    lock_wait
+        How long a transaction waits for another writer.
+
+    Raises
+    ------
+    StorageError
+        From every method, when the database cannot be reached or written.
+    """
+
+    def __init__(self, url: str, *, lock_wait: timedelta = LOCK_WAIT) -> None:
+        self._database = Database(url, lock_wait=lock_wait)
+        try:
+            migrate(self._database)
+        except BaseException:
+            self._database.close()
+            raise
+        self.circuits = JournalCircuits(self._database)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection; the next call opens a new one."""
+        self._database.close()
+
+    def observe_grids(self, grids: Collection[Grid], now: datetime, *, unreadable: Collection[str] = ()) -> list[str]:
+        """Record the grids as their files stand now.
+
+        The first version ever of a grid is valid from its ``started_at`` (from ``now`` where that is later); a changed
+        or returning one from ``now``, so that what was decided before is never decided again by it. A grid that is in
+        neither ``grids`` nor ``unreadable`` is recorded as removed.
+
+        Parameters
+        ----------
+        unreadable
+            Ids of grids whose file is there but cannot be read: their last version stays in force.
+
+        Returns
+        -------
+        list of str
+            Ids of the grids that are new, changed or removed, sorted.
+        """
+        with self._database.writing() as connection:
+            return grid_versions.observe(connection, grids, now, unreadable=unreadable)
+
+    def grid_versions(self, grid_id: str) -> list[GridVersion]:
+        """Every declaration of the grid, oldest first; removals are in ``grid_history`` alone."""
+        return [GridVersion(row.grid, row.valid_from) for row in self.grid_history(grid_id) if row.grid is not None]
+
+    def grid_history(self, grid_id: str) -> list[GridHistoryRow]:
+        """Every declaration and removal of the grid, oldest first."""
+        with self._database.reading() as connection:
+            return grid_versions.history(connection, grid_id)
+
+    def grid_in_force(self, grid_id: str, at: datetime) -> GridVersion | None:
+        """The version an evaluation at ``at`` uses; None before the first and while removed."""
+        with self._database.reading() as connection:
+            return grid_versions.in_force(connection, grid_id, at)
+
+    def known_grids(self) -> list[str]:
+        """Ids of every grid ever seen, removed ones included, sorted."""
+        with self._database.reading() as connection:
+            return grid_versions.known_grids(connection)
+
+    def record_evaluations(self, batch: Iterable[Evaluation]) -> int:
+        """Add the evaluations whose grid, bar, kind and input hash are new: all of them or, on an error, none.
+
+        Returns
+        -------
+        int
+            How many were new. A second daemon that decided the same gets 0.
+        """
+        rows = list(batch)
+        with self._database.writing() as connection:
+            return evaluations.record(connection, rows)
+
+    def evaluations(
+        self,
+        grid: str | None = None,
+        *,
+        kind: EvaluationKind | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[Evaluation]:
+        """Evaluations with ``since <= evaluated_at < until``, oldest first; of one bar in the order of recording."""
+        with self._database.reading() as connection:
+            return evaluations.select(connection, grid=grid, kind=kind, since=since, until=until)
+
+    def last_evaluation(self, grid: str, *, kind: EvaluationKind | None = None) -> Evaluation | None:
+        """Evaluation of the newest bar; where it was evaluated twice (a revised candle), the one recorded last."""
+        with self._database.reading() as connection:
+            return evaluations.last(connection, grid, kind=kind)
+
+    def last_known_state(
+        self,
+        grid: str,
+        before: datetime,
+        *,
+        kind: EvaluationKind = EvaluationKind.EXIT,
+        since: datetime | None = None,
+    ) -> str | None:
+        """State of the newest evaluation before ``before`` that is not UNKNOWN; None where there is none.
+
+        ``since`` (the grid's ``started_at``) leaves out what was decided about an earlier range.
+        """
+        with self._database.reading() as connection:
+            found = evaluations.last(connection, grid, kind=kind, since=since, before=before, is_known=True)
+        return None if found is None else found.state
+
+    def standing_mandatory(self, grid: str, before: datetime, *, since: datetime | None = None) -> Evaluation | None:
+        """The MANDATORY_EXIT that is still in force: the newest exit evaluation before ``before`` that is not UNKNOWN,
+        if it is one. ``since`` as for ``last_known_state``.
+        """
+        with self._database.reading() as connection:
+            found = evaluations.last(
+                connection, grid, kind=EvaluationKind.EXIT, since=since, before=before, is_known=True
+            )
+        return found if found is not None and found.state == evaluations.MANDATORY_EXIT else None
+
+    def record_notices(self, batch: Iterable[MarketNotice]) -> int:
+        """Add what was wrong with markets at a tick; how many were new by market, tick and code."""
+        rows = list(batch)
+        with self._database.writing() as connection:
+            return notices.record(connection, rows)
+
+    def notices(
+        self, market: str | None = None, *, since: datetime | None = None, until: datetime | None = None
+    ) -> list[MarketNotice]:
+        """Notices with ``since <= tick_at < until``, oldest first."""
+        with self._database.reading() as connection:
+            return notices.select(connection, market=market, since=since, until=until)

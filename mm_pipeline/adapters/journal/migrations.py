@@ -1,0 +1,180 @@
+"""Numbered steps from an empty database to ``schema``. A step that was released is never edited; a change is a new one.
+
+Plain SQL for both databases, one transaction a start: a start that is killed has changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from mm_pipeline.adapters.journal.database import Database
+from mm_pipeline.domain.errors import StorageError
+
+# Any constant will do: it names the lock that first starts on one Postgres wait for.
+_LOCK_ID = 6_084_117_203
+
+
+@dataclass(frozen=True)
+class Migration:
+    """SQL statements by dialect."""
+
+    version: int
+    name: str
+    sqlite: tuple[str, ...]
+    postgresql: tuple[str, ...]
+
+
+_TABLES = (
+    """
+    CREATE TABLE grid_versions (
+        id {identity},
+        grid TEXT NOT NULL,
+        version_hash TEXT NOT NULL,
+        valid_from BIGINT NOT NULL,
+        seen_at BIGINT NOT NULL,
+        is_removed BOOLEAN NOT NULL,
+        definition TEXT,
+        CHECK (is_removed = (definition IS NULL))
+    )
+    """,
+    "CREATE INDEX grid_versions_by_grid ON grid_versions (grid, id)",
+    """
+    CREATE TABLE evaluations (
+        id {identity},
+        grid TEXT NOT NULL,
+        evaluated_at BIGINT NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('exit', 'entry')),
+        input_hash TEXT NOT NULL,
+        state TEXT NOT NULL,
+        price DOUBLE PRECISION,
+        fired TEXT NOT NULL,
+        triggers TEXT NOT NULL,
+        reasons TEXT NOT NULL,
+        grid_version TEXT NOT NULL,
+        settings_hash TEXT NOT NULL,
+        code_version TEXT NOT NULL,
+        is_live BOOLEAN NOT NULL,
+        recorded_at BIGINT NOT NULL,
+        UNIQUE (grid, evaluated_at, kind, input_hash)
+    )
+    """,
+    "CREATE INDEX evaluations_by_time ON evaluations (evaluated_at)",
+    """
+    CREATE TABLE market_notices (
+        id {identity},
+        market TEXT NOT NULL,
+        tick_at BIGINT NOT NULL,
+        code TEXT NOT NULL,
+        message TEXT NOT NULL,
+        UNIQUE (market, tick_at, code)
+    )
+    """,
+    "CREATE INDEX market_notices_by_time ON market_notices (tick_at)",
+    "CREATE TABLE circuits (name TEXT PRIMARY KEY, state TEXT NOT NULL)",
+)
+_UNIQUE_KEYS = {
+    "grid_versions": ("id",),
+    "evaluations": ("grid", "evaluated_at", "kind", "input_hash"),
+    "market_notices": ("market", "tick_at", "code"),
+}
+
+
+def _tables(identity: str) -> Iterable[str]:
+    return (statement.format(identity=identity) for statement in _TABLES)
+
+
+def _append_only_in_sqlite(table: str, key: tuple[str, ...]) -> Iterable[str]:
+    for change in ("UPDATE", "DELETE"):
+        yield (
+            f"CREATE TRIGGER {table}_refuses_{change.lower()} BEFORE {change} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        )
+    # INSERT OR REPLACE deletes without firing delete triggers; met by a row that stands, it must change nothing.
+    same_key = " AND ".join(f"{column} = NEW.{column}" for column in key)
+    same_row = f"SELECT 1 FROM {table} WHERE id = NEW.id OR ({same_key})"  # noqa: S608 - names from this module
+    yield (
+        f"CREATE TRIGGER {table}_refuses_replace BEFORE INSERT ON {table} "
+        f"WHEN EXISTS ({same_row}) BEGIN SELECT RAISE(IGNORE); END"
+    )
+
+
+def _append_only_in_postgres(tables: Iterable[str]) -> Iterable[str]:
+    yield """
+        CREATE FUNCTION mm_refuse_change() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only'; END $$
+    """
+    for table in tables:
+        yield (
+            f"CREATE TRIGGER {table}_refuses_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION mm_refuse_change()"
+        )
+
+
+MIGRATIONS = (
+    Migration(
+        version=1,
+        name="grid versions, evaluations, market notices, circuits",
+        sqlite=(
+            *_tables("INTEGER PRIMARY KEY AUTOINCREMENT"),
+            *(sql for table, key in _UNIQUE_KEYS.items() for sql in _append_only_in_sqlite(table, key)),
+        ),
+        postgresql=(
+            *_tables("BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+            *_append_only_in_postgres(_UNIQUE_KEYS),
+        ),
+    ),
+)
+
+
+def migrate(database: Database, migrations: tuple[Migration, ...] = MIGRATIONS) -> list[int]:
+    """Bring the database to the newest version; any number of processes may do so at once.
+
+    Returns
+    -------
+    list of int
+        Versions applied by this call, in order; empty where there was nothing to do.
+
+    Raises
+    ------
+    StorageError
+        When the database is of a newer version than this program knows.
+    """
+    newest = migrations[-1].version
+    with database.reading() as connection:
+        stored = _stored_version(connection)
+    if stored < newest:
+        with database.writing() as connection:
+            return _apply(connection, migrations)
+    if stored > newest:
+        raise StorageError(
+            f"the journal is of version {stored}, this program knows {newest}.",
+            "Start the newer mm_pipeline that wrote it; an older one could damage it.",
+        )
+    return []
+
+
+def _apply(connection: sa.Connection, migrations: tuple[Migration, ...]) -> list[int]:
+    dialect = connection.dialect.name
+    if dialect == "postgresql":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:id)"), {"id": _LOCK_ID})
+    stored = _stored_version(connection)
+    due = [migration for migration in migrations if migration.version > stored]
+    if stored == 0:
+        connection.exec_driver_sql("CREATE TABLE journal_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL)")
+    for migration in due:
+        for statement in migration.sqlite if dialect == "sqlite" else migration.postgresql:
+            connection.exec_driver_sql(statement)
+        connection.execute(
+            sa.text("INSERT INTO journal_migrations (version, name) VALUES (:version, :name)"),
+            {"version": migration.version, "name": migration.name},
+        )
+    return [migration.version for migration in due]
+
+
+def _stored_version(connection: sa.Connection) -> int:
+    if not sa.inspect(connection).has_table("journal_migrations"):
+        return 0
+    return connection.execute(sa.text("SELECT max(version) FROM journal_migrations")).scalar_one() or 0

@@ -1,0 +1,104 @@
+"""Tables of the journal as the present version reads and writes them; ``migrations`` makes them.
+
+Times are UTC epoch milliseconds in the database and aware datetimes in Python.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from mm_pipeline.adapters.clock import from_ms, to_ms
+
+
+class UtcMillis(sa.TypeDecorator[datetime]):
+    """An instant as epoch milliseconds; naive datetimes are refused."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
+        return None if value is None else to_ms(value)
+
+    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else from_ms(value)
+
+
+class JsonText(sa.TypeDecorator[Any]):
+    """JSON as text, the same in both databases. A trigger's ``since`` is a datetime in Python, ISO text in JSON."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_datetime_as_text)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
+        return None if value is None else json.loads(value, object_hook=_with_since)
+
+
+def _datetime_as_text(value: object) -> str:
+    if isinstance(value, datetime):
+        return from_ms(to_ms(value)).isoformat(timespec="milliseconds")
+    raise TypeError(f"{value!r} cannot be journalled as JSON")
+
+
+def _with_since(content: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(content.get("since"), str):
+        content["since"] = datetime.fromisoformat(content["since"])
+    return content
+
+
+metadata = sa.MetaData()
+
+grid_versions = sa.Table(
+    "grid_versions",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("grid", sa.Text, nullable=False),
+    sa.Column("version_hash", sa.Text, nullable=False),
+    sa.Column("valid_from", UtcMillis, nullable=False),
+    sa.Column("seen_at", UtcMillis, nullable=False),
+    sa.Column("is_removed", sa.Boolean, nullable=False),
+    sa.Column("definition", sa.Text),
+)
+
+evaluations = sa.Table(
+    "evaluations",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("grid", sa.Text, nullable=False),
+    sa.Column("evaluated_at", UtcMillis, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("input_hash", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("price", sa.Double),
+    sa.Column("fired", JsonText, nullable=False),
+    sa.Column("triggers", JsonText, nullable=False),
+    sa.Column("reasons", JsonText, nullable=False),
+    sa.Column("grid_version", sa.Text, nullable=False),
+    sa.Column("settings_hash", sa.Text, nullable=False),
+    sa.Column("code_version", sa.Text, nullable=False),
+    sa.Column("is_live", sa.Boolean, nullable=False),
+    sa.Column("recorded_at", UtcMillis, nullable=False),
+)
+
+market_notices = sa.Table(
+    "market_notices",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("market", sa.Text, nullable=False),
+    sa.Column("tick_at", UtcMillis, nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+)
+
+circuits = sa.Table(
+    "circuits",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("state", JsonText, nullable=False),
+)
