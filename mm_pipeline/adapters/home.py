@@ -28,11 +28,14 @@ def mm_home() -> Path:
         if not home.is_absolute():
             raise ConfigError(f"{HOME_VARIABLE} is the relative path {named!r}.", "Set it to an absolute path.")
         return home
+    root = project_root()
+    return root / ".mm" if root else Path.home() / ".local" / "share" / "mm_pipeline"
+
+
+def project_root() -> Path | None:
+    """Nearest folder with a ``workspace.yaml``, going up from the working directory; None where there is none."""
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "workspace.yaml").is_file():
-            return folder / ".mm"
-    return Path.home() / ".local" / "share" / "mm_pipeline"
+    return next((folder for folder in (here, *here.parents) if (folder / "workspace.yaml").is_file()), None)
 
 
 def frames_dir(home: Path) -> Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from mm_pipeline.domain.policy import Policy, threshold
 
 REVIEW = "founding review, required states"
+LONGEST_SHOWN_WINDOW_BARS = 24
+"""Bound of the hysteresis window; lookbacks are declared with it."""
 RANDOM_WALK = "SPEC 3: 90 % point of a random walk's efficiency ratio over 24 bars"
 
 
@@ -39,7 +41,9 @@ class RangePolicy(Policy):
 class ShownVerdictPolicy(Policy):
     """Hysteresis of the shown verdict."""
 
-    window_bars: int = threshold(unit="bars", source="SPEC 4: how far back a held verdict is looked for", ge=2, le=24)
+    window_bars: int = threshold(
+        unit="bars", source="SPEC 4: how far back a held verdict is looked for", ge=2, le=LONGEST_SHOWN_WINDOW_BARS
+    )
 
 
 class WeakeningPolicy(Policy):

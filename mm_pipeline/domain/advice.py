@@ -1,0 +1,93 @@
+"""What an operator is told to do: the one place where a grid gets exit advice or entry advice, never both.
+
+An enabled grid is watched for its exit and never shown entry advice; a disabled one is advised on entry and never shown
+exit or risk recommendations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from mm_pipeline.domain.candles import DataPolicy, data_quality
+from mm_pipeline.domain.entry_state import entry_states
+from mm_pipeline.domain.exit_state import EntryPolicy, ExitStatePolicy, exit_states
+from mm_pipeline.domain.lookback import longest_lookback_ms
+from mm_pipeline.domain.market_view import MarketView
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Rows of one grid: exit states while it was enabled, entry states while it was not."""
+
+    exit_states: pl.DataFrame
+    entry_states: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class AdvicePolicy:
+    """The thresholds that turn analysis into advice, and the name they go by."""
+
+    name: str
+    data: DataPolicy
+    exit_state: ExitStatePolicy
+    entry: EntryPolicy
+
+
+def advise(
+    analysis: pl.DataFrame, market: MarketView, policy: AdvicePolicy, problems: pl.DataFrame | None = None
+) -> Advice:
+    """Decide exit or entry state of one grid at each evaluation.
+
+    Parameters
+    ----------
+    analysis
+        Output of :func:`~mm_pipeline.domain.grid_analysis.grid_analysis`, ascending.
+    market
+        Bars, metrics and verdicts of its market.
+    policy
+        Thresholds.
+    problems
+        ``evaluated_at, problem``: evaluations at which the market could not be judged for a reason that its bars do not
+        show (a skewed clock, a broken contract); they are UNKNOWN.
+
+    Returns
+    -------
+    Every row of ``analysis`` is in exactly one of the two frames.
+    """
+    quality = data_quality(
+        market.bars.frame,
+        quarantined_ms=market.quarantined_ms,
+        evaluated_ms=analysis["evaluated_at"].dt.epoch("ms").to_numpy(),
+        policy=policy.data,
+        lookback_ms=longest_lookback_ms(policy.exit_state),
+    )
+    if problems is not None:
+        quality = _blinded(quality, problems)
+    is_enabled = analysis["is_enabled"]
+    return Advice(
+        exit_states=exit_states(
+            analysis.filter(is_enabled), market, quality.filter(is_enabled), policy.exit_state, policy.name
+        ),
+        entry_states=entry_states(
+            analysis.filter(~is_enabled),
+            market,
+            quality.filter(~is_enabled),
+            exit_policy=policy.exit_state,
+            policy=policy.entry,
+            policy_name=policy.name,
+        ),
+    )
+
+
+def _blinded(quality: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
+    """Mark evaluations that met a problem as not good and not fresh, the problem first among the reasons."""
+    named = problems.group_by("evaluated_at").agg(pl.col("problem").unique(maintain_order=True))
+    joined = quality.join(named, on="evaluated_at", how="left", maintain_order="left")
+    has_problem = pl.col("problem").is_not_null()
+    return joined.with_columns(
+        is_good=pl.col("is_good") & ~has_problem,
+        is_stale=pl.col("is_stale") | has_problem,
+        reasons=pl.concat_list(pl.col("problem").fill_null([]), "reasons"),
+    ).drop("problem")
