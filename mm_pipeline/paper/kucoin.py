@@ -51,7 +51,7 @@ PUBLIC_ROUTES = (
     Route(path="/api/v1/market/allTickers", endpoint=data.all_tickers, weight=15),
     Route(path="/api/v1/market/orderbook/level1", endpoint=data.level1, weight=2),
 )
-"""Weights: ``rate_limit_weight`` of the vendor's samples; market/stats from the vendor's documentation."""
+"""Weights: ``rate_limit_weight`` of the vendor's recorded samples."""
 
 
 class KucoinDialect:

@@ -1,6 +1,7 @@
 """ccxt's own kucoin class against the paper exchange over HTTP, unchanged."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,19 @@ def test_recorded_candles_are_served_unchanged(recorded_data: Path) -> None:
     )
     columns = recorded.select(pl.col("open_time").dt.epoch("ms"), "open", "high", "low", "close", "volume")
     assert [tuple(row) for row in rows] == columns.rows()
+
+
+def test_several_clients_at_once_get_the_same_answers(paper: PaperExchange) -> None:
+    paper.calls.clear()
+    clients = [kucoin_client(paper) for _ in range(6)]
+    request = {"symbol": "ETH-USDT", "type": "1hour", "startAt": int(START.timestamp())}
+    with ThreadPoolExecutor(len(clients)) as pool:
+        asked = [pool.submit(client.publicGetMarketCandles, request) for client in clients for _ in range(5)]
+        answers = [future.result()["data"] for future in asked]
+    for client in clients:
+        client.session.close()
+    assert all(answer == answers[0] for answer in answers)
+    assert paper.calls.count("candles") == 30
 
 
 def test_time_moves_while_the_server_runs(paper: PaperExchange, client: ccxt.kucoin) -> None:

@@ -84,6 +84,27 @@ def test_range_reverts_to_its_level_with_its_half_life_and_spread() -> None:
     assert np.corrcoef(deviation[:-1], deviation[1:])[0, 1] == pytest.approx(decay, abs=0.02)
 
 
+def test_price_away_from_its_level_comes_back_by_half_in_a_half_life() -> None:
+    still = RegimeParameters(half_life_h=4, volatility_pct_per_h=0, level=2000.0)
+    scenario = (Segment(regime=RANGE, hours=1, parameters=still),)
+    frame = simulate_market(seed=1, start=START, bars=32, scenario=scenario, start_price=2000.0 * 1.21)
+    assert frame["open"][0] == 2420.0
+    assert frame["close"][15] == pytest.approx(2000.0 * 1.1, abs=0.01)
+    assert frame["close"][31] == pytest.approx(2000.0 * 1.1**0.5, abs=0.01)
+
+
+def test_range_that_breaks_down_goes_through_a_stop_only_after_the_break() -> None:
+    calm = RegimeParameters(half_life_h=4, volatility_pct_per_h=0.4, level=3000.0)
+    down = RegimeParameters(volatility_pct_per_h=0.4, drift_pct_per_h=-0.5)
+    scenario = (
+        Segment(regime=RANGE, hours=240, parameters=calm),
+        Segment(regime=TREND, hours=24, parameters=down),
+    )
+    lows = simulate_market(seed=1, start=START, bars=1056, scenario=scenario)["low"]
+    stop = 2850.0
+    assert lows[:960].min() > stop > lows[960:].min()
+
+
 def test_trend_drifts_as_told_and_its_mirror_goes_the_other_way() -> None:
     up = RegimeParameters(volatility_pct_per_h=0.3, drift_pct_per_h=0.4)
     for parameters, sign in ((up, 1), (mirrored(up), -1)):
