@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from mm_pipeline.domain.errors import StorageError
@@ -124,10 +125,13 @@ class Database:
 
     def _failed(self, error: SQLAlchemyError) -> StorageError:
         name = self._engine.url.render_as_string(hide_password=True)
-        return StorageError(
-            f"journal {name}: {_reason(error)}.",
-            "Check that the database is running, reachable and has space; the next tick tries again.",
+        is_outage = isinstance(error, OperationalError | InterfaceError | PoolTimeout)
+        mend = (
+            "Check that the database is running, reachable and has space; the next tick tries again."
+            if is_outage
+            else "Nothing was written; the rows or the tables are not what this version expects: see mm doctor."
         )
+        return StorageError(f"journal {name}: {_reason(error)}.", mend)
 
 
 def _prepare_connection(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
