@@ -1,26 +1,47 @@
 """Candles: which rows can be believed, how gaps are filled, and whether the rest is good enough to judge a market."""
 
 from mm_pipeline.domain.candles.bars import fill_gaps, resample
+from mm_pipeline.domain.candles.circuit import (
+    HEALTHY,
+    CircuitPhase,
+    CircuitState,
+    CircuitStore,
+    after_failure,
+    circuit_phase,
+)
 from mm_pipeline.domain.candles.clean import QUARANTINE_SCHEMA, CleanCandles, QuarantineReason, clean_candles
 from mm_pipeline.domain.candles.data_policy import DataPolicy
+from mm_pipeline.domain.candles.exchange_policy import ExchangePolicy
 from mm_pipeline.domain.candles.frames import BARS_SCHEMA, RAW_SCHEMA, empty_candles, epoch_ms, times_of
 from mm_pipeline.domain.candles.merge import merge_candles
+from mm_pipeline.domain.candles.plan import FetchRange, plan_fetch
 from mm_pipeline.domain.candles.quality import QUALITY_SCHEMA, data_quality
+from mm_pipeline.domain.candles.source import CandleSource
 
 __all__ = [
     "BARS_SCHEMA",
+    "HEALTHY",
     "QUALITY_SCHEMA",
     "QUARANTINE_SCHEMA",
     "RAW_SCHEMA",
+    "CandleSource",
+    "CircuitPhase",
+    "CircuitState",
+    "CircuitStore",
     "CleanCandles",
     "DataPolicy",
+    "ExchangePolicy",
+    "FetchRange",
     "QuarantineReason",
+    "after_failure",
+    "circuit_phase",
     "clean_candles",
     "data_quality",
     "empty_candles",
     "epoch_ms",
     "fill_gaps",
     "merge_candles",
+    "plan_fetch",
     "resample",
     "times_of",
 ]

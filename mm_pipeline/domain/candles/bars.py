@@ -27,7 +27,7 @@ def fill_gaps(candles: pl.DataFrame, *, quarantined_ms: Int64Array | None) -> pl
     Returns
     -------
     pl.DataFrame
-        Bars frame. ``known_at`` of a real bar is its close; of a filled one, the close of the real bar that ends its gap.
+        Bars frame. ``known_at`` of a real bar is its close; of a filled one, that of the real bar that ends its gap.
     """
     if candles.is_empty():
         return pl.DataFrame(schema=BARS_SCHEMA)

@@ -1,4 +1,4 @@
-"""Whether an evaluation may trust its candles: freshness, coverage, warm-up, quarantine and liquidity at that moment."""
+"""Whether an evaluation may trust its candles: freshness, coverage, warm-up, quarantine, liquidity at that moment."""
 
 from __future__ import annotations
 

@@ -1,0 +1,86 @@
+"""Circuit breaker as a pure table: after so many failed fetches in a row an exchange is left alone for a while."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from mm_pipeline.domain.candles.exchange_policy import ExchangePolicy
+
+
+class CircuitPhase(StrEnum):
+    """What a fetch may do: ask, ask once, or not ask."""
+
+    CLOSED = "closed"
+    HALF_OPEN = "half_open"
+    OPEN = "open"
+
+
+@dataclass(frozen=True)
+class CircuitState:
+    """What is remembered of an exchange between processes.
+
+    Attributes
+    ----------
+    failures
+        Failed fetches in a row.
+    open_until_ms
+        Epoch milliseconds before which the exchange is not asked; None when it may be.
+    problem
+        The last failure in words.
+    """
+
+    failures: int = 0
+    open_until_ms: int | None = None
+    problem: str = ""
+
+
+HEALTHY = CircuitState()
+
+
+class CircuitStore(Protocol):
+    """Keeps circuit states; in a database where each run is a new process."""
+
+    def load(self, exchange: str) -> CircuitState:
+        """State of an exchange, ``HEALTHY`` where nothing is known."""
+        ...
+
+    def save(self, exchange: str, state: CircuitState) -> None:
+        """Replace the state of an exchange."""
+        ...
+
+
+def circuit_phase(state: CircuitState, *, now_ms: int, policy: ExchangePolicy) -> CircuitPhase:
+    """Say what the state allows at ``now_ms``.
+
+    A moment further away than the cool-down cannot have been written by this clock; the exchange is then tried once, so
+    that a clock that jumped back does not blind the watch.
+    """
+    is_tripped = state.failures >= policy.breaker_failures
+    if state.open_until_ms is None:
+        return CircuitPhase.CLOSED
+    remaining_ms = state.open_until_ms - now_ms
+    if 0 < remaining_ms <= _cool_down_ms(policy):
+        return CircuitPhase.OPEN
+    return CircuitPhase.HALF_OPEN if is_tripped or remaining_ms > 0 else CircuitPhase.CLOSED
+
+
+def after_failure(
+    state: CircuitState, *, now_ms: int, policy: ExchangePolicy, problem: str, rest_ms: int = 0
+) -> CircuitState:
+    """Count a failed fetch.
+
+    Parameters
+    ----------
+    rest_ms
+        For how long the exchange itself asked to be left alone (its rate limit's reset); at most the cool-down is kept.
+    """
+    failures = state.failures + 1
+    cool_down_ms = _cool_down_ms(policy)
+    rest_ms = cool_down_ms if failures >= policy.breaker_failures else min(rest_ms, cool_down_ms)
+    return CircuitState(failures, now_ms + rest_ms if rest_ms > 0 else None, problem)
+
+
+def _cool_down_ms(policy: ExchangePolicy) -> int:
+    return int(policy.breaker_cool_down.total_seconds() * 1000)

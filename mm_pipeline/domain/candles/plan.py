@@ -1,0 +1,90 @@
+"""What to ask a source for, given what is stored. Pure: the asking is the adapters'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from mm_pipeline.domain.candles.exchange_policy import ExchangePolicy
+from mm_pipeline.domain.candles.frames import Int64Array, epoch_ms
+from mm_pipeline.domain.market import Timeframe
+
+_STEP_MS = Timeframe.M15.ms
+
+
+@dataclass(frozen=True)
+class FetchRange:
+    """Bars with ``start_ms <= open_time < end_ms``, epoch milliseconds."""
+
+    start_ms: int
+    end_ms: int
+
+    def covers(self, time_ms: int) -> bool:
+        """Whether a bar that opens at ``time_ms`` is asked for."""
+        return self.start_ms <= time_ms < self.end_ms
+
+
+def plan_fetch(
+    stored: pl.DataFrame,
+    *,
+    quarantined_ms: Int64Array,
+    start_ms: int,
+    end_ms: int,
+    policy: ExchangePolicy,
+    asked_from_ms: int | None = None,
+) -> tuple[FetchRange, ...]:
+    """List the ranges to ask for, in the order in which to ask.
+
+    What is stored is one stretch: a bar missing inside it had no trades and is not asked for again. So the stretch may
+    only grow at its ends - forwards from the newest candle, backwards from the oldest, and no further once a range
+    fails. Asked again are the last ``reask_bars`` bars (a late candle or a revision shows there) and every quarantined
+    time.
+
+    Parameters
+    ----------
+    stored
+        Clean raw candle frame (sorted, unique).
+    quarantined_ms
+        Open times in quarantine, epoch milliseconds.
+    start_ms, end_ms
+        What is wanted: closed bars with ``start_ms <= open_time < end_ms``.
+    policy
+        ``reask_bars``, ``bars_per_fetch`` and ``max_page_bars``.
+    asked_from_ms
+        From where on everything before the oldest stored candle was already asked for (a market listed later than
+        ``start_ms``); None when that is not known.
+
+    Returns
+    -------
+    tuple of FetchRange
+        Each at most ``bars_per_fetch`` long.
+    """
+    part_ms = policy.bars_per_fetch * _STEP_MS
+    if stored.is_empty():
+        return tuple(_parts(start_ms, end_ms, part_ms))
+    stored_ms = epoch_ms(stored["open_time"])
+    reask_from_ms = int(stored_ms[-1]) + _STEP_MS * (1 - policy.reask_bars)
+    trailing = _parts(max(reask_from_ms, int(stored_ms[0])), end_ms, part_ms)
+    asked_ms = int(stored_ms[0]) if asked_from_ms is None else min(asked_from_ms, int(stored_ms[0]))
+    leading = _parts(start_ms, asked_ms, part_ms)[::-1]
+    ends = trailing + leading
+    slots_ms = np.unique(np.asarray(quarantined_ms, dtype=np.int64) // _STEP_MS * _STEP_MS).tolist()
+    left = [time for time in slots_ms if start_ms <= time < end_ms and not any(part.covers(time) for part in ends)]
+    return tuple(ends + _pages_around(left, page_ms=policy.max_page_bars * _STEP_MS))
+
+
+def _parts(start_ms: int, end_ms: int, part_ms: int) -> list[FetchRange]:
+    return [FetchRange(start, min(start + part_ms, end_ms)) for start in range(start_ms, end_ms, part_ms)]
+
+
+def _pages_around(times_ms: list[int], *, page_ms: int) -> list[FetchRange]:
+    """Fewest ranges of at most one page that cover all times."""
+    pages: list[FetchRange] = []
+    for time in times_ms:
+        if pages and time < pages[-1].start_ms + page_ms:
+            pages[-1] = FetchRange(pages[-1].start_ms, time + _STEP_MS)
+        else:
+            pages.append(FetchRange(time, time + _STEP_MS))
+    return pages

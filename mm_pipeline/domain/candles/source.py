@@ -1,0 +1,43 @@
+"""The port through which candles come in. Adapters: memory, Parquet files, any ccxt exchange."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import polars as pl
+
+from mm_pipeline.domain.market import Market
+
+
+class CandleSource(Protocol):
+    """Gives 15m candles as it has them: unsorted, repeated or broken rows are the caller's to clean."""
+
+    @property
+    def requests_made(self) -> int:
+        """Requests sent outside so far, repeated ones included; a source without a network counts its reads."""
+        ...
+
+    def fetch(self, market: Market, *, start_ms: int, end_ms: int) -> pl.DataFrame:
+        """Read all candles with ``start_ms <= open_time < end_ms`` (epoch milliseconds).
+
+        Returns
+        -------
+        pl.DataFrame
+            Raw candle frame, one answer; without rows only where the source knows that there are none.
+
+        Raises
+        ------
+        CandleSourceError
+            When the answer could not be had in full; a part of it is never returned.
+        """
+        ...
+
+    def clock_offset_ms(self) -> int | None:
+        """Source's clock minus ours in milliseconds; None where the source has no clock of its own.
+
+        Raises
+        ------
+        CandleSourceError
+            When the source has a clock and it could not be read.
+        """
+        ...
