@@ -11,29 +11,34 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from mm_pipeline.adapters.calibration_files import load_calibration
 from mm_pipeline.adapters.home import project_root
 from mm_pipeline.adapters.strict_yaml import load_mapping, parse_mapping, validation_errors
 from mm_pipeline.domain.advice import AdvicePolicy
-from mm_pipeline.domain.candles import DataPolicy
+from mm_pipeline.domain.candles import DataPolicy, ExchangePolicy
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.exit_state import EntryPolicy, ExitStatePolicy
 from mm_pipeline.domain.lookback import longest_lookback_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.metrics import MetricsPolicy
-from mm_pipeline.domain.policy import Duration, Policy, threshold
+from mm_pipeline.domain.pipeline import MarketPolicy
+from mm_pipeline.domain.policy import Duration, Policy, print_duration, threshold
 from mm_pipeline.domain.regime import RegimePolicy
 
 PAPER = "paper"
 """Value of ``exchange`` that sends every market to the paper exchange on loopback."""
 
-_PACKAGED = files("mm_pipeline").joinpath("settings")
+_PACKAGED = Path(__file__).with_name("settings")
+CALIBRATION_FOLDER = _PACKAGED / "calibration"
+"""Tables that ship with the package; ``mm calibrate`` writes them."""
+
 _DECIDING = ("data", "metrics", "regime", "exit_state", "entry")
 
 
@@ -52,6 +57,7 @@ class Settings(Policy):
     grids: str
     extra_markets: tuple[str, ...]
     data: DataPolicy
+    exchange_access: ExchangePolicy
     metrics: MetricsPolicy
     regime: RegimePolicy
     exit_state: ExitStatePolicy
@@ -72,15 +78,21 @@ class Settings(Policy):
 
     @cached_property
     def hash(self) -> str:
-        """First 16 hex digits of the SHA-256 of the sections that decide a state, as canonical JSON."""
+        """First 16 hex digits of the SHA-256 of what decides a state: these sections and the calibration tables."""
         deciding = {name: value for name, value in self.model_dump(mode="json").items() if name in _DECIDING}
+        tables = [path.read_bytes() for path in sorted(CALIBRATION_FOLDER.glob("*.yaml"))]
         content = json.dumps({"policy": self.policy, **deciding}, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        return hashlib.sha256(b"".join([content.encode(), *tables])).hexdigest()[:16]
 
     @property
     def advice(self) -> AdvicePolicy:
         """The thresholds that turn analysis into advice."""
         return AdvicePolicy(name=self.policy, data=self.data, exit_state=self.exit_state, entry=self.entry)
+
+    @cached_property
+    def market(self) -> MarketPolicy:
+        """What a market is judged by, the shipped calibration tables included."""
+        return MarketPolicy(metrics=self.metrics, regime=self.regime, calibration=load_calibration(CALIBRATION_FOLDER))
 
     @property
     def is_paper(self) -> bool:
@@ -128,7 +140,7 @@ def load_settings(file: Path | None = None, *, policy: str | None = None) -> Set
     ConfigError
         With file, key and mend, for anything unknown, missing, out of bounds or of the wrong type.
     """
-    defaults = parse_mapping(_PACKAGED.joinpath("defaults.yaml").read_text(), file="defaults.yaml")
+    defaults = parse_mapping((_PACKAGED / "defaults.yaml").read_text(), file="defaults.yaml")
     own = load_mapping(file) if file else {}
     name = policy or own.get("policy", defaults["policy"])
     merged = _merged(_merged(defaults, _policy(str(name))), own) | {"policy": name}
@@ -151,8 +163,7 @@ def load_deployment(file: Path | None = None, *, policy: str | None = None) -> D
 
 def policy_names() -> list[str]:
     """Names of the packaged policies."""
-    folder = _PACKAGED.joinpath("policies")
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(path.stem for path in (_PACKAGED / "policies").glob("*.yaml"))
 
 
 def describe(settings: BaseModel, prefix: str = "") -> Iterator[SettingInfo]:
@@ -168,10 +179,17 @@ def describe(settings: BaseModel, prefix: str = "") -> Iterator[SettingInfo]:
             value=settings.model_dump(mode="json")[name],
             unit=str(extra.get("unit", "")),
             bounds=", ".join(
-                f"{sign} {getattr(meta, key)}" for meta in field.metadata for key, sign in _SIGNS if hasattr(meta, key)
+                f"{sign} {_shown_bound(getattr(meta, key))}"
+                for meta in field.metadata
+                for key, sign in _SIGNS
+                if hasattr(meta, key)
             ),
             source=str(extra.get("source", "")),
         )
+
+
+def _shown_bound(bound: object) -> str:
+    return print_duration(bound) if isinstance(bound, timedelta) else f"{bound:g}"
 
 
 _SIGNS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
@@ -180,7 +198,7 @@ _SIGNS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
 def _policy(name: str) -> dict[str, Any]:
     if name not in policy_names():
         raise ConfigError(f"there is no policy {name!r}.", f"Use one of: {', '.join(policy_names())}.", key="policy")
-    return parse_mapping(_PACKAGED.joinpath("policies", f"{name}.yaml").read_text(), file=f"{name}.yaml")
+    return parse_mapping((_PACKAGED / "policies" / f"{name}.yaml").read_text(), file=f"{name}.yaml")
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,13 +24,14 @@ def _parse_duration(value: object) -> timedelta:
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
 
 
-def _print_duration(value: timedelta) -> str:
+def print_duration(value: timedelta) -> str:
+    """A length of time in whole units, as it is written in settings files."""
     seconds = int(value.total_seconds())
     unit = next(unit for unit in ("d", "h", "min", "s") if seconds % _SECONDS[unit] == 0)
     return f"{seconds // _SECONDS[unit]}{unit}"
 
 
-Duration = Annotated[timedelta, BeforeValidator(_parse_duration), PlainSerializer(_print_duration)]
+Duration = Annotated[timedelta, BeforeValidator(_parse_duration), PlainSerializer(print_duration)]
 """A length of time written ``35min``, ``4h``, ``7d`` in settings files."""
 
 

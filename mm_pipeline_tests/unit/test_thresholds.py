@@ -1,0 +1,185 @@
+"""Every threshold has a unit, a bound and a source, stands in the settings file, and flips a decision when changed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mm_pipeline.domain.candles import fill_gaps
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.pipeline import evaluate, market_view
+from mm_pipeline.settings import Settings, describe, load_settings
+from mm_pipeline_tests.markets import NOTHING_QUARANTINED, grid_around, simulated_candles, version_of
+
+TESTS = Path(__file__).parents[1]
+DECIDING = ("data.", "metrics.", "regime.", "exit_state.", "entry.")
+
+CHANGED: dict[str, Any] = {
+    "data.max_age": "15min",
+    "data.warm_up_days": 60,
+    "data.min_coverage": 1.0,
+    "data.min_coverage_24h": 1.0,
+    "data.quarantine_window": "1h",
+    "data.min_median_quote_volume_24h": 1e12,
+    "data.max_synthetic_share_24h": 0.0,
+    "metrics.touch_atr": 1.0,
+    "metrics.dickey_fuller_critical": -1.5,
+    "metrics.kappa_upper_z": 0.0,
+    "regime.trend.min_confirmations": 2,
+    "regime.trend.min_confirmations_4h": 2,
+    "regime.trend.efficiency_ratio": 0.3,
+    "regime.trend.ema_gap_atr": 1.0,
+    "regime.transition.p_transition": 0.2,
+    "regime.transition.min_signals": 1,
+    "regime.transition.efficiency_ratio": 0.1,
+    "regime.transition.rising_bars": 1,
+    "regime.transition.volatility_expansion": 1.0,
+    "regime.range.min_score": 0.8,
+    "regime.range.full_touches": 20,
+    "regime.range.full_crossings": 30,
+    "regime.range.full_dickey_fuller_t": 9.0,
+    "regime.shown.window_bars": 2,
+    "regime.weakening.p_transition": 0.1,
+    "regime.weakening.confidence_bars": 3,
+    "regime.weakening.confidence_drop": 0.0,
+    "exit_state.since_window": "1d",
+    "exit_state.stop_loss_risk.critical_atr": 3.0,
+    "exit_state.stop_loss_risk.high_atr": 5.0,
+    "exit_state.stop_loss_risk.medium_atr": 12.0,
+    "exit_state.regime_trend.is_confirmed_on_4h": True,
+    "exit_state.range_invalidated.buffer_atr": 3.0,
+    "exit_state.closes_outside.count": 5,
+    "exit_state.closes_outside.timeframe": "4h",
+    "exit_state.latest.min_triggers": 2,
+    "exit_state.transition_persists.bars_1h": 1,
+    "exit_state.transition_persists.bars_4h": 1,
+    "exit_state.half_life_doubled.ratio": 4.0,
+    "exit_state.half_life_doubled.bars": 6,
+    "exit_state.half_life_doubled.kappa": "upper",
+    "exit_state.volatility_expanded.ratio": 1.05,
+    "exit_state.warning.min_triggers": 1,
+    "exit_state.transition_likely.p_transition": 0.1,
+    "exit_state.confidence_declining.bars": 3,
+    "exit_state.confidence_declining.drop": 0.0,
+    "exit_state.efficiency_rising.efficiency_ratio": 0.1,
+    "exit_state.efficiency_rising.rising_bars": 1,
+    "exit_state.efficiency_rising.bars": 1,
+    "exit_state.reversion_slowing.ratio": 0.3,
+    "exit_state.reversion_slowing.bars": 24,
+    "entry.min_confidence": 0.95,
+    "entry.buffer_atr": 3.0,
+    "entry.min_width_pct": 20.0,
+    "entry.fee_multiple": 40.0,
+    "entry.max_levels": 2,
+    "entry.stop_atr_4h": 6.0,
+}
+"""Another value for each, different enough to matter within two months of one simulated market."""
+
+UNCONFIRMED = ("metrics.kappa_upper_z",)
+"""Seen only where the policy uses the upper end of kappa's interval."""
+
+SEEN_IN_STATE = tuple(
+    key
+    for key in CHANGED
+    if key.startswith("exit_state.")
+    and key
+    not in {
+        "exit_state.since_window",
+        "exit_state.stop_loss_risk.critical_atr",
+        "exit_state.stop_loss_risk.high_atr",
+        "exit_state.stop_loss_risk.medium_atr",
+    }
+)
+"""Thresholds of triggers: the exit state itself must flip somewhere."""
+
+ELSEWHERE = {
+    "exchange_access.": "pipeline/test_candle_sources_exchange.py",
+    "notify.max_lateness": "pipeline",
+}
+
+
+def changed_settings(key: str, value: Any, policy: str) -> Settings:
+    settings = load_settings(policy=policy)
+    content = settings.model_dump(mode="json")
+    *sections, name = key.split(".")
+    place = content
+    for section in sections:
+        place = place[section]
+    assert place[name] != value, f"{key} is {value} already"
+    place[name] = value
+    return Settings.model_validate(content)
+
+
+@lru_cache(maxsize=1)
+def bars() -> pl.DataFrame:
+    return fill_gaps(simulated_candles(seed=7, days=120), quarantined_ms=None)
+
+
+@lru_cache(maxsize=1)
+def grids() -> tuple[Grid, ...]:
+    started_at = bars()["open_time"][0] + timedelta(days=62)
+    price = bars().filter(pl.col("open_time") < started_at)["close"][-1]
+    return (
+        grid_around(price, started_at, id="narrow", width=0.04),
+        grid_around(price, started_at, id="wide", width=0.40),
+        grid_around(price, started_at, id="flat", width=0.10, enabled=False),
+    )
+
+
+def decisions(settings: Settings) -> dict[str, pl.DataFrame]:
+    """Everything decided about the market and three grids over two months, one of them quarantined for a day."""
+    view = market_view(bars(), NOTHING_QUARANTINED, settings.market)
+    start_ms, end_ms = grids()[0].started_at_ms, int(bars()["close_time"].dt.epoch("ms")[-1]) + 4 * 900_000
+    bad_ms = start_ms + 30 * 86_400_000
+    quarantined = NOTHING_QUARANTINED + 0
+    quarantined = pl.Series([bad_ms]).to_numpy()
+    view = type(view)(view.bars, view.hourly, view.four_hourly, quarantined)
+    advice = [evaluate(version_of(grid), view, settings.advice, first_ms=start_ms, last_ms=end_ms) for grid in grids()]
+    hourly = ("verdict", "ou_status", "primary_regime", "secondary_signal")
+    return {
+        "hourly": view.hourly.frame.select(hourly),
+        "four_hourly": view.four_hourly.frame.select("verdict"),
+        "exit": pl.concat(a.exit_states for a in advice).drop("policy"),
+        "entry": pl.concat(a.entry_states for a in advice).drop("policy"),
+    }
+
+
+@lru_cache(maxsize=2)
+def decisions_as_shipped(policy: str) -> dict[str, pl.DataFrame]:
+    return decisions(load_settings(policy=policy))
+
+
+def test_every_deciding_threshold_is_tried() -> None:
+    keys = {info.key for info in describe(load_settings()) if info.key.startswith(DECIDING)}
+    assert keys == set(CHANGED)
+
+
+@pytest.mark.parametrize("key", CHANGED)
+def test_threshold_changed_flips_a_decision(key: str) -> None:
+    policy = "calibrated" if key in UNCONFIRMED else "seed"
+    before, after = decisions_as_shipped(policy), decisions(changed_settings(key, CHANGED[key], policy))
+    if key in SEEN_IN_STATE:
+        assert not before["exit"]["state"].equals(after["exit"]["state"])
+    assert any(not before[name].equals(after[name]) for name in before)
+
+
+def test_every_threshold_has_unit_and_source() -> None:
+    infos = [info for info in describe(load_settings()) if "." in info.key]
+    assert len(infos) > 50
+    assert [info.key for info in infos if not (info.unit and info.source)] == []
+    numbers = [info for info in infos if isinstance(info.value, int | float) and not isinstance(info.value, bool)]
+    assert [info.key for info in numbers if not info.bounds] == []
+
+
+def test_settings_that_decide_nothing_are_tried_elsewhere() -> None:
+    others = [info.key for info in describe(load_settings()) if "." in info.key and not info.key.startswith(DECIDING)]
+    for key in others:
+        place = next(path for prefix, path in ELSEWHERE.items() if key.startswith(prefix))
+        name = key.rsplit(".", 1)[1]
+        files = [TESTS / place] if place.endswith(".py") else sorted((TESTS / place).glob("*.py"))
+        assert any(name in file.read_text() for file in files), f"no test in {place} tries {key}"
