@@ -94,7 +94,7 @@ class FrameFiles:
         except Exception as error:  # backends raise their own library's errors beside OSError
             raise StorageError(
                 f"{self.full_path(path)} could not be written: {error}.",
-                "Free disk space or mend the permissions; what was stored before is unchanged or replaced whole.",
+                "Free disk space, or mend the address or its permissions; no file was left half-written.",
             ) from error
         finally:
             for temporary in staged.values():
@@ -140,17 +140,29 @@ class FrameFiles:
         temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd", metadata=dict(metadata))
-        self._fs.makedirs(folder, exist_ok=True)
         try:
             if self._is_local:
+                os.makedirs(folder, exist_ok=True)
                 _write_synced(temporary, buffer.getvalue())
             else:
-                self._fs.pipe_file(temporary, buffer.getvalue())
+                self._send(temporary, folder, buffer.getvalue())
         except BaseException:
             with suppress(Exception):
                 self._fs.rm_file(temporary)
             raise
         return temporary
+
+    def _send(self, path: str, folder: str, content: bytes) -> None:
+        try:
+            self._fs.pipe_file(path, content)
+        except FileNotFoundError:  # a file server's missing folder; an object store has none
+            levels = folder.removeprefix(self._root).strip("/").split("/")
+            for depth in range(1, len(levels) + 1):
+                level = "/".join([self._root, *levels[:depth]])
+                with suppress(FileExistsError):
+                    # Without parents: a misspelt bucket would be created.
+                    self._fs.mkdir(level, create_parents=False)
+            self._fs.pipe_file(path, content)
 
     def _put_in_place(self, temporary: str, path: str) -> None:
         if self._is_local:

@@ -212,6 +212,15 @@ def test_write_leaves_no_temporary_file(tmp_path: Path) -> None:
     ]
 
 
+def test_remote_with_real_folders_is_given_the_missing_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FrameStore(str(tmp_path))
+    monkeypatch.setattr(store._files, "_is_local", False)  # the way of file servers, on a disk that is at hand
+    for _ in range(2):
+        store.write("bars", MARKET, bars(JAN, MAR), start=JAN, end=MAR)
+    assert store.read("bars", MARKET, start=JAN, end=MAR).equals(bars(JAN, MAR))
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
 def test_unknown_protocol_is_refused_with_the_mend() -> None:
     with pytest.raises(StorageError, match="fsspec package"):
         FrameStore("nonsense://frames")
