@@ -155,7 +155,8 @@ class _Reader:
 
     def _parse(self, text: str) -> Iterator[yaml.Event]:
         try:
-            yield from yaml.parse(text, Loader=yaml.SafeLoader)
+            # libyaml reads a calibration table in a tenth of the time that the parser in Python takes.
+            yield from yaml.parse(text, Loader=yaml.CSafeLoader)
         except yaml.MarkedYAMLError as error:
             line = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
             problem = f"is not YAML{line}: {shown(error.problem or 'cannot be parsed')}."
@@ -194,7 +195,7 @@ class _Reader:
         if not isinstance(event, events.ScalarEvent):
             raise self._error(parent, "has a key that is not text.", "Write keys as plain words.", event)
         name = str(event.value)
-        if name == "<<" and event.style is None:
+        if name == "<<" and not event.style:
             raise self._error(parent, "uses a merge (<<).", "Write the merged keys out.", event)
         if not name or not name.isprintable():
             problem = "has a key that is empty or has control characters."
@@ -205,7 +206,7 @@ class _Reader:
         text = str(event.value)
         if not text.replace("\n", "").replace("\t", "").isprintable():
             raise self._error(key, "has control characters in its text.", "Write plain text.", event)
-        if event.style is not None:
+        if event.style:
             return text
         try:
             return read_plain_scalar(text)

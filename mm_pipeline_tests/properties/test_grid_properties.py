@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mm_pipeline.adapters.strict_yaml import parse_mapping
+from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.grid import Grid, GridVersion, Spacing
 
 FOUNDING: dict[str, Any] = {
@@ -157,3 +158,56 @@ def test_market_intervals_and_version_follow_from_the_declaration() -> None:
     version = GridVersion(grid, grid.started_at)
     with pytest.raises(AttributeError):
         version.valid_from = grid.started_at  # type: ignore[misc]
+
+
+_PIECES = st.sampled_from(
+    [
+        "a",
+        "id",
+        "lower",
+        ": ",
+        ":\n",
+        "\n",
+        "  ",
+        "\t",
+        "- ",
+        "? ",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        "&a ",
+        "*a",
+        "!!int ",
+        "! ",
+        "<<",
+        "|\n",
+        ">-\n",
+        '"',
+        "'",
+        "\\",
+        "#",
+        "%YAML 1.2\n",
+        "---\n",
+        "...\n",
+        "1e5",
+        ".nan",
+        "12:30",
+        "2025-01-01",
+        "\ufeff",
+    ]
+)
+
+
+@given(st.one_of(st.text(), st.lists(_PIECES, max_size=30).map("".join)))
+def test_any_text_is_either_read_or_refused_with_a_mend(text: str) -> None:
+    refusal = None
+    try:
+        content = parse_mapping(text, file="x.yaml")
+    except ConfigError as error:
+        refusal = error
+    if refusal is None:
+        assert all(key.isprintable() for key in content)
+    else:
+        assert (refusal.file, bool(refusal.mend)) == ("x.yaml", True)

@@ -104,10 +104,10 @@ HOSTILE: dict[str, tuple[bytes, str, str, str]] = {
     "latin_1": (swapped("id: bad", "id: bäd").decode().encode("latin-1"), "", "not UTF-8", "UTF-8"),
     "binary": (bytes(range(256)), "", "not UTF-8", "UTF-8"),
     "null_byte": (swapped("id: bad", "id: b\0ad"), "", "character", "control characters"),
-    "impossible_escape": (swapped("id: bad", 'id: "\\UFFFFFFFF"'), "", "character", "UTF-8"),
+    "impossible_escape": (swapped("id: bad", 'id: "\\UFFFFFFFF"'), "", "not YAML at line 1", "Correct that line"),
     "terminal_escape": (swapped("id: bad", 'id: "\\e[2Jbad"'), "id", "control characters", "plain text"),
     "terminal_escape_in_key": (swapped("id: bad", '"\\e[2J": bad'), "", "control characters", "plain words"),
-    "lone_surrogate": (swapped("id: bad", 'id: "\\uD800"'), "id", "control characters", "plain text"),
+    "lone_surrogate": (swapped("id: bad", 'id: "\\uD800"'), "", "not YAML at line 1", "Correct that line"),
     "list_as_key": (swapped("id: bad", "[id]: bad"), "", "not text", "plain words"),
 }
 
