@@ -33,6 +33,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--step-days", type=click.IntRange(7, 3650), default=91, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the content of the files instead of tables.")
 def calibrate(
+    *,
     first_candles: tuple[Path, ...],
     more_candles: tuple[Path, ...],
     out: Path | None,
@@ -148,12 +149,13 @@ def _print_destination(console: Console, out: Path | None) -> None:
 def _tables(content: ModelFile) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"{content.model}: each table on the bars that it judged, out of sample")
-    for heading in ("valid from", "fitted on", "rows", "base rate", "judged", "Brier", "of base rate", "skill (95 %)"):
-        table.add_column(heading, justify="left" if heading in ("valid from", "fitted on") else "right")
+    since = f"fitted on bars from {content.tables[0].fit_from:%Y-%m-%d}, judged on those after valid from"
+    table = Table(title=f"{content.model}: {since}", padding=(0, 0))
+    for heading in ("valid from", "fit until", "rows", "base rate", "judged", "Brier", "base's", "skill (95 %)"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for record in content.tables:
-        window = f"{record.fit_from:%Y-%m-%d} to {record.fit_until:%Y-%m-%d}"
-        fitted = (f"{record.valid_from:%Y-%m-%d}", window, f"{record.fit_rows:,}", f"{record.fit_base_rate:.3f}")
+        dates = (f"{record.valid_from:%Y-%m-%d}", f"{record.fit_until:%Y-%m-%d}")
+        fitted = (*dates, f"{record.fit_rows:,}", f"{record.fit_base_rate:.3f}")
         table.add_row(*fitted, *_scores(record.out_of_sample))
     table.add_section()
     table.add_row("all", "", "", "", *_scores(content.out_of_sample))
@@ -167,7 +169,7 @@ def _scores(quality: QualityRecord | None) -> tuple[str, ...]:
         f"{quality.rows:,}",
         f"{quality.brier:.4f}",
         f"{quality.brier_of_base_rate:.4f}",
-        f"{quality.skill:+.3f} ({quality.skill_low:+.3f} to {quality.skill_high:+.3f})",
+        f"{quality.skill:.2f} ({quality.skill_low:.2f}, {quality.skill_high:.2f})",
     )
 
 

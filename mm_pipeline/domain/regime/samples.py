@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mm_pipeline.domain.candles import epoch_ms
 from mm_pipeline.domain.indicators.windows import Floats, rows
 from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.domain.regime.confidence import RUN_BARS, confidence_features
+from mm_pipeline.domain.regime.confidence import confidence_features
 from mm_pipeline.domain.regime.features import has_range, transition_features
 from mm_pipeline.domain.regime.logistic import LogisticSeries, LogisticTable
 from mm_pipeline.domain.regime.policy import RegimePolicy
@@ -105,8 +105,8 @@ def confidence_sample(market: MarketHistory, *, policy: RegimePolicy, p_transiti
         p_transition=_floats(regime, "p_transition"),
         range_score=_floats(regime, "range_score"),
     )
-    memory_bars = policy.shown.window_bars + RUN_BARS
-    settled_ms = p_transition.tables[0].valid_from_ms + memory_bars * Timeframe.H1.ms
+    # Until then the shown verdict may still be a raw one that in-sample probabilities made.
+    settled_ms = p_transition.tables[0].valid_from_ms + policy.shown.window_bars * Timeframe.H1.ms
     return _sample(metrics, stays_shown(shown), features, shown >= 0, max(settled_ms, market.warm_from_ms))
 
 
