@@ -1,0 +1,26 @@
+"""The ``mm`` command: one module a subcommand, each loaded only when it is asked for.
+
+Exit code 0: done; 1: the answer is no (a problem, an UNKNOWN grid); 2: wrong usage or configuration.
+"""
+
+from __future__ import annotations
+
+import click
+
+from mm_pipeline import __version__
+from mm_pipeline.cli.commands import LazyGroup
+
+COMMANDS = {
+    "replay": "mm_pipeline.cli.replay:replay",
+    "calibrate": "mm_pipeline.cli.calibrate:calibrate",
+}
+"""Subcommands in the order in which a newcomer needs them."""
+
+
+@click.group(cls=LazyGroup, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mm")
+def main() -> None:
+    """Watch crypto grid-trading bots: regime, exit and entry states with their reasons, every 15 minutes.
+
+    Every command has --help. Exit code: 0 done, 1 the answer is no, 2 wrong usage or configuration.
+    """

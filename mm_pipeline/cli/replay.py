@@ -1,0 +1,251 @@
+"""``mm replay``: the pipeline over candle files, without Dagster and without a clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mm_pipeline.cli.options import EXISTING_FILE, FOLDER, UTC_TIME, json_option, policy_option, settings_option
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.table import Table
+
+    from mm_pipeline.cli.output import Advance
+    from mm_pipeline.cli.replay_inputs import RecordedMarket
+    from mm_pipeline.domain.grid import Grid
+    from mm_pipeline.domain.market_view import MarketView
+    from mm_pipeline.settings import Deployment, Settings
+
+STAGES = 5
+SHOWN_TIMES = 20
+"""Refused times named in ``summary.json``; all of them stand in ``quarantine.parquet``."""
+
+
+@click.command()
+@click.option("--candles", "first_candles", type=EXISTING_FILE, required=True, multiple=True, metavar="FILE...")
+@click.argument("more_candles", type=EXISTING_FILE, nargs=-1, metavar="")
+@click.option("--grid", "grid_file", type=EXISTING_FILE, required=True, metavar="FILE", help="Grid file (YAML).")
+@policy_option
+@click.option("--from", "start", type=UTC_TIME, help="First bar's open; default: the first candle.")
+@click.option("--to", "end", type=UTC_TIME, help="Last bar's close; default: the last candle.")
+@click.option("--market", "market_name", metavar="NAME", help="Whose candles, where file names do not tell.")
+@click.option("--calibration", type=FOLDER, help="Folder that mm calibrate wrote; default: the shipped tables.")
+@settings_option
+@click.option("--out", type=FOLDER, required=True, help="Folder to write to.")
+@json_option
+def replay(
+    *,
+    first_candles: tuple[Path, ...],
+    more_candles: tuple[Path, ...],
+    grid_file: Path,
+    policy: str | None,
+    start: datetime | None,
+    end: datetime | None,
+    market_name: str | None,
+    calibration: Path | None,
+    settings_file: Path | None,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Judge every 15m close of candle files.
+
+    FILEs hold 15m candles of one market; each close is judged as the pipeline would have judged it then. Writes
+    metrics_1h.parquet, metrics_4h.parquet, exit_states.parquet (of a disabled grid entry_states.parquet) and
+    summary.json; quarantine.parquet too where rows were refused. The files' market overrides the grid's. Bars that
+    open at or after --from and close by --to are written; all bars before them are looked back to.
+    """
+    from mm_pipeline.adapters.clock import to_ms
+    from mm_pipeline.cli.output import print_json, steps
+    from mm_pipeline.cli.replay_inputs import read_grid, read_market
+    from mm_pipeline.domain.market import Market
+    from mm_pipeline.settings import load_deployment
+
+    if start is not None and end is not None and start >= end:
+        raise click.BadParameter(f"{start:%Y-%m-%dT%H:%MZ} is not before --to.", param_hint="--from")
+    deployment = load_deployment(settings_file, policy=policy)
+    with steps(STAGES) as advance:
+        watch = _Stopwatch(advance)
+        with watch.stage("read"):
+            recorded = read_market((*first_candles, *more_candles), Market.parse(market_name) if market_name else None)
+            grid = read_grid(grid_file, recorded)
+        first_ms, end_ms = recorded.span_ms
+        span_ms = (
+            first_ms if start is None else max(first_ms, to_ms(start)),
+            end_ms if end is None else min(end_ms, to_ms(end)),
+        )
+        if span_ms[0] >= span_ms[1]:
+            raise click.BadParameter("no candle lies between them.", param_hint="--from, --to")
+        if grid.started_at_ms > span_ms[1]:
+            raise click.BadParameter(f"grid {grid.id} starts after it, at {grid.started_at}.", param_hint="--to")
+        view = _view(recorded, deployment.settings, calibration, watch)
+        with watch.stage("evaluate"):
+            frames = _frames(view, recorded, grid, deployment.settings, span_ms)
+        summary = _summary(
+            recorded=recorded,
+            grid=grid,
+            deployment=deployment,
+            tables=calibration,
+            frames=frames,
+            span_ms=span_ms,
+        )
+        _write(out, frames, summary, watch)
+    _tell_conflicts(recorded)
+    if as_json:
+        print_json(summary)
+    else:
+        _print(summary, grid, out)
+
+
+@dataclass
+class _Stopwatch:
+    """Seconds per stage, shown as progress while they pass."""
+
+    advance: Advance
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.advance(name)
+        begun = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - begun, 3)
+
+
+def _view(recorded: RecordedMarket, settings: Settings, calibration: Path | None, watch: _Stopwatch) -> MarketView:
+    from mm_pipeline.adapters.calibration_files import load_calibration, shipped_calibration
+    from mm_pipeline.domain.pipeline import MarketPolicy, metrics_of, regime_of, view_of
+
+    tables = load_calibration(calibration or shipped_calibration())
+    policy = MarketPolicy(settings.metrics, settings.regime, tables)
+    with watch.stage("metrics"):
+        metrics = metrics_of(recorded.bars, policy)
+    with watch.stage("regime"):
+        regime = regime_of(metrics, policy)
+        return view_of(recorded.bars, metrics, regime, recorded.quarantined_ms)
+
+
+def _frames(
+    view: MarketView, recorded: RecordedMarket, grid: Grid, settings: Settings, span_ms: tuple[int, int]
+) -> dict[str, pl.DataFrame]:
+    """Everything that is written, by name; an evaluation belongs to the bar that closes at it."""
+    from mm_pipeline.cli.replay_outputs import advice_frame, metrics_frame
+    from mm_pipeline.domain.grid import GridVersion
+    from mm_pipeline.domain.market import Timeframe
+    from mm_pipeline.domain.pipeline import evaluate
+
+    versions = [GridVersion(grid, grid.started_at)]
+    first_ms, last_ms = span_ms
+    advice = evaluate(versions, view, settings.advice, first_ms=first_ms + 1, last_ms=last_ms)
+    frames = {
+        f"metrics_{timeframe}": metrics_frame(view, timeframe, recorded.market, span_ms)
+        for timeframe in (Timeframe.H1, Timeframe.H4)
+    }
+    name, rows = advice_frame(advice, grid)
+    frames[name] = rows
+    if len(recorded.clean.quarantine):
+        frames["quarantine"] = recorded.clean.quarantine
+    return frames
+
+
+def _summary(
+    *,
+    recorded: RecordedMarket,
+    grid: Grid,
+    deployment: Deployment,
+    tables: Path | None,
+    frames: dict[str, pl.DataFrame],
+    span_ms: tuple[int, int],
+) -> dict[str, Any]:
+    from mm_pipeline import __version__
+    from mm_pipeline.adapters.calibration_files import candles_used, shipped_calibration
+    from mm_pipeline.adapters.clock import from_ms
+    from mm_pipeline.cli.output import iso
+    from mm_pipeline.cli.replay_outputs import bars_per_state, fired_per_trigger
+
+    rows = frames["exit_states" if grid.enabled else "entry_states"]
+    quarantine = recorded.clean.quarantine
+    tables = tables or shipped_calibration()
+    return {
+        "market": str(recorded.market),
+        "grid": grid.id,
+        "policy": deployment.settings.policy,
+        "from": iso(from_ms(span_ms[0])),
+        "to": iso(from_ms(span_ms[1])),
+        "rows": {name: len(frame) for name, frame in frames.items()},
+        "bars_per_state": bars_per_state(rows["state"], is_enabled=grid.enabled),
+        "fired_per_trigger": fired_per_trigger(rows),
+        "quarantined": {
+            "rows": len(quarantine),
+            "by_reason": dict(quarantine["reason"].value_counts().sort("reason").rows()),
+            "open_times": [iso(at) for at in quarantine["open_time"].unique().sort().head(SHOWN_TIMES)],
+        },
+        "duplicates_dropped": recorded.clean.duplicates_dropped,
+        "hashes": {
+            "settings": deployment.settings.hash,
+            "grid": grid.version_hash,
+            "candles": {path.name: candles_used(path).sha256 for path in recorded.files},
+            "calibration": {path.stem: candles_used(path).sha256 for path in sorted(tables.glob("*.yaml"))},
+        },
+        "code_version": __version__,
+    }
+
+
+def _write(out: Path, frames: dict[str, pl.DataFrame], summary: dict[str, Any], watch: _Stopwatch) -> None:
+    from mm_pipeline.cli.replay_outputs import write_frames, write_summary
+
+    with watch.stage("write"):
+        write_frames(out, frames)
+    summary["seconds"] = watch.seconds | {"total": round(sum(watch.seconds.values()), 3)}
+    write_summary(out, summary)
+
+
+def _tell_conflicts(recorded: RecordedMarket) -> None:
+    from mm_pipeline.cli.output import iso
+    from mm_pipeline.cli.replay_inputs import conflicts
+
+    times = conflicts(recorded)
+    if times:
+        named = ", ".join(str(iso(at)) for at in times[:3]) + (" ..." if len(times) > 3 else "")
+        click.echo(f"note: {len(times)} bars are told differently within the files and were refused: {named}", err=True)
+
+
+def _print(summary: dict[str, Any], grid: Grid, out: Path) -> None:
+    from mm_pipeline.cli.output import stdout
+
+    console = stdout()
+    total = sum(summary["bars_per_state"].values())
+    kind = "exit" if grid.enabled else "entry"
+    title = f"{grid.id} on {summary['market']}, policy {summary['policy']}: {kind} states of {total:,} evaluations"
+    console.print(title, soft_wrap=True)
+    console.print(_shares("state", summary["bars_per_state"], total))
+    if summary["fired_per_trigger"]:
+        console.print(_shares("trigger", summary["fired_per_trigger"], total))
+    if refused := summary["quarantined"]["rows"]:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in summary["quarantined"]["by_reason"].items())
+        console.print(f"{refused} rows were refused ({reasons}): quarantine.parquet.", soft_wrap=True)
+    console.print(
+        f"{summary['from']} to {summary['to']} in {summary['seconds']['total']:.1f} s -> {out}", soft_wrap=True
+    )
+
+
+def _shares(heading: str, counts: dict[str, int], total: int) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from mm_pipeline.reporting.tables import state_text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(heading, min_width=24)
+    for column in ("evaluations", "share"):
+        table.add_column(column, justify="right")
+    for name, count in counts.items():
+        table.add_row(state_text(name), f"{count:,}", f"{count / total:.1%}" if total else "")
+    return table

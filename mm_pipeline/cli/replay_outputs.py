@@ -1,0 +1,116 @@
+"""What ``mm replay`` writes: frames as Parquet, then ``summary.json``, so that a summary is never of other frames."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from mm_pipeline.domain.advice import Advice
+from mm_pipeline.domain.entry_state import ENTRY_STATES
+from mm_pipeline.domain.errors import StorageError
+from mm_pipeline.domain.exit_state import STATES, TRIGGERS
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.market import Market, Timeframe
+from mm_pipeline.domain.market_view import MarketView
+
+FRAMES: Final = ("metrics_1h", "metrics_4h", "exit_states", "entry_states", "quarantine")
+SUMMARY: Final = "summary.json"
+
+_KEYS = ("market", "open_time", "close_time", "known_at")
+_VERDICT = (
+    "range_score",
+    "p_range_ok",
+    "p_range_weak",
+    "p_transition",
+    "p_trend",
+    "verdict_raw",
+    "verdict",
+    "confidence",
+    "primary_regime",
+    "secondary_signal",
+)
+_EXTRAS = (
+    "high",
+    "low",
+    "close",
+    "is_synthetic",
+    "direction",
+    "confirmations",
+    "is_in_sample",
+    "variance_ratio_10_z",
+    "ou_rho",
+    "ou_t",
+    "swing_high_confirmed_at",
+    "swing_low_confirmed_at",
+)
+
+
+def metrics_frame(view: MarketView, timeframe: Timeframe, market: Market, span_ms: tuple[int, int]) -> pl.DataFrame:
+    """Metrics and verdicts of the bars that open and close within ``span_ms``, one row a bar."""
+    frame = view.timeline(timeframe).frame.with_columns(market=pl.lit(str(market)))
+    first, end = span_ms
+    inside = (pl.col("open_time").dt.epoch("ms") >= first) & (pl.col("close_time").dt.epoch("ms") <= end)
+    metrics = [name for name in frame.columns if name not in (*_KEYS, *_VERDICT, *_EXTRAS)]
+    return frame.filter(inside).select(*_KEYS, *metrics, *_VERDICT, *_EXTRAS)
+
+
+def advice_frame(advice: Advice, grid: Grid) -> tuple[str, pl.DataFrame]:
+    """Name and rows of the one advice that this grid gets."""
+    return ("exit_states", advice.exit_states) if grid.enabled else ("entry_states", advice.entry_states)
+
+
+def bars_per_state(states: pl.Series, *, is_enabled: bool) -> dict[str, int]:
+    """How many evaluations ended in each state, every state named."""
+    counts = dict(states.value_counts().rows())
+    return {state: counts.get(state, 0) for state in (STATES if is_enabled else ENTRY_STATES)}
+
+
+def fired_per_trigger(rows: pl.DataFrame) -> dict[str, int]:
+    """At how many evaluations each trigger fired; empty for entry advice, which has none."""
+    return {name: int(rows[name].struct.field("fired").sum()) for name in TRIGGERS if name in rows.columns}
+
+
+def write_frames(folder: Path, frames: Mapping[str, pl.DataFrame]) -> None:
+    """Write each frame whole; what an earlier replay left here under another name goes.
+
+    Raises
+    ------
+    StorageError
+        When the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SUMMARY).unlink(missing_ok=True)
+        for name in FRAMES:
+            path = _path(folder, name)
+            if name not in frames:
+                path.unlink(missing_ok=True)
+                continue
+            staged = path.with_name(f".{path.name}.tmp")
+            frames[name].write_parquet(staged, compression="zstd")
+            os.replace(staged, path)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write ``summary.json``. Raises :class:`StorageError`."""
+    staged = folder / f".{SUMMARY}.tmp"
+    try:
+        staged.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        os.replace(staged, folder / SUMMARY)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.parquet"
+
+
+def _unwritable(folder: Path, error: OSError) -> StorageError:
+    return StorageError(f"{folder} cannot be written: {error}.", "Mend its permissions or choose another --out.")
