@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,6 +14,7 @@ from mm_pipeline.domain.candles import ExchangePolicy
 from mm_pipeline.domain.errors import CandleSourceError, RateLimited
 
 T = TypeVar("T")
+_logger = logging.getLogger(__name__)
 
 
 class Asking:
@@ -56,6 +58,8 @@ class Asking:
         """
         import stamina
 
+        # Its own hooks print to standard output where structlog is installed: tables and JSON go there.
+        stamina.instrumentation.set_on_retry_hooks([])
         policy = self._policy
         for attempt in stamina.retry_context(
             on=self._pause,
@@ -81,6 +85,7 @@ class Asking:
         """Whether to repeat, and after how many seconds where the exchange says so."""
         if not (isinstance(error, CandleSourceError) and error.is_transient):
             return False
+        _logger.info("%s (%s)", error.problem, error.code)
         rest_s = self.client.last_answer.rest_s if isinstance(error, RateLimited) else 0.0
         if rest_s == 0.0:
             return self._deadline.remaining_s > 0.0

@@ -86,7 +86,7 @@ class ExchangeClient:
         # KuCoin loses the oldest row when the end of the window is itself a bar: end one second before it.
         window = {"endAt": (end_ms - 1000) // 1000} if self._ccxt.id == "kucoin" else {}
         rows = self._ccxt.fetch_ohlcv(symbol, Timeframe.M15.value, start_ms, bars, window)
-        if not rows and not _has_list(self._ccxt.last_json_response):
+        if not rows and not _has_list(self._ccxt.last_json):
             raise ValueError("there is no list of candles in it")
         return _raw_frame(rows)
 
@@ -96,13 +96,13 @@ class _CheckedAnswers:
 
     before_request: Callable[[], None] = staticmethod(lambda: None)
     last_answer = LastAnswer()
-    last_json_response: Any = None
+    last_json: Any = None
 
     def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
-        self.last_answer, self.last_json_response = LastAnswer(), None
+        self.last_answer, self.last_json = LastAnswer(), None
         self.before_request()
         answer = super().fetch(url, method, headers, body)  # type: ignore[misc]
-        if self.last_json_response is None:
+        if self.last_json is None:
             raise ValueError("it is not JSON")
         return answer
 
@@ -110,6 +110,10 @@ class _CheckedAnswers:
         headers, body, *_ = received
         self.last_answer = LastAnswer(code, body, {name.lower(): value for name, value in headers.items()})
         return super().on_rest_response(code, reason, url, method, *received)  # type: ignore[misc]
+
+    def parse_json(self, http_response: str) -> Any:
+        self.last_json = super().parse_json(http_response)  # type: ignore[misc]
+        return self.last_json
 
     def parse_ohlcvs(self, ohlcvs: Any, market: Any = None, *_: Any, **__: Any) -> list[Any]:
         """Keep every row: ccxt's own drops rows without a time silently."""

@@ -25,7 +25,10 @@ class ExchangePolicy(Policy):
         unit="bars", source="one day: fits into the page that a tick asks for anyway, so it costs no call", ge=0
     )
     requests_per_s: float = threshold(
-        unit="requests per second", source="450 of KuCoin's public pool of 2000 weights per 30 s at 3 a request", gt=0.0
+        unit="requests per second",
+        source="KuCoin's public pool of 2000 per 30 s at weight 3 is 22 a second for everything on this address; two "
+        "thirds of it",
+        gt=0.0,
     )
     burst_requests: int = threshold(unit="requests", source="two seconds' worth of requests_per_s", ge=1)
     request_timeout: Duration = threshold(

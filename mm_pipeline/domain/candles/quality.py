@@ -70,12 +70,19 @@ def data_quality(
     """
     evaluated_ms = np.asarray(evaluated_ms, dtype=np.int64)
     windows = _windows(bars_15m, evaluated_ms=evaluated_ms, warm_up_ms=policy.warm_up_days * DAY_MS)
+    bars_per_day = Timeframe.M15.bars_per_day
+    # Shares are divided by numpy: polars divides a column by a constant through its reciprocal, but not in a frame of
+    # one row, and a live row would differ from the same row of a backfill in its last digit.
     facts = pl.DataFrame(
         {
             "evaluated_at": times_of(evaluated_ms, "evaluated_at"),
             "newest_real_close_at": windows.newest_real_close_at,
             "first_real_open_at": windows.first_real_open_at,
+            "days_back": windows.days_back,
             "real_bars": windows.real_bars,
+            "coverage": windows.real_bars / (policy.warm_up_days * bars_per_day),
+            "coverage_24h": windows.real_bars_24h / bars_per_day,
+            "synthetic_share_24h": windows.synthetic_bars_24h / bars_per_day,
             "real_bars_24h": windows.real_bars_24h,
             "synthetic_bars_24h": windows.synthetic_bars_24h,
             "median_quote_volume_24h": _median_quote_volume_24h(bars_15m, evaluated_ms),
@@ -86,14 +93,10 @@ def data_quality(
 
 
 def _judge(facts: pl.DataFrame, *, policy: DataPolicy, lookback_ms: int) -> pl.DataFrame:
-    bars_per_day = Timeframe.M15.bars_per_day
     age = pl.col("evaluated_at") - pl.col("newest_real_close_at")
     warmed_by = pl.col("evaluated_at") - pl.duration(milliseconds=lookback_ms)
     judged = facts.with_columns(
         is_stale=(age > policy.max_age).fill_null(True),
-        coverage=pl.col("real_bars") / (policy.warm_up_days * bars_per_day),
-        coverage_24h=pl.col("real_bars_24h") / bars_per_day,
-        synthetic_share_24h=pl.col("synthetic_bars_24h") / bars_per_day,
         has_warm_up=(pl.col("first_real_open_at") <= warmed_by).fill_null(False),
         has_quarantine=pl.col("newest_quarantined_at").is_not_null(),
     )
@@ -111,6 +114,7 @@ class _Windows:
 
     newest_real_close_at: pl.Series
     first_real_open_at: pl.Series
+    days_back: np.ndarray[Any, np.dtype[np.float64]]
     real_bars: Int64Array
     real_bars_24h: Int64Array
     synthetic_bars_24h: Int64Array
@@ -132,6 +136,7 @@ def _windows(bars_15m: pl.DataFrame, *, evaluated_ms: Int64Array, warm_up_ms: in
     return _Windows(
         newest_real_close_at=_times_where(newest_ms, has_real),
         first_real_open_at=_times_where(first_ms - Timeframe.M15.ms, has_real),
+        days_back=np.where(has_real, evaluated_ms - first_ms + Timeframe.M15.ms, 0) / DAY_MS,
         real_bars=end - start,
         real_bars_24h=end - start_24h,
         synthetic_bars_24h=np.maximum(filled_until - filled_from, 0),

@@ -79,10 +79,9 @@ def _coverage_24h(policy: DataPolicy) -> pl.Expr:
 
 def _warm_up(policy: DataPolicy, lookback_ms: int) -> pl.Expr:
     needed_days = lookback_ms / 86_400_000
-    days = (pl.col("evaluated_at") - pl.col("first_real_open_at")).dt.total_milliseconds() / 86_400_000
     return pl.format(
         f"bars reach back {{}} days, less than {needed_days:g} within data.warm_up_days ({policy.warm_up_days})",
-        days.round(2).fill_null(0.0),
+        pl.col("days_back").round(2),
     )
 
 
