@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from mm_pipeline.domain.candles import fill_gaps
 from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.market_view import MarketView
 from mm_pipeline.domain.pipeline import evaluate, market_view
 from mm_pipeline.settings import Settings, describe, load_settings
-from mm_pipeline_tests.markets import NOTHING_QUARANTINED, grid_around, simulated_candles, version_of
+from mm_pipeline_tests.markets import grid_around, simulated_candles, version_of
 
+MARKET_SEED = 4
 TESTS = Path(__file__).parents[1]
 DECIDING = ("data.", "metrics.", "regime.", "exit_state.", "entry.")
 
 CHANGED: dict[str, Any] = {
     "data.max_age": "15min",
-    "data.warm_up_days": 60,
+    "data.warm_up_days": 80,
     "data.min_coverage": 1.0,
     "data.min_coverage_24h": 1.0,
     "data.quarantine_window": "1h",
@@ -67,7 +71,7 @@ CHANGED: dict[str, Any] = {
     "exit_state.confidence_declining.bars": 3,
     "exit_state.confidence_declining.drop": 0.0,
     "exit_state.efficiency_rising.efficiency_ratio": 0.1,
-    "exit_state.efficiency_rising.rising_bars": 1,
+    "exit_state.efficiency_rising.rising_bars": 24,
     "exit_state.efficiency_rising.bars": 1,
     "exit_state.reversion_slowing.ratio": 0.3,
     "exit_state.reversion_slowing.bars": 24,
@@ -117,29 +121,53 @@ def changed_settings(key: str, value: Any, policy: str) -> Settings:
 
 @lru_cache(maxsize=1)
 def bars() -> pl.DataFrame:
-    return fill_gaps(simulated_candles(seed=7, days=120), quarantined_ms=None)
+    return fill_gaps(simulated_candles(seed=MARKET_SEED, days=150), quarantined_ms=None)
 
 
 @lru_cache(maxsize=1)
 def grids() -> tuple[Grid, ...]:
-    started_at = bars()["open_time"][0] + timedelta(days=62)
-    price = bars().filter(pl.col("open_time") < started_at)["close"][-1]
+    """A grid too wide to break, grids that break one after the other, and one that is switched off."""
+    first = bars()["open_time"][0] + timedelta(days=62)
+    starts = [first + timedelta(days=days) for days in (0, *range(0, 80, 10))]
+    prices = [bars().filter(pl.col("open_time") < start)["close"][-1] for start in starts]
+    narrow = [
+        grid_around(price, start, id=f"narrow-{start:%m-%d}", width=0.04)
+        for price, start in zip(prices[1:], starts[1:], strict=True)
+    ]
     return (
-        grid_around(price, started_at, id="narrow", width=0.04),
-        grid_around(price, started_at, id="wide", width=0.40),
-        grid_around(price, started_at, id="flat", width=0.10, enabled=False),
+        grid_around(prices[0], first, id="wide", width=0.90),
+        grid_around(prices[0], first, id="flat", width=0.10, enabled=False),
+        *narrow,
     )
 
 
+@lru_cache(maxsize=2)
+def market_of(metrics: str, regime: str) -> MarketView:
+    """The market, one of its candles quarantined for a day; its judgement depends on two sections only."""
+    settings = settings_with(metrics=json.loads(metrics), regime=json.loads(regime))
+    quarantined_ms = np.array([grids()[0].started_at_ms + 30 * 86_400_000])
+    return market_view(bars(), quarantined_ms, settings.market)
+
+
+def settings_with(policy: str = "seed", **sections: Any) -> Settings:
+    return Settings.model_validate(load_settings(policy=policy).model_dump(mode="json") | sections)
+
+
 def decisions(settings: Settings) -> dict[str, pl.DataFrame]:
-    """Everything decided about the market and three grids over two months, one of them quarantined for a day."""
-    view = market_view(bars(), NOTHING_QUARANTINED, settings.market)
-    start_ms, end_ms = grids()[0].started_at_ms, int(bars()["close_time"].dt.epoch("ms")[-1]) + 4 * 900_000
-    bad_ms = start_ms + 30 * 86_400_000
-    quarantined = NOTHING_QUARANTINED + 0
-    quarantined = pl.Series([bad_ms]).to_numpy()
-    view = type(view)(view.bars, view.hourly, view.four_hourly, quarantined)
-    advice = [evaluate(version_of(grid), view, settings.advice, first_ms=start_ms, last_ms=end_ms) for grid in grids()]
+    """Everything decided about the market and its grids: the first ten days of each, all days of the wide one."""
+    content = settings.model_dump(mode="json")
+    view = market_of(json.dumps(content["metrics"]), json.dumps(content["regime"]))
+    end_ms = int(bars()["close_time"].dt.epoch("ms")[-1]) + 4 * 900_000
+    advice = [
+        evaluate(
+            version_of(grid),
+            view,
+            settings.advice,
+            first_ms=grid.started_at_ms,
+            last_ms=end_ms if grid.id in {"wide", "flat"} else grid.started_at_ms + 10 * 86_400_000,
+        )
+        for grid in grids()
+    ]
     hourly = ("verdict", "ou_status", "primary_regime", "secondary_signal")
     return {
         "hourly": view.hourly.frame.select(hourly),
