@@ -1,0 +1,114 @@
+"""One function decides: an enabled grid gets exit states only, a disabled one entry states only, at every moment."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mm_pipeline.domain.exit_state import TRIGGERS
+from mm_pipeline.domain.exit_state.states import STATES, decide_state
+from mm_pipeline.domain.exit_state.triggers import LATEST, MANDATORY, SEEN_IN_BARS, WARNING
+from mm_pipeline.domain.grid import GridVersion
+from mm_pipeline.domain.market_view import MarketView
+from mm_pipeline.domain.pipeline import evaluate
+from mm_pipeline_tests.markets import grid_around, settings_of, simulated_candles, view_of_candles
+
+SEED = settings_of("seed")
+STARTED_AT: datetime = simulated_candles(seed=4)["open_time"][0] + timedelta(days=60)
+VIEW: list[MarketView] = []
+
+
+def view() -> MarketView:
+    if not VIEW:
+        VIEW.append(view_of_candles(simulated_candles(seed=4), SEED))
+    return VIEW[0]
+
+
+@settings(deadline=None, max_examples=15)
+@given(flips=st.lists(st.tuples(st.integers(1, 400), st.booleans()), min_size=1, max_size=5))
+def test_grid_switched_on_and_off_gets_each_evaluation_exactly_one_kind(flips: list[tuple[int, bool]]) -> None:
+    price = 2000.0
+    valid_from, versions, enabled_at = STARTED_AT, [], []
+    for bars, is_enabled in flips:
+        versions.append(GridVersion(grid_around(price, STARTED_AT, enabled=is_enabled), valid_from))
+        enabled_at.append((valid_from, is_enabled))
+        valid_from += timedelta(minutes=15) * bars
+    first_ms, last_ms = (round(t.timestamp() * 1000) for t in (STARTED_AT, valid_from - timedelta(minutes=15)))
+    advice = evaluate(versions, view(), SEED.advice, first_ms=first_ms, last_ms=last_ms)
+    exits, entries = (set(frame["evaluated_at"]) for frame in (advice.exit_states, advice.entry_states))
+    assert exits.isdisjoint(entries)
+    times = [STARTED_AT + timedelta(minutes=15) * n for n in range(sum(bars for bars, _ in flips))]
+    assert exits | entries == set(times)
+    for time in times:
+        is_enabled = next(flag for since, flag in reversed(enabled_at) if since <= time)
+        assert time in (exits if is_enabled else entries)
+    assert set(advice.entry_states["state"]) <= {"ENTER", "WAIT", "AVOID", "UNKNOWN"}
+    assert set(advice.exit_states["state"]) <= set(STATES)
+
+
+FIRED = st.dictionaries(st.sampled_from(TRIGGERS), st.booleans())
+
+
+def plain_state(fired: set[str], *, is_good: bool, is_fresh: bool) -> str:
+    """SPEC 6's table, read aloud."""
+    if not is_good and not (is_fresh and fired & set(SEEN_IN_BARS)):
+        return "UNKNOWN"
+    if fired & set(MANDATORY):
+        return "MANDATORY_EXIT"
+    if len(fired & set(LATEST)) >= SEED.exit_state.latest.min_triggers:
+        return "LATEST_ACCEPTABLE_EXIT"
+    if len(fired & set(WARNING)) >= SEED.exit_state.warning.min_triggers:
+        return "WARNING"
+    return "NORMAL"
+
+
+@settings(max_examples=300)
+@given(fired=FIRED, is_good=st.booleans(), is_fresh=st.booleans())
+def test_state_follows_the_table_for_every_combination(fired: dict[str, bool], is_good: bool, is_fresh: bool) -> None:
+    arrays = {name: np.array([fired.get(name, False)]) for name in TRIGGERS}
+    code = decide_state(arrays, is_good=np.array([is_good]), is_fresh=np.array([is_fresh]), policy=SEED.exit_state)
+    on = {name for name in TRIGGERS if fired.get(name)}
+    assert STATES[code[0]] == plain_state(on, is_good=is_good, is_fresh=is_fresh)
+
+
+def test_counterfactual_names_the_state_without_each_fired_trigger() -> None:
+    end_ms = int(view().bars.frame["close_time"].dt.epoch("ms")[-1])
+    start_ms = round(STARTED_AT.timestamp() * 1000)
+    grid = grid_around(2000.0, STARTED_AT)
+    rows = evaluate([GridVersion(grid, STARTED_AT)], view(), SEED.advice, first_ms=start_ms, last_ms=end_ms)
+    known = rows.exit_states.filter(pl.col("state") != "UNKNOWN")
+    assert known["state"].n_unique() >= 3
+    for row in known.sample(200, seed=1).to_dicts():
+        fired = {name for name in TRIGGERS if row[name]["fired"]}
+        assert {entry["trigger"] for entry in row["counterfactual"]} == fired
+        for entry in row["counterfactual"]:
+            assert entry["state"] == plain_state(fired - {entry["trigger"]}, is_good=True, is_fresh=True)
+        assert set(row["reasons"]) == fired
+
+
+def test_stale_market_is_unknown_although_a_stop_was_breached_earlier() -> None:
+    """What cannot be seen now is not judged now; the standing exit is looked up in the journal instead."""
+    end_ms = int(view().bars.frame["close_time"].dt.epoch("ms")[-1])
+    grid = grid_around(10_000.0, STARTED_AT)
+    late_ms = end_ms + 4 * 900_000
+    rows = evaluate([GridVersion(grid, STARTED_AT)], view(), SEED.advice, first_ms=end_ms, last_ms=late_ms).exit_states
+    assert rows["state"].to_list() == ["MANDATORY_EXIT"] * 3 + ["UNKNOWN"] * 2
+    assert rows["last_known_state"].to_list()[-1] == "MANDATORY_EXIT"
+    assert "data.max_age" in rows["reasons"].to_list()[-1][0]
+
+
+def test_breached_stop_wins_over_thin_coverage_but_a_trend_does_not() -> None:
+    at_ms = int(view().bars.frame["close_time"].dt.epoch("ms")[-1])
+    demanding = SEED.model_copy(update={"data": SEED.data.model_copy(update={"min_coverage": 1.0})})
+    breached, untouched = grid_around(10_000.0, STARTED_AT), grid_around(2000.0, STARTED_AT, width=1.1)
+    states = [
+        evaluate([GridVersion(grid, STARTED_AT)], view(), demanding.advice, first_ms=at_ms, last_ms=at_ms)
+        .exit_states["state"]
+        .item()
+        for grid in (breached, untouched)
+    ]
+    assert states == ["MANDATORY_EXIT", "UNKNOWN"]
