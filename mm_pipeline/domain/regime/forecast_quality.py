@@ -119,7 +119,8 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     z2 = INTERVAL_Z**2
     centre = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = INTERVAL_Z * np.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    # At a share of 0 or 1 the bound is the share itself, but for rounding.
+    return max(0.0, min(share, float(centre - half))), min(1.0, max(share, float(centre + half)))
 
 
 def _skill_interval(error: Floats, error_of_base_rate: Floats, at_ms: NDArray[np.int64]) -> tuple[float, float]:

@@ -80,7 +80,7 @@ def _climb(design: Floats, outcome: Floats, penalty: Floats, start: Floats) -> F
 
 
 def _newton_step(design: Floats, outcome: Floats, penalty: Floats, fitted: Floats) -> Floats:
-    probability = 1.0 / (1.0 + np.exp(-(design @ fitted)))
+    probability = np.exp(-np.logaddexp(0.0, -(design @ fitted)))
     slope = design.T @ (outcome - probability) - penalty * fitted
     curvature = (design.T * (probability * (1.0 - probability))) @ design + np.diag(penalty)
     try:
