@@ -37,9 +37,9 @@ def candle(slot: int, close: float = 100.0, volume: float = 10.0) -> Row:
 def walk(slots: Iterable[int], *, seed: int = 0) -> pl.DataFrame:
     """Valid candles of these slots; the same slot has the same candle in every call with the same seed."""
     wanted = list(slots)
-    rng = np.random.default_rng(seed)
-    closes = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.002, size=max(wanted, default=0) + 1)))
-    volumes = rng.uniform(1.0, 50.0, size=closes.size)
+    steps, amounts = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    closes = 100.0 * np.exp(np.cumsum(steps.normal(0.0, 0.002, size=max(wanted, default=0) + 1)))
+    volumes = amounts.uniform(1.0, 50.0, size=closes.size)
     return raw([candle(slot, float(closes[slot]), float(volumes[slot])) for slot in wanted])
 
 

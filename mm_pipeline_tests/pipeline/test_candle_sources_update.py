@@ -1,0 +1,240 @@
+"""Incremental update: what is missing is fetched, what is refused waits for its cure, one market fails alone."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mm_pipeline.adapters.candle_sources import (
+    CandleUpdate,
+    MemoryCandles,
+    StoredCandles,
+    quarantined_times,
+    update_candles,
+    update_markets,
+)
+from mm_pipeline.domain.candles import FetchRange, QuarantineReason, fill_gaps
+from mm_pipeline.domain.errors import CandleSourceError, ConfigError, ExchangeUnavailable
+from mm_pipeline.domain.market import Market
+from mm_pipeline_tests.candle_samples import STEP_MS, at_ms, candle, exchange_policy, raw, walk
+
+MARKET = Market("kucoin", "ETH/USDT")
+POLICY = exchange_policy(reask_bars=4, bars_per_fetch=100)
+
+
+class SkewedMemory(MemoryCandles):
+    """Memory with a clock of its own."""
+
+    def __init__(self, candles: dict[Market, pl.DataFrame], *, offset_ms: int) -> None:
+        super().__init__(candles)
+        self.offset_ms = offset_ms
+
+    def clock_offset_ms(self) -> int | None:
+        return self.offset_ms
+
+
+class FailingAfter(MemoryCandles):
+    """Memory whose network goes away after some fetches."""
+
+    def __init__(self, candles: dict[Market, pl.DataFrame], *, fetches: int) -> None:
+        super().__init__(candles)
+        self.left = fetches
+
+    def fetch(self, market: Market, *, start_ms: int, end_ms: int) -> pl.DataFrame:
+        if self.left == 0:
+            raise ExchangeUnavailable("the network is away.", "Wait.")
+        self.left -= 1
+        return super().fetch(market, start_ms=start_ms, end_ms=end_ms)
+
+
+def update(source: MemoryCandles, stored: StoredCandles | None = None, *, end: int, start: int = 0) -> CandleUpdate:
+    known = StoredCandles(market=MARKET) if stored is None else stored
+    return update_candles(source, known, start_ms=at_ms(start), end_ms=at_ms(end), now_ms=at_ms(end), policy=POLICY)
+
+
+def slots(frame: pl.DataFrame) -> list[int]:
+    return ((frame["open_time"].to_physical() - at_ms(0)) // STEP_MS).to_list()
+
+
+def test_tick_fetches_one_range_and_adds_the_new_bar() -> None:
+    source = MemoryCandles({MARKET: walk(range(51))})
+    first = update(source, end=50)
+
+    second = update(source, first.after, end=51)
+
+    assert (first.requests_made, second.requests_made) == (1, 1)
+    assert slots(second.after.candles) == list(range(51))
+
+
+def test_bar_that_is_still_open_is_not_asked_for() -> None:
+    source = MemoryCandles({MARKET: walk(range(51))})
+
+    result = update_candles(
+        source, StoredCandles(market=MARKET), start_ms=at_ms(0), end_ms=2**50, now_ms=at_ms(50) - 1, policy=POLICY
+    )
+
+    assert slots(result.after.candles) == list(range(49))
+    assert result.refused.is_empty()
+
+
+@pytest.mark.parametrize(("offset_ms", "newest"), [(-20_000, 48), (0, 49), (20_000, 49)])
+def test_bar_is_closed_when_both_clocks_say_so(offset_ms: int, newest: int) -> None:
+    """At our 12:30:10 an exchange that is 20 s behind has not closed the bar; one that is ahead does not close it."""
+    result = update_candles(
+        SkewedMemory({MARKET: walk(range(60))}, offset_ms=offset_ms),
+        StoredCandles(market=MARKET),
+        start_ms=at_ms(0),
+        end_ms=at_ms(60),
+        now_ms=at_ms(50) + 10_000,
+        policy=POLICY,
+    )
+
+    assert slots(result.after.candles)[-1] == newest
+    assert result.clock_offset_ms == offset_ms
+
+
+def test_revised_bar_supersedes_and_is_told() -> None:
+    source = MemoryCandles({MARKET: walk(range(50))})
+    first = update(source, end=50)
+    source.candles[MARKET] = pl.concat([walk(range(48)), raw([candle(48, 77.0)]), walk(range(51))[49:]])
+
+    second = update(source, first.after, end=51)
+
+    assert slots(second.revisions) == [48]
+    assert second.revisions["close_after"].to_list() == [77.0]
+    assert second.after.candles["close"][48] == 77.0
+
+
+def test_broken_bar_waits_in_quarantine_until_it_comes_whole() -> None:
+    good = walk(range(60))
+    broken = good.with_columns(close=pl.when(pl.int_range(60) == 30).then(math.nan).otherwise("close"))
+    source = MemoryCandles({MARKET: broken})
+
+    held = update(source, end=50)
+    still = update(source, held.after, end=51)
+    source.candles[MARKET] = good
+    cured = update(source, still.after, end=52)
+    after = update(source, cured.after, end=53)
+
+    assert held.refused["reason"].to_list() == [QuarantineReason.PRICE_NOT_FINITE]
+    assert [quarantined_times(state.after.quarantine).tolist() for state in (held, still)] == [[at_ms(30)]] * 2
+    bars = fill_gaps(still.after.candles, quarantined_ms=quarantined_times(still.after.quarantine))
+    assert 30 not in slots(bars)
+    assert cured.after.quarantine.is_empty()
+    assert slots(cured.after.candles) == list(range(52))
+    assert (still.requests_made, cured.requests_made, after.requests_made) == (2, 2, 1)
+
+
+def test_stored_bar_that_comes_broken_later_is_kept_and_its_time_quarantined() -> None:
+    source = MemoryCandles({MARKET: walk(range(50))})
+    first = update(source, end=50)
+    source.candles[MARKET] = pl.concat([walk(range(49)), raw([candle(49, 100.0, -1.0)])])
+
+    second = update(source, first.after, end=50)
+
+    assert second.after.candles.equals(first.after.candles)
+    assert quarantined_times(second.after.quarantine).tolist() == [at_ms(49)]
+
+
+def test_row_without_a_time_is_refused_once_and_not_kept() -> None:
+    source = MemoryCandles({MARKET: pl.concat([walk(range(10)), raw([(None, 1.0, 1.0, 1.0, 1.0, 1.0)])])})
+
+    first = update(source, end=10)
+    source.candles[MARKET] = walk(range(10))
+    second = update(source, first.after, end=10)
+
+    assert first.refused["reason"].to_list() == [QuarantineReason.NULL_TIME]
+    assert second.after.quarantine.is_empty()
+
+
+@pytest.mark.parametrize("fetches", [0, 1, 2, 3])
+def test_failure_half_way_keeps_one_stretch_and_goes_on_from_there(fetches: int) -> None:
+    candles = {MARKET: walk(range(450))}
+    stored = update(MemoryCandles(candles), start=300, end=350).after
+
+    broken_off = update(FailingAfter(candles, fetches=fetches), stored, end=450)
+    healed = update(MemoryCandles(candles), broken_off.after, end=450)
+
+    assert broken_off.problem is not None
+    assert broken_off.problem.code == "exchange_unavailable"
+    there = slots(broken_off.after.candles)
+    assert there == list(range(there[0], there[-1] + 1))
+    assert healed.problem is None
+    assert slots(healed.after.candles) == list(range(450))
+
+
+def test_market_listed_later_is_not_asked_for_its_past_at_every_tick() -> None:
+    source = MemoryCandles({MARKET: walk(range(200, 260))})
+    first = update(source, end=250)
+
+    second = update(source, first.after, end=251)
+
+    assert first.after.asked_from_ms == at_ms(0)
+    assert second.requests_made == 1
+
+
+def test_duplicates_are_counted() -> None:
+    source = MemoryCandles({MARKET: pl.concat([walk(range(10)), walk(range(3))])})
+
+    assert update(source, end=10).duplicates_dropped == 3
+
+
+class TestSeveralMarkets:
+    ETH, BTC = Market("kucoin", "ETH/USDT"), Market("kucoin", "BTC/USDT")
+    SOL, LOST = Market("binance", "SOL/USDT"), Market("kraken", "ETH/EUR")
+
+    def run(self, sources: dict[str, Any], *markets: Market) -> dict[Market, CandleUpdate]:
+        wanted = {market: FetchRange(at_ms(0), at_ms(20)) for market in markets}
+        stored = [StoredCandles(market=market) for market in markets]
+        return update_markets(sources, stored, wanted=wanted, now_ms=at_ms(20), policy=POLICY)
+
+    def test_failing_market_does_not_stop_the_others(self) -> None:
+        kucoin = MemoryCandles(
+            {self.ETH: walk(range(20)), self.BTC: walk(range(20))}, {self.ETH: CandleSourceError("away.", "Wait.")}
+        )
+        sources = {"kucoin": kucoin, "binance": MemoryCandles({self.SOL: walk(range(20))})}
+
+        updates = self.run(sources, self.ETH, self.BTC, self.SOL, self.LOST)
+
+        assert list(updates) == [self.ETH, self.BTC, self.SOL, self.LOST]
+        assert [len(result.after.candles) for result in updates.values()] == [0, 20, 20, 0]
+        assert [result.problem.code if result.problem else "" for result in updates.values()] == [
+            "source",
+            "",
+            "",
+            "market_not_found",
+        ]
+
+    def test_configuration_trouble_of_a_source_is_its_markets_problem(self) -> None:
+        class Unknown(MemoryCandles):
+            def clock_offset_ms(self) -> int | None:
+                raise ConfigError("ccxt knows no exchange 'kukoin'.", "Use an id of its list.")
+
+        sources = {"kucoin": Unknown({}), "binance": MemoryCandles({self.SOL: walk(range(20))})}
+
+        updates = self.run(sources, self.ETH, self.SOL)
+
+        assert updates[self.ETH].problem is not None
+        assert "kukoin" in str(updates[self.ETH].problem)
+        assert updates[self.SOL].problem is None
+
+    def test_exchanges_are_asked_side_by_side(self) -> None:
+        meeting = threading.Barrier(2, timeout=10.0)
+
+        class Meets(MemoryCandles):
+            def fetch(self, market: Market, *, start_ms: int, end_ms: int) -> pl.DataFrame:
+                meeting.wait()
+                return super().fetch(market, start_ms=start_ms, end_ms=end_ms)
+
+        sources = {"kucoin": Meets({self.ETH: walk(range(20))}), "binance": Meets({self.SOL: walk(range(20))})}
+
+        updates = self.run(sources, self.ETH, self.SOL)
+
+        assert all(result.problem is None for result in updates.values())
+
+    def test_no_markets_are_no_updates(self) -> None:
+        assert self.run({}) == {}
