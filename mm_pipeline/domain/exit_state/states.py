@@ -86,7 +86,8 @@ def exit_states(
     -------
     ``grid, evaluated_at, state, price``, SPEC 5's names, a struct ``{value, threshold, margin, fired, since}`` per
     trigger, ``counterfactual`` (list of ``{trigger, state}``: the state without each fired trigger), ``reasons``,
-    ``last_known_state`` (of the rows before, where UNKNOWN), ``policy, grid_version``.
+    ``last_known_state`` (of the rows before, where UNKNOWN), ``policy, grid_version``, the declaration in force
+    (``lower, upper, stop_loss``, quote) and the hourly ``verdict, confidence``.
     """
     evaluated_ms = analysis["evaluated_at"].dt.epoch("ms").to_numpy()
     triggers = market_triggers(market, evaluated_ms, policy) | grid_triggers(analysis, policy)
@@ -100,6 +101,7 @@ def exit_states(
     state = decide_state(fired, **known)
     without = {name: decide_state(fired | {name: np.zeros_like(fired[name])}, **known) for name in TRIGGERS}
     window_ms = int(policy.since_window.total_seconds() * 1000)
+    hourly = market.hourly.at(evaluated_ms).frame
     return analysis.select(
         "grid",
         "evaluated_at",
@@ -112,6 +114,11 @@ def exit_states(
         _names(_last_known(state, evaluated_ms, window_ms)).alias("last_known_state"),
         pl.lit(policy_name).alias("policy"),
         "grid_version",
+        "lower",
+        "upper",
+        "stop_loss",
+        hourly["verdict"],
+        hourly["confidence"],
     )
 
 
