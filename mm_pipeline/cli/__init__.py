@@ -13,6 +13,8 @@ from mm_pipeline.cli.commands import LazyGroup
 COMMANDS = {
     "replay": "mm_pipeline.cli.replay:replay",
     "calibrate": "mm_pipeline.cli.calibrate:calibrate",
+    "grids": "mm_pipeline.cli.grids:grids",
+    "paper-exchange": "mm_pipeline.cli.paper_exchange:paper_exchange",
 }
 """Subcommands in the order in which a newcomer needs them."""
 

@@ -60,7 +60,6 @@ class LazyGroup(click.Group):
 
 def tell(error: PipelineError) -> None:
     """Print problem and mend to standard error."""
-    place = str(error).removesuffix(error.mend).strip()
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {place}", err=True)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {error.problem}", err=True)
     if error.mend:
         click.echo(f"  {error.mend}", err=True)
