@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from mm_pipeline.adapters.calibration_files import ModelFile, Provenance, QualityRecord
+    from mm_pipeline.adapters.calibration_records import ModelFile, Provenance, QualityRecord
     from mm_pipeline.domain.regime.calibration import FittedModels, Schedule
     from mm_pipeline.domain.regime.samples import MarketHistory
     from mm_pipeline.settings import Settings
@@ -82,7 +82,7 @@ def _fit(candles: Sequence[Path], settings: Settings, schedule: Schedule) -> Fit
         reading = progress.add_task("metrics", total=len(candles))
         markets = []
         for path in candles:
-            markets.append(_history(path, settings))
+            markets.append(read_history(path, settings))
             progress.advance(reading)
         fitting = progress.add_task("tables", total=None)
         return fit_models(
@@ -90,7 +90,8 @@ def _fit(candles: Sequence[Path], settings: Settings, schedule: Schedule) -> Fit
         )
 
 
-def _history(path: Path, settings: Settings) -> MarketHistory:
+def read_history(path: Path, settings: Settings) -> MarketHistory:
+    """Metrics of a 15m candle file, with its warm-up. Raises :class:`CandleFileError`."""
     from mm_pipeline.adapters.candle_sources.files import CandleFile
     from mm_pipeline.domain.candles import clean_candles, epoch_ms, fill_gaps, resample
     from mm_pipeline.domain.errors import CandleFileError
@@ -118,7 +119,8 @@ def _history(path: Path, settings: Settings) -> MarketHistory:
 
 def _provenance(candles: Sequence[Path], settings: Settings, first_fit_days: int, step_days: int) -> Provenance:
     import mm_pipeline
-    from mm_pipeline.adapters.calibration_files import Provenance, candles_used, policy_sha256
+    from mm_pipeline.adapters.calibration_files import candles_used, policy_sha256
+    from mm_pipeline.adapters.calibration_records import Provenance
 
     names = " ".join(path.name for path in candles)
     return Provenance(
