@@ -13,7 +13,9 @@ from mm_pipeline.cli.commands import LazyGroup
 COMMANDS = {
     "replay": "mm_pipeline.cli.replay:replay",
     "calibrate": "mm_pipeline.cli.calibrate:calibrate",
+    "study": "mm_pipeline.cli.study:study",
     "grids": "mm_pipeline.cli.grids:grids",
+    "doctor": "mm_pipeline.cli.doctor:doctor",
     "paper-exchange": "mm_pipeline.cli.paper_exchange:paper_exchange",
 }
 """Subcommands in the order in which a newcomer needs them."""

@@ -1,0 +1,222 @@
+"""What ``mm doctor`` looks at: each check asks the real part and answers ok, warn or fail with a mend; none writes.
+
+A missing journal or frame store is not a fault: the first run makes it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from mm_pipeline.adapters.candle_sources import ExchangeCandles, MemoryCircuits
+from mm_pipeline.adapters.clock import Clock, from_ms
+from mm_pipeline.adapters.grid_files import GridFolder, load_grids
+from mm_pipeline.adapters.home import HOME_VARIABLE, frames_dir, journal_file, mm_home
+from mm_pipeline.domain.candles import ExchangePolicy, epoch_ms
+from mm_pipeline.domain.errors import CandleSourceError, PipelineError
+from mm_pipeline.domain.market import Market, Timeframe
+from mm_pipeline.settings import Deployment, Settings
+
+FREE_WARN_GB: Final = 2.0
+FREE_FAIL_GB: Final = 0.2
+"""A year of one market's frames takes about 20 MB, Dagster's own log the rest."""
+WAIT: Final = timedelta(seconds=10)
+"""How long an exchange is waited for; a doctor asks once and does not repeat."""
+_SECRET = re.compile(r"MM_\w*(KEY|SECRET|PASSPHRASE|TOKEN|PASSWORD)")
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor: what was looked at, what was seen, and what to do about it."""
+
+    check: str
+    status: Status
+    seen: str
+    mend: str = ""
+
+
+Findings = Iterator[Finding]
+
+
+def checks(deployment: Deployment, clock: Clock) -> list[tuple[str, Callable[[], Findings]]]:
+    """Every check by the name of what it looks at, in the order in which one fault explains the next."""
+    folder, settings = load_grids(deployment.grids_folder), deployment.settings
+    asked = [
+        (f"exchange {exchange}", partial(_exchange, exchange, markets, settings, clock))
+        for exchange, markets in _markets(folder, settings).items()
+    ]
+    return [
+        ("home", _home),
+        ("settings", partial(_settings, deployment)),
+        ("calibration", _calibration),
+        ("grids", partial(_grids, deployment, folder)),
+        ("journal", _journal),
+        ("frames", _frames),
+        *asked,
+        ("secrets", _secrets),
+    ]
+
+
+def run(name: str, check: Callable[[], Findings]) -> list[Finding]:
+    """Findings of a check; an error of the pipeline is a finding too."""
+    try:
+        return list(check())
+    except PipelineError as error:
+        return [Finding(name, Status.FAIL, error.problem, error.mend)]
+
+
+def _home() -> Findings:
+    home = mm_home()
+    source = f"from {HOME_VARIABLE}" if os.environ.get(HOME_VARIABLE) else "the default"
+    there = "" if home.is_dir() else ", made at the first run"
+    yield _writable("home", home, f"{home} ({source}{there})")
+    free_gb = shutil.disk_usage(_nearest(home)).free / 1e9
+    status = Status.FAIL if free_gb < FREE_FAIL_GB else Status.WARN if free_gb < FREE_WARN_GB else Status.OK
+    mend = "" if status is Status.OK else f"Free some space, or point {HOME_VARIABLE} to another disk."
+    yield Finding("disk", status, f"{free_gb:.1f} GB free", mend)
+
+
+def _settings(deployment: Deployment) -> Findings:
+    settings = deployment.settings
+    file = deployment.file or "packaged defaults"
+    yield Finding("settings", Status.OK, f"{file}, hash {settings.hash}")
+    venue = f"paper exchange at {settings.paper_url}" if settings.is_paper else f"real, {settings.exchange}"
+    yield Finding("policy", Status.OK, f"{settings.policy}; markets are {venue}")
+
+
+def _calibration() -> Findings:
+    from mm_pipeline.adapters.calibration_files import load_model_file, shipped_calibration
+
+    folder = shipped_calibration()
+    for model in ("p_transition", "confidence"):
+        content = load_model_file(folder, model)
+        newest = content.tables[-1].valid_from
+        yield Finding(model, Status.OK, f"{len(content.tables)} tables, newest valid from {newest:%Y-%m-%d}")
+
+
+def _grids(deployment: Deployment, folder: GridFolder) -> Findings:
+    for problem in folder.problems:
+        yield Finding("grids", Status.FAIL, problem.error.problem, problem.error.mend)
+    enabled = sum(grid.enabled for grid in folder.grids)
+    if folder.grids:
+        disabled = len(folder.grids) - enabled
+        seen = f"{deployment.grids_folder}: {enabled} enabled, {disabled} disabled"
+        mend = "" if enabled else "No grid is watched for its exit: set enabled: true in one."
+        yield Finding("grids", Status.OK if enabled else Status.WARN, seen, mend)
+
+
+def _journal() -> Findings:
+    from mm_pipeline.adapters.journal import Journal
+    from mm_pipeline.adapters.journal.database import sqlite_url
+    from mm_pipeline.adapters.journal.migrations import MIGRATIONS
+
+    file = journal_file(mm_home())
+    if not file.exists():
+        yield Finding("journal", Status.OK, f"{file}, made at the first run")
+        return
+    with Journal(sqlite_url(file)) as journal:
+        known = len(journal.known_grids())
+    size_mb = file.stat().st_size / 1e6
+    yield Finding("journal", Status.OK, f"{file}, schema {MIGRATIONS[-1].version}, {known} grids, {size_mb:.1f} MB")
+
+
+def _frames() -> Findings:
+    folder = frames_dir(mm_home())
+    yield _writable("frames", folder, str(folder))
+
+
+def _exchange(exchange: str, markets: list[Market], settings: Settings, clock: Clock) -> Findings:
+    name = f"exchange {exchange}"
+    base_url = f"{settings.paper_url}/{exchange}" if settings.is_paper else None
+    where = base_url or "its public address"
+    source = ExchangeCandles(
+        exchange, policy=_once(settings.exchange_access), clock=clock, circuits=MemoryCircuits(), base_url=base_url
+    )
+    try:
+        offset_ms = source.clock_offset_ms()
+    except CandleSourceError as error:
+        mend = "Start it: mm paper-exchange, or mm up." if settings.is_paper else error.mend
+        yield Finding(name, Status.FAIL, f"{where}: {error.problem}", mend)
+        return
+    yield Finding(name, Status.OK, f"reachable at {where}")
+    yield _clock(exchange, offset_ms, settings.exchange_access)
+    for market in markets:
+        yield _market(source, market, settings, clock)
+
+
+def _clock(exchange: str, offset_ms: int | None, policy: ExchangePolicy) -> Finding:
+    if offset_ms is None:
+        return Finding("clock", Status.WARN, f"{exchange} tells no time", "Compare this machine's clock by hand.")
+    limit_s = policy.max_clock_offset.total_seconds()
+    is_within = abs(offset_ms) / 1000 <= limit_s
+    seen = f"{offset_ms / 1000:+.1f} s against {exchange}, limit {limit_s:g} s"
+    mend = "" if is_within else "Let this machine's clock follow a time server."
+    return Finding("clock", Status.OK if is_within else Status.FAIL, seen, mend)
+
+
+def _market(source: ExchangeCandles, market: Market, settings: Settings, clock: Clock) -> Finding:
+    """Whether the market is listed and its newest candle fresh enough to be judged."""
+    now_ms = clock.now_ms()
+    max_age = settings.data.max_age
+    end_ms = now_ms // Timeframe.M15.ms * Timeframe.M15.ms
+    try:
+        rows = source.fetch(market, start_ms=end_ms - Timeframe.H4.ms, end_ms=end_ms)
+    except CandleSourceError as error:
+        return Finding(str(market), Status.FAIL, error.problem, error.mend)
+    if rows.is_empty():
+        return Finding(str(market), Status.FAIL, "listed, but no candle in the last 4 h", "Check that it still trades.")
+    closed_ms = int(epoch_ms(rows["open_time"]).max()) + Timeframe.M15.ms
+    age_min = (now_ms - closed_ms) / 60_000
+    is_fresh = timedelta(minutes=age_min) <= max_age
+    seen = f"listed, newest candle closed {from_ms(closed_ms):%H:%M} UTC, {age_min:.0f} min ago"
+    mend = "" if is_fresh else f"Older than data.max_age ({max_age}): it would be UNKNOWN now."
+    return Finding(str(market), Status.OK if is_fresh else Status.WARN, seen, mend)
+
+
+def _secrets() -> Findings:
+    """Names of secrets that are set; their values are not read into any text."""
+    names = sorted(name for name, value in os.environ.items() if _SECRET.fullmatch(name) and value)
+    seen = f"{', '.join(names)} set, not shown" if names else "none set; public candles need none"
+    yield Finding("secrets", Status.OK, seen)
+
+
+def _markets(folder: GridFolder, settings: Settings) -> dict[str, list[Market]]:
+    named = {grid.market for grid in folder.grids} | {Market.parse(text) for text in settings.extra_markets}
+    markets: dict[str, list[Market]] = {}
+    for market in sorted(named):
+        markets.setdefault(market.exchange, []).append(market)
+    return markets
+
+
+def _once(policy: ExchangePolicy) -> ExchangePolicy:
+    return policy.model_copy(update={"attempts": 1, "deadline": WAIT, "request_timeout": WAIT})
+
+
+def _writable(check: str, folder: Path, seen: str) -> Finding:
+    try:
+        with tempfile.TemporaryFile(dir=_nearest(folder)):
+            return Finding(check, Status.OK, f"{seen}, writable")
+    except OSError as error:
+        return Finding(check, Status.FAIL, f"{seen}: {error.strerror or error}", "Mend its permissions.")
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.parents) if path.is_dir())

@@ -1,0 +1,12 @@
+"""``mm study``: what the pipeline's answers are worth, measured."""
+
+from __future__ import annotations
+
+import click
+
+from mm_pipeline.cli.commands import LazyGroup
+
+
+@click.group(cls=LazyGroup, commands_at={"verdicts": "mm_pipeline.cli.study_verdicts:verdicts"})
+def study() -> None:
+    """Measure how good verdicts are."""
