@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from mm_pipeline_tests.reference.bars import newest_known
-from mm_pipeline_tests.reference.grid import Grid, Market, closes_outside, lowest_low, range_excess_atr
+from mm_pipeline_tests.reference.bars import MS_15M, newest_known
+from mm_pipeline_tests.reference.grid import (
+    Grid,
+    GridVersion,
+    Market,
+    closes_outside,
+    grid_in_force,
+    lowest_low,
+    range_excess_atr,
+)
 from mm_pipeline_tests.reference.verdict import RegimeJudge, decline
 
 WEEK_MS = 7 * 24 * 3_600_000
@@ -14,6 +22,7 @@ WEEK_MS = 7 * 24 * 3_600_000
 MANDATORY = ("regime_trend", "range_invalidated", "closes_outside", "stop_loss_breached")
 LATEST = ("transition_persists", "half_life_doubled", "volatility_expanded")
 WARNING = ("transition_likely", "confidence_declining", "efficiency_rising", "reversion_slowing")
+SEEN_IN_BARS = ("range_invalidated", "closes_outside", "stop_loss_breached")
 TRIGGERS = (*MANDATORY, *LATEST, *WARNING)
 
 
@@ -72,7 +81,7 @@ class ExitState:
 def state_of(fired: Collection[str], rules: ExitThresholds, *, is_good: bool, is_fresh: bool) -> str:
     """The state that a set of fired triggers makes, given whether the market's data is good and fresh."""
     if not is_good:
-        survives = is_fresh and ("stop_loss_breached" in fired or "closes_outside" in fired)
+        survives = is_fresh and any(name in fired for name in SEEN_IN_BARS)
         return "MANDATORY_EXIT" if survives else "UNKNOWN"
     if any(name in fired for name in MANDATORY):
         return "MANDATORY_EXIT"
@@ -84,17 +93,22 @@ def state_of(fired: Collection[str], rules: ExitThresholds, *, is_good: bool, is
 
 
 class ExitJudge:
-    """Exit states of one enabled grid under one policy."""
+    """Exit states of one grid, enabled in all its versions, under one policy."""
 
     def __init__(
-        self, market: Market, hourly: RegimeJudge, coarse: RegimeJudge, grid: Grid, rules: ExitThresholds
+        self,
+        market: Market,
+        judges: tuple[RegimeJudge, RegimeJudge],
+        versions: Sequence[GridVersion],
+        rules: ExitThresholds,
     ) -> None:
-        self.market, self.hourly, self.coarse, self.grid, self.rules = market, hourly, coarse, grid, rules
+        self.market, self.versions, self.rules = market, versions, rules
+        self.hourly, self.coarse = judges
         self._fired: dict[int, dict[str, Trigger]] = {}
 
     def evaluations(self) -> list[int]:
-        """Every 15m close from ``started_at`` on."""
-        return [closed for closed in self.market.quarters.close_time if closed >= self.grid.started_at]
+        """Every 15m close at which a started version of the grid is in force."""
+        return [closed for closed in self.market.quarters.close_time if grid_in_force(self.versions, closed)]
 
     def at(self, evaluated_at: int, *, is_good: bool = True, is_fresh: bool = True) -> ExitState:
         """State with triggers, since and counterfactuals at one evaluation (epoch ms)."""
@@ -113,24 +127,26 @@ class ExitJudge:
     def _since(self, name: str, evaluated_at: int) -> int:
         """Earliest evaluation of the unbroken fired run, at most seven days back."""
         earliest = evaluated_at
-        for moment in reversed(self.evaluations()):
-            if moment > evaluated_at:
-                continue
-            if moment < evaluated_at - WEEK_MS or not self.triggers_at(moment)[name].is_fired:
+        while earliest - MS_15M >= evaluated_at - WEEK_MS:
+            if not grid_in_force(self.versions, earliest - MS_15M):
                 break
-            earliest = moment
+            if not self.triggers_at(earliest - MS_15M)[name].is_fired:
+                break
+            earliest -= MS_15M
         return earliest
 
     def triggers_at(self, at: int) -> dict[str, Trigger]:
         """All triggers by name, without ``since``."""
         if at not in self._fired:
+            grid = grid_in_force(self.versions, at)
+            assert grid is not None
             hour = newest_known(self.market.hourly.bars, at)
             coarse = newest_known(self.market.coarse.bars, at)
             self._fired[at] = {
                 "regime_trend": self._regime_trend(hour, coarse),
-                "range_invalidated": self._range_invalidated(at),
-                "closes_outside": self._closes_outside(at),
-                "stop_loss_breached": self._stop_loss_breached(at),
+                "range_invalidated": self._range_invalidated(grid, at),
+                "closes_outside": self._closes_outside(grid, at),
+                "stop_loss_breached": self._stop_loss_breached(grid, at),
                 "transition_persists": self._transition_persists(hour, coarse),
                 "half_life_doubled": self._half_life_doubled(hour),
                 "volatility_expanded": self._volatility_expanded(hour),
@@ -151,15 +167,15 @@ class ExitJudge:
             is_trend = is_trend and verdict_4h in ("TREND", "TRANSITION")
         return Trigger(float(is_trend), 1.0, 1.0 if is_trend else -1.0, is_trend)
 
-    def _range_invalidated(self, at: int) -> Trigger:
-        excess = range_excess_atr(self.market, self.grid, at)
+    def _range_invalidated(self, grid: Grid, at: int) -> Trigger:
+        excess = range_excess_atr(self.market, grid, at)
         return _over(excess, self.rules.range_buffer_atr, is_strict=True)
 
-    def _closes_outside(self, at: int) -> Trigger:
-        return _over(closes_outside(self.market.hourly.bars, self.grid, at), self.rules.closes_outside)
+    def _closes_outside(self, grid: Grid, at: int) -> Trigger:
+        return _over(closes_outside(self.market.hourly.bars, grid, at), self.rules.closes_outside)
 
-    def _stop_loss_breached(self, at: int) -> Trigger:
-        return _under(lowest_low(self.market.quarters, self.grid, at), self.grid.stop_loss)
+    def _stop_loss_breached(self, grid: Grid, at: int) -> Trigger:
+        return _under(lowest_low(self.market.quarters, grid, at), grid.stop_loss)
 
     def _transition_persists(self, hour: int | None, coarse: int | None) -> Trigger:
         alternatives = [

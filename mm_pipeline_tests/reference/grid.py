@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mm_pipeline_tests.reference.bars import Bars, newest_known
@@ -19,6 +21,14 @@ class Grid:
     stop_loss: float
     started_at: int
     is_enabled: bool = True
+
+
+@dataclass(frozen=True)
+class GridVersion:
+    """A declared grid and the moment (epoch ms) from which evaluations use it."""
+
+    valid_from: int
+    grid: Grid
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,12 @@ class GridAnalysis:
     distance_to_upper_atr: float | None
     distance_to_stop_atr: float | None
     stop_loss_risk: str | None
+
+
+def grid_in_force(versions: Sequence[GridVersion], at: int) -> Grid | None:
+    """The newest version valid at an evaluation; None before any is, and before the grid in force started."""
+    valid = [version.grid for version in versions if version.valid_from <= at]
+    return valid[-1] if valid and at >= valid[-1].started_at else None
 
 
 def analyse(price: float, atr: float | None, grid: Grid) -> GridAnalysis:
@@ -87,24 +103,24 @@ def stop_loss_risk(distance: float, atr: float | None) -> str | None:
     return "SAFE"
 
 
-def bars_since(bars: Bars, started_at: int, at: int) -> list[int]:
+def bars_since(bars: Bars, started_at: int, at: int) -> range:
     """Bars that opened at or after ``started_at`` and are known at the evaluation."""
-    i = newest_known(bars, at)
-    found: list[int] = []
-    while i is not None and i >= 0 and bars.open_time[i] >= started_at:
-        found.append(i)
-        i -= 1
-    return found[::-1]
+    newest = newest_known(bars, at)
+    return range(0) if newest is None else range(bisect_left(bars.open_time, started_at), newest + 1)
 
 
 def range_excess_atr(market: Market, grid: Grid, at: int) -> float | None:
-    """Farthest 4h close beyond the bounds widened by the 1h range known at ``started_at``, in ATR(4h) of that bar."""
+    """Farthest 4h close beyond the bounds widened by the 1h range known at ``started_at``, in ATR(4h) of that bar.
+
+    None where bars do not reach far enough back to know that range: without it a bound may be too narrow. A 4h bar
+    without an ATR tells nothing.
+    """
     hour = newest_known(market.hourly.bars, grid.started_at)
-    upper, lower = grid.upper, grid.lower
-    if hour is not None:
-        row = market.hourly.at(hour)
-        upper = upper if row["range_high"] is None else max(upper, row["range_high"])
-        lower = lower if row["range_low"] is None else min(lower, row["range_low"])
+    row = None if hour is None else market.hourly.at(hour)
+    if row is None or row["swing_structure"] is None:
+        return None
+    upper = grid.upper if row["range_high"] is None else max(grid.upper, row["range_high"])
+    lower = grid.lower if row["range_low"] is None else min(grid.lower, row["range_low"])
     worst = None
     for i in bars_since(market.coarse.bars, grid.started_at, at):
         atr, close = market.coarse.at(i)["atr_14"], market.coarse.bars.close[i]
@@ -115,19 +131,19 @@ def range_excess_atr(market: Market, grid: Grid, at: int) -> float | None:
     return worst
 
 
-def closes_outside(bars: Bars, grid: Grid, at: int) -> int | None:
+def closes_outside(bars: Bars, grid: Grid, at: int) -> int:
     """Consecutive real closes strictly outside on one side; a fully synthetic bar neither counts nor resets."""
-    since = bars_since(bars, grid.started_at, at)
     run, side = 0, 0
-    for i in since:
+    for i in bars_since(bars, grid.started_at, at):
         if bars.is_synthetic[i]:
             continue
         now = (bars.close[i] > grid.upper) - (bars.close[i] < grid.lower)
         run = 0 if now == 0 else (run + 1 if now == side else 1)
         side = now
-    return run if since else None
+    return run
 
 
 def lowest_low(bars: Bars, grid: Grid, at: int) -> float | None:
     """Lowest low since the grid started, in quote."""
-    return min((bars.low[i] for i in bars_since(bars, grid.started_at, at)), default=None)
+    since = bars_since(bars, grid.started_at, at)
+    return min(bars.low[since.start : since.stop], default=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -32,8 +32,8 @@ Columns = dict[str, list[Any]]
 MetricsOf = Callable[[Bars, Timeframe, Sequence[int]], Columns]
 
 
-def _series(features: Sequence[str], intercept: float, weights: Mapping[str, float]) -> LogisticSeries:
-    coefficients = tuple(weights.get(feature.rpartition(":")[2], 0.0) for feature in features)
+def _series(features: Sequence[str], *, intercept: float, weight: float) -> LogisticSeries:
+    coefficients = tuple(weight * (-1) ** i for i in range(len(features)))
     return LogisticSeries(tuple(features), (LogisticTable(0, intercept, coefficients),))
 
 
@@ -49,11 +49,9 @@ REGIME_POLICY = RegimePolicy(
     weakening=WeakeningPolicy(p_transition=0.40, confidence_bars=6, confidence_drop=0.10),
 )
 
-_P_TRANSITION_WEIGHTS = {"near_atr": -0.6, "log_volatility_expansion": 0.5, "efficiency_ratio_24": 1.0}
-_CONFIDENCE_WEIGHTS = {"log2_run": 0.1, "raw_agrees": 0.8, "p_transition": -1.0, "efficiency_ratio_24": -1.5}
 CALIBRATION = Calibration(
-    _series(TRANSITION_FEATURES, 0.0, _P_TRANSITION_WEIGHTS),
-    _series(CONFIDENCE_FEATURES, -0.2, _CONFIDENCE_WEIGHTS),
+    _series(TRANSITION_FEATURES, intercept=-0.9, weight=-0.6),
+    _series(CONFIDENCE_FEATURES, intercept=0.3, weight=0.8),
 )
 """Made-up tables that move p_transition and confidence across every threshold; nothing is claimed of their fit."""
 

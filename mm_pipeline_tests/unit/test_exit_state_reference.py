@@ -1,0 +1,91 @@
+"""Exit states, triggers, margins, since and counterfactuals equal a plain loop written from SPEC 5 and 6 alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from mm_pipeline_tests.reference.exit_sides import POLICIES, Row, loop_states, package_states
+from mm_pipeline_tests.reference.exit_state import TRIGGERS
+from mm_pipeline_tests.reference.grid import Grid, GridVersion
+from mm_pipeline_tests.reference.samples import EVERY_SAMPLE, SIMULATED, Sample, sample_named
+from mm_pipeline_tests.reference.sides import differences
+
+MINUTE_MS = 60_000
+GRIDS = ("tight", "wide", "changed")
+CASES = [*((name, grid) for name in EVERY_SAMPLE for grid in GRIDS), (SIMULATED, "cold")]
+SEEN_WITHOUT_WARM_UP = ("state", "price", "position", "distance", "stop", "range_invalidated", "closes_outside")
+
+
+def grid_at(sample: Sample, share: float, *, width_pct: float, stop_pct: float, late_minutes: int = 0) -> Grid:
+    """A grid centred at the price after this share of the sample, its stop so far below the centre."""
+    i = int(share * len(sample.quarters))
+    price, started_at = sample.quarters.close[i], sample.quarters.close_time[i] + late_minutes * MINUTE_MS
+    lower, upper = (round(price * (1 + sign * width_pct / 200), 2) for sign in (-1, 1))
+    return Grid("compared", lower, upper, round(price * (1 - stop_pct / 100), 2), started_at)
+
+
+def versions_of(sample: Sample) -> dict[str, tuple[GridVersion, ...]]:
+    """Grids that are left, stopped, held, re-ranged, edited, started off the bar's edge and before the first bar."""
+    tight = grid_at(sample, 0.72, width_pct=3, stop_pct=4)
+    wide = grid_at(sample, 0.60, width_pct=40, stop_pct=30, late_minutes=7)
+    cold = grid_at(sample, 0.06, width_pct=60, stop_pct=45)
+    again = grid_at(sample, 0.85, width_pct=4, stop_pct=3, late_minutes=52)
+    edited = Grid("compared", again.lower, again.upper, again.stop_loss * 1.005, again.started_at)
+    return {
+        "tight": (GridVersion(tight.started_at, tight),),
+        "wide": (GridVersion(wide.started_at, wide),),
+        "cold": (GridVersion(cold.started_at, cold),),
+        "changed": (
+            GridVersion(tight.started_at, tight),
+            GridVersion(again.started_at - 180 * MINUTE_MS, again),
+            GridVersion(again.started_at + 400 * MINUTE_MS, edited),
+        ),
+    }
+
+
+def compared(pairs: Sequence[tuple[Row, Row]], names: Sequence[str] | None = None) -> dict[str, object]:
+    """Columns (default: all) in which the package's rows and the loop's differ, with the first differences."""
+    assert pairs
+    columns = pairs[0][1] if names is None else names
+    found = {name: differences([row[name] for row, _ in pairs], [row[name] for _, row in pairs]) for name in columns}
+    return {name: places for name, places in found.items() if places}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(("name", "grid"), CASES)
+def test_every_state_and_trigger_equals_the_plain_loop(
+    request: pytest.FixtureRequest, name: str, grid: str, policy: str
+) -> None:
+    sample = sample_named(name, None if name == SIMULATED else request.getfixturevalue("recorded_data"))
+    versions = versions_of(sample)[grid]
+    package, quality = package_states(sample, versions, policy)
+    every = 1 if grid == "tight" else 7
+    pairs = list(zip(package[::every], loop_states(sample, versions, policy, quality, every=every), strict=True))
+    is_warm = [row["has_warm_up"] for row in quality[::every]]
+    assert compared([pair for pair, warm in zip(pairs, is_warm, strict=True) if warm]) == {}
+    assert compared(pairs, names=[name for name in pairs[0][1] if name.startswith(SEEN_WITHOUT_WARM_UP)]) == {}
+
+
+def test_range_at_the_start_unknown_leaves_range_invalidated_without_a_value() -> None:
+    sample = sample_named(SIMULATED, None)
+    early = grid_at(sample, 0.03, width_pct=3, stop_pct=40)
+    assert early.started_at < sample.hours.close_time[73]
+    package, _ = package_states(sample, (GridVersion(early.started_at, early),), "seed")
+    assert {row["range_invalidated.value"] for row in package} == {None}
+
+
+def test_compared_grids_reach_every_state_and_trigger(recorded_data: Path) -> None:
+    states: Counter[str] = Counter()
+    fired: Counter[str] = Counter()
+    for name, grid in CASES:
+        sample = sample_named(name, recorded_data)
+        for policy in POLICIES:
+            for row in package_states(sample, versions_of(sample)[grid], policy)[0]:
+                states[row["state"]] += 1
+                fired.update(trigger for trigger in TRIGGERS if row[f"{trigger}.fired"])
+    assert set(states) == {"MANDATORY_EXIT", "LATEST_ACCEPTABLE_EXIT", "WARNING", "NORMAL", "UNKNOWN"}
+    assert set(fired) == set(TRIGGERS)
