@@ -26,7 +26,7 @@ from mm_pipeline.domain.errors import (
 from mm_pipeline.domain.market import Market
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.faults import ClockOffset, Delayed, DrippedBody, kucoin_internal_error
+from mm_pipeline.paper.faults import ClockOffset, Delayed, DrippedBody, EditedBars, kucoin_internal_error
 from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
 from mm_pipeline_tests.candle_samples import at_ms, exchange_policy
 
@@ -297,6 +297,14 @@ def test_key_headers_never_reach_a_log(paper: PaperExchange, caplog: pytest.LogC
     assert paper.calls.count("margin/symbols") == 1  # a signed one
     assert "the-key" not in caplog.text
     assert "KC-API" not in caplog.text
+
+
+def test_page_that_ends_early_is_asked_on_from_there(paper: PaperExchange) -> None:
+    """An exchange that gives fewer rows than it was asked for must not leave holes that look like quiet bars."""
+    paper.faults.add(EditedBars(edit=lambda bars: bars[:150]))
+
+    assert fetch(source_of(paper)) == BARS
+    assert paper.calls.count(CANDLES) == 3
 
 
 def test_exchange_with_smaller_pages_is_asked_for_less() -> None:

@@ -140,6 +140,17 @@ def test_many_bars_without_trades_are_low_liquidity() -> None:
     ]
 
 
+def test_gap_over_the_start_of_the_window_counts_only_bars_after_its_first_real_one() -> None:
+    """Three quiet days, judged on two: what lies before the window must not matter, or a cut history would differ."""
+    resumed = walk([0, *range(3 * 96, 3 * 96 + 20)])
+    cut = resumed[1:]
+
+    rows = [judge(candles, at=3 * 96 + 20, warm_up_days=2) for candles in (resumed, cut)]
+
+    assert rows[0] == rows[1]
+    assert rows[0]["synthetic_share_24h"] == 0.0
+
+
 def test_median_quote_volume_is_over_real_bars_of_the_last_day() -> None:
     candles = raw([candle(slot, 100.0, 1.0 + slot) for slot in range(LAST) if slot != LAST - 3])
 

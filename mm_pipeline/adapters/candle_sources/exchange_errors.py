@@ -16,6 +16,8 @@ from mm_pipeline.domain.errors import (
 
 _CDN_LIMIT = re.compile(r"\b1015\b.*rate limited|rate limited.*\b1015\b", re.IGNORECASE | re.DOTALL)
 _KUCOIN_RESET = "gw-ratelimit-reset"  # milliseconds left in the window of 30 s
+_KUCOIN_REMAINING = "gw-ratelimit-remaining"
+_NO_SYMBOL = re.compile(r"pair is not provided|symbol not exists|invalid symbol", re.IGNORECASE)  # KuCoin says 400100
 _QUOTED_CHARACTERS = 200
 
 
@@ -29,9 +31,13 @@ class LastAnswer:
 
     @property
     def rest_s(self) -> float:
-        """Seconds for which a rate-limited client is asked to wait; 0 where the exchange does not say."""
+        """Seconds for which a rate-limited client is asked to wait; 0 where the exchange does not say.
+
+        KuCoin sends its reset with every answer; it concerns us only when our quota is used up, and not where the same
+        code means that the exchange is overloaded.
+        """
         try:
-            if _KUCOIN_RESET in self.headers:
+            if _KUCOIN_RESET in self.headers and self.headers.get(_KUCOIN_REMAINING, "0") == "0":
                 return max(0.0, float(self.headers[_KUCOIN_RESET]) / 1000)
             return max(0.0, float(self.headers.get("retry-after", 0)))
         except ValueError:
@@ -64,7 +70,7 @@ def as_source_error(error: Exception, *, exchange: str, task: str, answer: LastA
     who = f"{exchange} was asked for {task} and"
     if _is_rate_limit(error, answer):
         return RateLimited(f"{who} limits our requests ({answer.quoted}).", "It is asked again once its limit resets.")
-    if isinstance(error, ccxt.BadSymbol):
+    if isinstance(error, ccxt.BadSymbol) or (isinstance(error, ccxt.BadRequest) and _NO_SYMBOL.search(answer.body)):
         return MarketNotFound(f"{who} does not know the symbol: {error}", "Check the symbol; it may be delisted.")
     if isinstance(error, ccxt.BadResponse) or not isinstance(error, ccxt.BaseError | OSError):
         return MalformedAnswer(

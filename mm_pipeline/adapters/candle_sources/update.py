@@ -34,7 +34,7 @@ def _no_revisions() -> pl.DataFrame:
     return merge_candles(empty_candles(), empty_candles())[1]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StoredCandles:
     """What is known of a market before an update.
 
@@ -56,7 +56,7 @@ class StoredCandles:
     asked_from_ms: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CandleUpdate:
     """What is known after it; pass ``after`` to the next update.
 

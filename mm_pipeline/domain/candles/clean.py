@@ -32,7 +32,7 @@ QUARANTINE_SCHEMA: dict[str, pl.DataType] = {**RAW_SCHEMA, "reason": pl.String()
 """Refused rows as they came, each with its :class:`QuarantineReason`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CleanCandles:
     """An answer, every row of it accounted for.
 

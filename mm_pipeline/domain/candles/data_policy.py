@@ -26,8 +26,8 @@ class DataPolicy(Policy):
     )
     min_median_quote_volume_24h: float = threshold(
         unit="quote per 15m bar",
-        source="a grid order of 500 USDT is then at most 5 % of half the bars' volume; a tenth of the quietest 24 h of "
-        "KuCoin ETH and BTC in 2025 (197,000)",
+        source="selling 1,000 USDT within a bar is then at most 5 % of what half of the bars trade; a tenth of the "
+        "quietest 24 h of KuCoin ETH-USDT, January to September 2025 (194,449)",
         ge=0.0,
     )
     max_synthetic_share_24h: float = threshold(
