@@ -26,8 +26,7 @@ class ExchangePolicy(Policy):
     )
     requests_per_s: float = threshold(
         unit="requests per second",
-        source="KuCoin's public pool of 2000 per 30 s at weight 3 is 22 a second for everything on this address; two "
-        "thirds of it",
+        source="at weight 3 a quarter of KuCoin's public pool of 2000 per 30 s, which the whole address shares",
         gt=0.0,
     )
     burst_requests: int = threshold(unit="requests", source="two seconds' worth of requests_per_s", ge=1)
