@@ -12,11 +12,10 @@ from mm_pipeline.cli.options import json_option, settings_option
 
 if TYPE_CHECKING:
     import polars as pl
-    from rich.console import Console
     from rich.table import Table
 
     from mm_pipeline.domain.pipeline import MarketPolicy
-    from mm_pipeline.reporting.confusion import ConfusionTable, Share
+    from mm_pipeline.reporting.confusion import ConfusionTable
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 """First bar of every market: after the newest of the shipped tables, which saw no simulated bar anyway."""
@@ -28,9 +27,17 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 @click.option("--days", type=click.IntRange(60, 3650), default=365, show_default=True, help="Length of each market.")
 @settings_option
 @json_option
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the section of the README.")
 @click.option("--chart", type=click.Path(dir_okay=False, path_type=Path), help="PNG of the confusion matrix.")
 def verdicts(
-    *, seed: int, seeds: int, days: int, settings_file: Path | None, as_json: bool, chart: Path | None
+    *,
+    seed: int,
+    seeds: int,
+    days: int,
+    settings_file: Path | None,
+    as_json: bool,
+    as_markdown: bool,
+    chart: Path | None,
 ) -> None:
     """Compare shown verdicts with the true regimes of simulated markets.
 
@@ -57,6 +64,8 @@ def verdicts(
         _save_chart(table, chart, f"{table.hours:,} hours of {seeds} simulated markets")
     if as_json:
         print_json(result)
+    elif as_markdown:
+        _print_markdown(table, markets)
     else:
         _print(table, result)
 
@@ -111,13 +120,21 @@ def _save_chart(table: ConfusionTable, path: Path, title: str) -> None:
 
 def _print(table: ConfusionTable, result: dict[str, Any]) -> None:
     from mm_pipeline.cli.output import stdout
+    from mm_pipeline.reporting.confusion_markdown import verdict_on
 
     console = stdout()
     first, last = result["seeds"]
     console.print(f"{table.hours:,} hours, seeds {first} to {last}, {result['days']} days each")
     console.print(_matrix(table))
     console.print(_scores(table, result))
-    _print_verdict(console, table)
+    console.print(verdict_on(table), soft_wrap=True)
+
+
+def _print_markdown(table: ConfusionTable, markets: list[pl.DataFrame]) -> None:
+    from mm_pipeline.reporting.confusion import detection_delay
+    from mm_pipeline.reporting.confusion_markdown import confusion_markdown
+
+    click.echo(confusion_markdown(table, {truth: detection_delay(markets, truth) for truth in table.truth_names}))
 
 
 def _matrix(table: ConfusionTable) -> Table:
@@ -139,6 +156,8 @@ def _scores(table: ConfusionTable, result: dict[str, Any]) -> Table:
     from rich import box
     from rich.table import Table
 
+    from mm_pipeline.reporting.confusion_markdown import hours_text, share_text
+
     printed = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     headings = ("true regime", "base rate", "recall (95 %)", "precision (95 %)", "segments", "missed", "delay, median")
     for heading in (*headings, "p90"):
@@ -148,27 +167,11 @@ def _scores(table: ConfusionTable, result: dict[str, Any]) -> Table:
         printed.add_row(
             truth,
             f"{table.base_rate(truth):.1%}",
-            _share_text(table.recall(truth)),
-            _share_text(table.precision(truth)),
+            share_text(table.recall(truth)),
+            share_text(table.precision(truth)),
             f"{delay['segments']:,}",
             f"{delay['missed']:,}",
-            _hours_text(delay["median_h"]),
-            _hours_text(delay["p90_h"]),
+            hours_text(delay["median_h"]),
+            hours_text(delay["p90_h"]),
         )
     return printed
-
-
-def _share_text(share: Share) -> str:
-    if share.value is None or share.low is None or share.high is None:
-        return "-"
-    return f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
-
-
-def _hours_text(hours: float | None) -> str:
-    return "-" if hours is None else f"{hours:.0f} h"
-
-
-def _print_verdict(console: Console, table: ConfusionTable) -> None:
-    always = max(table.truth_names, key=table.base_rate)
-    said = f"Right on {_share_text(table.accuracy())} of hours; always saying {always} would be"
-    console.print(f"{said} right on {table.base_rate(always):.1%}.", soft_wrap=True)

@@ -1,0 +1,144 @@
+"""``mm doctor`` against real parts: a paper exchange over HTTP, a real journal, real folders."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from mm_pipeline.adapters.home import journal_file
+from mm_pipeline.adapters.journal import Journal
+from mm_pipeline.adapters.journal.database import sqlite_url
+from mm_pipeline.cli import main
+from mm_pipeline.domain.market import Market
+from mm_pipeline.paper.exchange import PaperExchange
+from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
+from mm_pipeline_tests.unit.test_cli_grids import grid_file
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "home"
+    monkeypatch.setenv("MM_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def paper() -> Iterator[PaperExchange]:
+    midnight = datetime.fromtimestamp(time.time() // 86_400 * 86_400, UTC)
+    source = SimulatedMarket(seed=1, start=midnight - timedelta(days=1), bars=300)
+    with PaperExchange(markets=[PaperMarket(market=Market("kucoin", "ETH/USDT"), source=source)]) as exchange:
+        yield exchange
+
+
+def deployment(folder: Path, url: str) -> Path:
+    """Settings that point to a paper exchange, and one good grid."""
+    (folder / "grids").mkdir()
+    grid_file(folder / "grids", "a.yaml")
+    settings = folder / "settings.yaml"
+    settings.write_text(f"exchange: paper\npaper_url: {url}\n")
+    return settings
+
+
+def examine(settings: Path, *more: str) -> tuple[int, dict[str, list[dict[str, Any]]]]:
+    """Exit code and findings by check."""
+    result = CliRunner().invoke(main, ["doctor", "--settings", str(settings), "--json", *more])
+    found: dict[str, list[dict[str, Any]]] = {}
+    for finding in json.loads(result.stdout)["findings"]:
+        found.setdefault(finding["check"], []).append(finding)
+    return result.exit_code, found
+
+
+def test_healthy_installation_has_nothing_to_mend(home: Path, tmp_path: Path, paper: PaperExchange) -> None:
+    code, found = examine(deployment(tmp_path, paper.url))
+    assert code == 0
+    assert {finding["status"] for findings in found.values() for finding in findings} == {"ok"}
+    assert "listed, newest candle closed" in found["kucoin:ETH/USDT"][0]["seen"]
+    assert "+0.0 s" in found["clock"][0]["seen"]
+    assert not home.exists(), "a doctor makes nothing"
+
+
+def test_dead_exchange_fails_with_its_mend(home: Path, tmp_path: Path) -> None:
+    with PaperExchange(markets=[]) as gone:
+        url = gone.url
+    code, found = examine(deployment(tmp_path, url))
+    assert code == 1
+    [finding] = found["exchange kucoin"]
+    assert finding["status"] == "fail"
+    assert "mm paper-exchange" in finding["mend"]
+
+
+def test_unlisted_market_fails_and_the_exchange_does_not(home: Path, tmp_path: Path, paper: PaperExchange) -> None:
+    settings = deployment(tmp_path, paper.url)
+    settings.write_text(settings.read_text() + "extra_markets: [kucoin:XYZ/USDT]\n")
+    code, found = examine(settings)
+    assert code == 1
+    assert found["kucoin:XYZ/USDT"][0]["status"] == "fail"
+    assert found["kucoin:ETH/USDT"][0]["status"] == found["exchange kucoin"][0]["status"] == "ok"
+
+
+def test_bad_grid_fails_with_file_and_key(home: Path, tmp_path: Path, paper: PaperExchange) -> None:
+    settings = deployment(tmp_path, paper.url)
+    grid_file(tmp_path / "grids", "b.yaml", id="wide", upper="1")
+    code, found = examine(settings)
+    assert code == 1
+    assert [finding["status"] for finding in found["grids"]] == ["fail", "ok"]
+    assert "b.yaml: upper" in found["grids"][0]["seen"]
+
+
+def test_no_enabled_grid_is_a_warning_and_no_failure(home: Path, tmp_path: Path, paper: PaperExchange) -> None:
+    settings = deployment(tmp_path, paper.url)
+    grid_file(tmp_path / "grids", "a.yaml", enabled="false")
+    code, found = examine(settings)
+    assert code == 0
+    assert found["grids"][0]["status"] == "warn"
+
+
+def test_journal_is_opened_and_told(home: Path, tmp_path: Path, paper: PaperExchange) -> None:
+    home.mkdir()
+    Journal(sqlite_url(journal_file(home))).close()
+    _, found = examine(deployment(tmp_path, paper.url))
+    assert "schema 1, 0 grids" in found["journal"][0]["seen"]
+
+
+def test_damaged_journal_fails(home: Path, tmp_path: Path, paper: PaperExchange) -> None:
+    home.mkdir()
+    journal_file(home).write_bytes(b"not a database" * 100)
+    code, found = examine(deployment(tmp_path, paper.url))
+    assert code == 1
+    assert found["journal"][0]["status"] == "fail"
+
+
+def test_relative_home_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paper: PaperExchange) -> None:
+    monkeypatch.setenv("MM_HOME", "relative/home")
+    code, found = examine(deployment(tmp_path, paper.url))
+    assert code == 1
+    assert "relative path" in found["home"][0]["seen"]
+
+
+def test_secrets_are_named_and_never_printed(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paper: PaperExchange
+) -> None:
+    monkeypatch.setenv("MM_KUCOIN_SECRET", "hush-hush")
+    result = CliRunner().invoke(main, ["doctor", "--settings", str(deployment(tmp_path, paper.url))])
+    assert "MM_KUCOIN_SECRET set, not shown" in result.output
+    assert "hush-hush" not in result.output
+
+
+def test_every_setting_is_shown_with_unit_bounds_and_source() -> None:
+    result = CliRunner().invoke(main, ["doctor", "--show-settings", "--policy", "seed", "--json"])
+    assert result.exit_code == 0
+    settings = {setting["key"]: setting for setting in json.loads(result.stdout)}
+    count = settings["exit_state.closes_outside.count"]
+    assert (count["value"], count["unit"], count["bounds"]) == (2, "closes", ">= 1, <= 96")
+    assert count["source"]
+
+
+def test_unknown_policy_lists_the_known_ones() -> None:
+    result = CliRunner().invoke(main, ["doctor", "--policy", "bold"])
+    assert result.exit_code == 2
+    assert "calibrated, seed" in result.stderr
