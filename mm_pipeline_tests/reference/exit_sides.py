@@ -9,10 +9,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from mm_pipeline.domain.candles import DataPolicy, data_quality
+from mm_pipeline.domain.entry_state import entry_states
 from mm_pipeline.domain.exit_state import exit_states
-from mm_pipeline.domain.exit_state.policy import ExitStatePolicy
+from mm_pipeline.domain.exit_state.policy import EntryPolicy, ExitStatePolicy
 from mm_pipeline.domain.grid import Grid as DeclaredGrid
 from mm_pipeline.domain.grid import GridVersion as DeclaredVersion
 from mm_pipeline.domain.grid import Spacing
@@ -21,6 +23,7 @@ from mm_pipeline.domain.lookback import longest_lookback_ms
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView, Timeline
 from mm_pipeline_tests.reference.bars import MS_15M, frame_of
+from mm_pipeline_tests.reference.entry_state import EntryThresholds, entry_state
 from mm_pipeline_tests.reference.exit_state import CALIBRATED, SEED, TRIGGERS, ExitJudge, ExitThresholds
 from mm_pipeline_tests.reference.grid import GridVersion, Market, analysis_at, grid_in_force
 from mm_pipeline_tests.reference.samples import Sample, loops_of
@@ -62,6 +65,9 @@ POLICIES: dict[str, tuple[ExitStatePolicy, ExitThresholds]] = {
     "seed": (ExitStatePolicy.model_validate(_TABLE), SEED),
     "calibrated": (ExitStatePolicy.model_validate(_CALIBRATED_TABLE), CALIBRATED),
 }
+ENTRY_POLICY = EntryPolicy(
+    min_confidence=0.5, buffer_atr=0.5, min_width_pct=3.0, fee_multiple=3.0, max_levels=50, stop_atr_4h=1.5
+)
 DATA_POLICY = DataPolicy(
     max_age=timedelta(minutes=35),
     warm_up_days=51,
@@ -82,6 +88,43 @@ def evaluations_of(sample: Sample) -> list[int]:
 @lru_cache(maxsize=64)
 def package_states(sample: Sample, versions: tuple[GridVersion, ...], policy_name: str) -> tuple[list[Row], list[Row]]:
     """Exit states and grid analysis of the package, and the quality rows of the same evaluations."""
+    view, analysis, quality = _judged(sample, versions, policy_name)
+    states = exit_states(analysis, view, quality, POLICIES[policy_name][0], policy_name)
+    return [_package_row(row) for row in states.to_dicts()], quality.to_dicts()
+
+
+def package_entries(sample: Sample, versions: tuple[GridVersion, ...], policy_name: str) -> tuple[list[Row], list[Row]]:
+    """Entry states of the package, and the quality rows of the same evaluations."""
+    view, analysis, quality = _judged(sample, versions, policy_name)
+    exit_policy = POLICIES[policy_name][0]
+    states = entry_states(
+        analysis, view, quality, exit_policy=exit_policy, policy=ENTRY_POLICY, policy_name=policy_name
+    )
+    return states.with_columns(pl.col("evaluated_at").dt.epoch("ms")).to_dicts(), quality.to_dicts()
+
+
+def loop_entries(
+    sample: Sample, versions: Sequence[GridVersion], policy_name: str, quality: Sequence[Row], *, rows: Sequence[int]
+) -> list[Row]:
+    """These rows of the same by the plain loop; data quality is an input."""
+    judge = _exit_judge(sample, versions, policy_name)
+    evaluations = [at for at in evaluations_of(sample) if grid_in_force(versions, at)]
+    return [_entry_row(judge, evaluations[i], quality[i]) for i in rows]
+
+
+def _entry_row(judge: ExitJudge, at: int, seen: Row) -> Row:
+    is_liquid = not seen["is_low_liquidity"]
+    entry = entry_state(judge, at, EntryThresholds(), is_good=seen["is_good"], is_liquid=is_liquid)
+    row: Row = {"evaluated_at": at, "state": entry.state, "verdict": entry.verdict, "confidence": entry.confidence}
+    for name in ("lower", "upper", "stop_loss", "levels"):
+        row[f"proposed_{name}"] = None if entry.proposal is None else getattr(entry.proposal, name)
+    return row
+
+
+def _judged(
+    sample: Sample, versions: Sequence[GridVersion], policy_name: str
+) -> tuple[MarketView, pl.DataFrame, pl.DataFrame]:
+    """Market, grid analysis and data quality by the package."""
     policy = POLICIES[policy_name][0]
     frames = market_frames(sample)
     view = MarketView(
@@ -99,28 +142,31 @@ def package_states(sample: Sample, versions: tuple[GridVersion, ...], policy_nam
         policy=DATA_POLICY,
         lookback_ms=longest_lookback_ms(policy),
     )
-    states = exit_states(analysis, view, quality, policy, policy_name)
-    return [_package_row(row) for row in states.to_dicts()], quality.to_dicts()
+    return view, analysis, quality
 
 
 def loop_states(
     sample: Sample, versions: Sequence[GridVersion], policy_name: str, quality: Sequence[Row], *, every: int = 1
 ) -> list[Row]:
     """The same rows, or every so many of them, by the plain loop; whether data was good and fresh is an input."""
-    market = Market(sample.quarters, *loops_of(sample))
-    judge = ExitJudge(market, judges_of(sample), versions, POLICIES[policy_name][1])
+    judge = _exit_judge(sample, versions, policy_name)
     evaluations = [at for at in evaluations_of(sample) if grid_in_force(versions, at)]
     return [
-        _loop_row(market, judge, at, is_good=seen["is_good"], is_fresh=not seen["is_stale"])
+        _loop_row(judge, at, is_good=seen["is_good"], is_fresh=not seen["is_stale"])
         for at, seen in list(zip(evaluations, quality, strict=True))[::every]
     ]
 
 
-def _loop_row(market: Market, judge: ExitJudge, at: int, *, is_good: bool, is_fresh: bool) -> Row:
+def _exit_judge(sample: Sample, versions: Sequence[GridVersion], policy_name: str) -> ExitJudge:
+    market = Market(sample.quarters, *loops_of(sample))
+    return ExitJudge(market, judges_of(sample), versions, POLICIES[policy_name][1])
+
+
+def _loop_row(judge: ExitJudge, at: int, *, is_good: bool, is_fresh: bool) -> Row:
     grid = grid_in_force(judge.versions, at)
     assert grid is not None
     state = judge.at(at, is_good=is_good, is_fresh=is_fresh)
-    analysis = analysis_at(market, grid, at)
+    analysis = analysis_at(judge.market, grid, at)
     row: Row = {"grid": grid.id, "evaluated_at": at, "state": state.state, "counterfactual": state.counterfactual}
     row |= {name: None if analysis is None else getattr(analysis, name) for name in ANALYSIS}
     for name, trigger in state.triggers.items():
@@ -151,10 +197,10 @@ def _declared(version: GridVersion) -> DeclaredGrid:
         lower=grid.lower,
         upper=grid.upper,
         levels=6,
-        spacing=Spacing("arithmetic"),
+        spacing=Spacing(grid.spacing),
         stop_loss=grid.stop_loss,
         capital=1000.0,
-        fee=0.001,
+        fee=grid.fee,
         started_at=_utc(grid.started_at),
     )
 

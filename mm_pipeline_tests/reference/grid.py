@@ -21,6 +21,8 @@ class Grid:
     stop_loss: float
     started_at: int
     is_enabled: bool = True
+    spacing: str = "arithmetic"
+    fee: float = 0.001
 
 
 @dataclass(frozen=True)
