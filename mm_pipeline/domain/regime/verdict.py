@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +15,7 @@ from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.regime.confidence import confidence_features
 from mm_pipeline.domain.regime.features import has_range, transition_features
 from mm_pipeline.domain.regime.logistic import LogisticSeries
-from mm_pipeline.domain.regime.policy import RegimePolicy
+from mm_pipeline.domain.regime.policy import LONGEST_SHOWN_WINDOW_BARS, RegimePolicy
 
 VERDICTS: Final = ("RANGE_OK", "RANGE_WEAK", "TRANSITION", "TREND")
 RANGE_OK, RANGE_WEAK, TRANSITION, TREND = range(4)
@@ -57,7 +58,8 @@ def market_regime(
     -------
     One row per bar: ``open_time, close_time, known_at, direction`` (-1, 0, 1), ``confirmations, range_score,
     p_range_ok, p_range_weak, p_transition, p_trend, verdict_raw, verdict, confidence`` (null at 4h),
-    ``is_in_sample, primary_regime, secondary_signal``; all null where a raw verdict's lookback is not there.
+    ``is_in_sample, primary_regime, secondary_signal``; null where a raw verdict's lookback is not there, and what is
+    shown until the whole hysteresis window (24 bars) has raw verdicts.
     """
     has_lookback = _has_lookback(metrics, higher)
     direction = _direction(_floats(metrics, "close"))
@@ -82,11 +84,13 @@ def market_regime(
         RANGE_WEAK,
     )
     shown = shown_verdict(raw, policy.shown.window_bars)
+    has_shown = np.cumsum(has_lookback) >= LONGEST_SHOWN_WINDOW_BARS
     confidence = nothing
     if calibration is not None:
         features = confidence_features(metrics, raw=raw, shown=shown, p_transition=p_transition, range_score=score)
-        confidence, _ = calibration.confidence.predict(features, close_ms)
-        confidence = np.where(has_lookback, confidence, np.nan)
+        confidence, is_in_confidence_sample = calibration.confidence.predict(features, close_ms)
+        confidence = np.where(has_shown, confidence, np.nan)
+        is_in_sample = is_in_sample | is_in_confidence_sample
     probabilities = _probabilities(p_transition, confirmations / len(held), score)
     is_trending = (shown == TREND) | ((shown == TRANSITION) & (confirmations >= 2))
     frame = metrics.select("open_time", "close_time", "known_at").with_columns(
@@ -101,7 +105,11 @@ def market_regime(
         primary_regime=pl.Series(np.where(is_trending, "TREND", "RANGE").tolist(), dtype=pl.String),
         secondary_signal=_secondary_signal(shown, p_transition, confidence, policy),
     )
-    return _only_where(has_lookback, frame)
+    shown_columns = ("verdict", "confidence", "primary_regime", "secondary_signal")
+    judged = [name for name in frame.columns if name not in ("open_time", "close_time", "known_at", *shown_columns)]
+    return frame.with_columns(*_where(has_lookback, judged), *_where(has_shown, shown_columns)).with_columns(
+        pl.col(pl.Float64).fill_nan(None)
+    )
 
 
 def range_score(metrics: pl.DataFrame, policy: RegimePolicy, *, with_reversion: bool) -> Floats:
@@ -200,15 +208,9 @@ def _names(codes: Codes) -> pl.Series:
     return pl.Series([VERDICTS[code] if code >= 0 else None for code in codes.tolist()], dtype=pl.String)
 
 
-def _only_where(has_lookback: NDArray[np.bool_], frame: pl.DataFrame) -> pl.DataFrame:
-    """Null every judgement, and NaN, where there is none."""
-    keys = ("open_time", "close_time", "known_at")
-    judged = [
-        pl.when(pl.lit(pl.Series(has_lookback))).then(pl.col(name)).alias(name)
-        for name in frame.columns
-        if name not in keys
-    ]
-    return frame.with_columns(judged).with_columns(pl.col(pl.Float64).fill_nan(None))
+def _where(there: NDArray[np.bool_], names: Iterable[str]) -> list[pl.Expr]:
+    """The columns, null where a judgement is not there."""
+    return [pl.when(pl.lit(pl.Series(there))).then(pl.col(name)).alias(name) for name in names]
 
 
 def _floats(frame: pl.DataFrame, name: str) -> Floats:
