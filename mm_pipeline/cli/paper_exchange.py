@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import click
 
@@ -14,14 +16,19 @@ if TYPE_CHECKING:
     from mm_pipeline.paper.clock import PaperClock
     from mm_pipeline.paper.exchange import PaperExchange
     from mm_pipeline.paper.markets import PaperMarket
+    from mm_pipeline.paper.regimes import Segment
 
 DEFAULT_PORT = 8790
 """Port of ``paper_url`` in the packaged settings."""
 DEFAULT_MARKETS = ("kucoin:ETH/USDT", "kucoin:BTC/USDT", "binance:ETH/USDT")
+RANGING = {"kucoin:ETH/USDT": 3_130.0}
+"""Markets that keep to a level, so that a grid about it lives: deploy/local/grids. The others change their regime."""
 START_PRICES = {"BTC": 60_000.0, "ETH": 3_000.0, "SOL": 150.0}
 OTHER_START_PRICE = 100.0
+OPENED_AT = datetime(2024, 10, 1, tzinfo=UTC)
+"""First bar of simulated markets: fixed, so that one started again tomorrow has the same past."""
 PAST_DAYS = 120
-"""History before the clock's start: more than the warm-up of every metric."""
+"""History before the clock's start at the least: more than the warm-up of every metric."""
 FUTURE_DAYS = 180
 
 
@@ -76,21 +83,37 @@ def paper_exchange(
     click.echo("stopped")
 
 
-def simulated_markets(names: tuple[str, ...], *, seed: int, at: datetime) -> list[PaperMarket]:
-    """Markets with ``PAST_DAYS`` before ``at`` and ``FUTURE_DAYS`` after it, each with its own seed."""
+def simulated_markets(names: Sequence[str], *, seed: int, at: datetime) -> list[PaperMarket]:
+    """Markets from ``OPENED_AT`` (or ``PAST_DAYS`` before an earlier ``at``) to ``FUTURE_DAYS`` after ``at``."""
     from mm_pipeline.domain.market import Market, Timeframe
     from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
 
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    start = midnight - timedelta(days=PAST_DAYS)
-    bars = (PAST_DAYS + FUTURE_DAYS) * Timeframe.M15.bars_per_day
+    start = min(OPENED_AT, midnight - timedelta(days=PAST_DAYS))
+    bars = ((midnight - start).days + FUTURE_DAYS) * Timeframe.M15.bars_per_day
     listed = []
-    for number, name in enumerate(dict.fromkeys(names)):
+    for name in dict.fromkeys(names):
         market = Market.parse(name)
-        price = START_PRICES.get(market.symbol.partition("/")[0], OTHER_START_PRICE)
-        source = SimulatedMarket(seed=seed + number, start=start, bars=bars, start_price=price)
+        level = RANGING.get(name)
+        price = level or START_PRICES.get(market.symbol.partition("/")[0], OTHER_START_PRICE)
+        source = SimulatedMarket(
+            seed=seed + crc32(name.encode()),
+            start=start,
+            bars=bars,
+            scenario=None if level is None else _ranging(),
+            start_price=price,
+            mean_volume=3e6 / price,
+        )
         listed.append(PaperMarket(market=market, source=source))
     return listed
+
+
+def _ranging() -> list[Segment]:
+    """One endless range about the start price."""
+    from mm_pipeline.paper.regimes import RegimeParameters, Segment, TrueRegime
+
+    parameters = RegimeParameters(half_life_h=3.0, volatility_pct_per_h=0.35)
+    return [Segment(regime=TrueRegime.RANGE, hours=1.0, parameters=parameters)]
 
 
 def _recorded_markets(candles: tuple[Path, ...], at: datetime, *, is_standing: bool) -> list[PaperMarket]:

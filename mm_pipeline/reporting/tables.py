@@ -84,10 +84,10 @@ def reason_text(report: GridReport) -> Text:
 
     lines = [Text.assemble((t.name, "bold"), "  ", comparison_text(t.name, t.value, t.threshold)) for t in report.fired]
     lines += [Text(reason) for reason in report.other_reasons]
-    if report.proposal:
-        lines.append(Text(proposal_text(report), style="bold"))
     if not lines:
         lines = [Text("no trigger has fired" if report.triggers else "nothing speaks against it", style="dim")]
+    if report.state == "ENTER" and report.proposal:
+        lines.append(Text(proposal_text(report), style="bold"))
     return Text("\n").join(lines)
 
 
