@@ -1,0 +1,88 @@
+"""Asset ``candles``: 15m candles of every watched market, as far back as its grids' evaluations look."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+import dagster as dg
+
+from mm_pipeline.adapters.candle_sources import CandleUpdate
+from mm_pipeline.assets import contracts, summaries
+from mm_pipeline.assets.stage import (
+    FIRST_MONTH,
+    MONTHS,
+    by_name,
+    contract_result,
+    contract_spec,
+    declared,
+    each,
+    newest_ms,
+    note,
+    plan_of,
+)
+from mm_pipeline.domain.market import Market
+from mm_pipeline.resources import Plan, Watch
+
+FRESH = "candles_fresh"
+
+
+def _fetched(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.MaterializeResult[None]]:
+    """Fetch what is missing, refuse what cannot be believed, keep the rest."""
+    plan = plan_of(context, watch)
+    if plan.is_live:
+        watch.observe_grids(plan.evaluated_ms)
+        plan = plan_of(context, watch)
+    updates = watch.fetch(plan)
+    kept = each(updates, lambda market: _checked(updates[market]), context)
+    touched = {market: _kept(watch, plan, update) for market, update in kept.made.items()}
+    fetch_problems = {market: update.problem for market, update in updates.items() if update.problem is not None}
+    note(watch, plan, by_name(fetch_problems | kept.problems))
+    _report_look_back(context, plan, touched)
+    fresh = summaries.freshness(watch.bars(plan), newest_ms(plan), watch.settings.data)
+    yield dg.MaterializeResult(
+        metadata=summaries.of_candles(updates, fetch_problems | kept.problems, fresh),
+        check_results=[
+            contract_result("candles", kept.problems),
+            summaries.freshness_check(FRESH, fresh, fetch_problems, watch.settings.data),
+        ],
+    )
+
+
+candles = declared(
+    dg.asset,
+    name="candles",
+    group_name="market",
+    kinds={"parquet", "ccxt"},
+    description="Clean 15m candles of every watched market; only what is missing is fetched, bad rows are quarantined.",
+    check_specs=[
+        contract_spec("candles"),
+        dg.AssetCheckSpec(
+            FRESH, asset="candles", description="The newest bar of every market is younger than data.max_age."
+        ),
+    ],
+)(_fetched)
+
+
+def _checked(update: CandleUpdate) -> CandleUpdate:
+    contracts.CANDLES.check(update.after.candles)
+    return update
+
+
+def _kept(watch: Watch, plan: Plan, update: CandleUpdate) -> list[datetime]:
+    """Store an update; months whose candles changed."""
+    return watch.shelf().save(
+        update.after,
+        start_ms=plan.bars_from_ms[update.after.market],
+        end_ms=plan.bars_until_ms,
+        metadata=watch.written_by,
+    )
+
+
+def _report_look_back(context: dg.AssetExecutionContext, plan: Plan, touched: Mapping[Market, list[datetime]]) -> None:
+    """Tell of the months before the run's own whose candles came in as look-back: they are materialized too."""
+    months = {month for changed in touched.values() for month in changed if month < plan.start}
+    for month in sorted(months):
+        key = MONTHS.get_partition_key_for_timestamp(month.timestamp())
+        markets = sorted(str(market) for market, changed in touched.items() if month in changed)
+        if key >= FIRST_MONTH:
+            metadata = {"why": "look-back of a later month", "markets": ", ".join(markets)}
+            context.log_event(dg.AssetMaterialization("candles", partition=key, metadata=metadata))

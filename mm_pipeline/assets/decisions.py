@@ -1,0 +1,155 @@
+"""The state of one grid at each evaluation, from its analysis, what was wrong, and what the journal knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from mm_pipeline.adapters.clock import from_ms, to_ms
+from mm_pipeline.adapters.journal import EvaluationKind, Journal, MarketNotice
+from mm_pipeline.assets import contracts
+from mm_pipeline.assets.input_hash import input_hashes, text_hash
+from mm_pipeline.assets.problems import BLINDING, as_problems, lagging, notices_in
+from mm_pipeline.assets.views import Views, of_market, viewed
+from mm_pipeline.domain.advice import Advice, AdvicePolicy, advise
+from mm_pipeline.domain.candles import epoch_ms
+from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.market_view import MarketView
+from mm_pipeline.resources import Plan, WatchedGrid
+from mm_pipeline.resources.watch import grid_subject
+
+UNKNOWN = "UNKNOWN"
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class Known:
+    """What decisions are made from, beside a grid's analysis."""
+
+    plan: Plan
+    policy: AdvicePolicy
+    views: Views
+    journal: Journal
+
+
+def decide(grid: WatchedGrid, analysis: pl.DataFrame, known: Known) -> Advice:
+    """Exit and entry states of a grid at the plan's evaluations, each row with the hash of what it saw."""
+    subject_problems = as_problems(notices_in(known.journal, grid_subject(grid.grid_id), known.plan))
+    parts = [
+        _decide_in(market, grid, of_market(analysis, grid, market), subject_problems, known)
+        for market in grid.markets
+        if market in known.plan.bars_from_ms
+    ]
+    asked = pl.col("evaluated_at").to_physical() >= known.plan.first_ms
+    exits = pl.concat([contracts.EXIT.empty(), *(part.exit_states for part in parts)]).filter(asked)
+    entries = pl.concat([contracts.ENTRY.empty(), *(part.entry_states for part in parts)]).filter(asked)
+    exits = _with_journalled_state(exits.sort("evaluated_at"), grid, known.journal)
+    return Advice(exits, entries.sort("evaluated_at"))
+
+
+def unknown_rows(grid: WatchedGrid, known: Known, *, at_ms: int | None = None, reason: str = "") -> pl.DataFrame:
+    """Exit states of a grid of which only its id is known: UNKNOWN wherever something was journalled about it.
+
+    ``at_ms`` and ``reason`` add one evaluation that is not journalled.
+    """
+    told = [(to_ms(notice.tick_at), notice.message) for notice in notices_in_run(grid, known)]
+    if at_ms is not None:
+        told.append((at_ms, reason))
+    reasons: dict[int, list[str]] = {}
+    for at, message in told:
+        if message not in reasons.setdefault(at, []):
+            reasons[at].append(message)
+    rows = [
+        {
+            "grid": grid.grid_id,
+            "evaluated_at": from_ms(at),
+            "state": UNKNOWN,
+            "counterfactual": [],
+            "reasons": messages,
+            "policy": known.policy.name,
+            "input_hash": text_hash("\n".join(messages)),
+        }
+        for at, messages in sorted(reasons.items())
+    ]
+    frame = pl.DataFrame(rows, schema=dict(contracts.EXIT.columns))
+    return _with_journalled_state(frame, grid, known.journal)
+
+
+def notices_in_run(grid: WatchedGrid, known: Known) -> list[MarketNotice]:
+    """What was journalled about a grid at the evaluations that are asked for."""
+    notices = notices_in(known.journal, grid_subject(grid.grid_id), known.plan)
+    return [notice for notice in notices if to_ms(notice.tick_at) >= known.plan.first_ms]
+
+
+def _decide_in(
+    market: Market, grid: WatchedGrid, rows: pl.DataFrame, grid_problems: pl.DataFrame, known: Known
+) -> Advice:
+    view = viewed(known.views, market)
+    notices = notices_in(known.journal, str(market), known.plan)
+    blinding = [notice for notice in notices if notice.code in BLINDING]
+    lag = lagging(market, view, epoch_ms(rows["evaluated_at"]))
+    problems = pl.concat([grid_problems, as_problems(blinding), lag])
+    advice = advise(rows, view, known.policy, problems)
+    hashes = rows.select("evaluated_at").with_columns(_hashes(rows, grid, view, problems, known.policy))
+    others = [notice for notice in notices if notice.code not in BLINDING]
+    return Advice(
+        _finished(advice.exit_states, hashes, others, contracts.EXIT),
+        _finished(advice.entry_states, hashes, others, contracts.ENTRY),
+    )
+
+
+def _hashes(
+    rows: pl.DataFrame, grid: WatchedGrid, view: MarketView, problems: pl.DataFrame, policy: AdvicePolicy
+) -> pl.Series:
+    started = {version.grid.version_hash: version.grid.started_at_ms for version in grid.versions}
+    starts = rows["grid_version"].replace_strict(started, return_dtype=pl.Int64)
+    looked_back_ms = policy.data.warm_up_days * _DAY_MS
+    since = pl.DataFrame({"at": epoch_ms(rows["evaluated_at"]), "start": starts}).select(
+        pl.min_horizontal("at", "start")
+    )
+    return input_hashes(
+        view.bars.frame,
+        view.quarantined_ms,
+        epoch_ms(rows["evaluated_at"]),
+        since.to_series().to_numpy() - looked_back_ms,
+        problems,
+    )
+
+
+def _finished(
+    states: pl.DataFrame, hashes: pl.DataFrame, notices: Sequence[MarketNotice], contract: contracts.Contract
+) -> pl.DataFrame:
+    """Add the input hash, and in front of the reasons what went wrong without blinding the market."""
+    told = as_problems(notices).group_by("evaluated_at").agg(pl.col("problem").unique(maintain_order=True))
+    joined = states.join(hashes, on="evaluated_at", how="left", maintain_order="left").join(
+        told, on="evaluated_at", how="left", maintain_order="left"
+    )
+    reasons = pl.concat_list(pl.col("problem").fill_null([]), "reasons").alias("reasons")
+    return joined.with_columns(reasons).select(list(contract.columns))
+
+
+def _with_journalled_state(exits: pl.DataFrame, grid: WatchedGrid, journal: Journal) -> pl.DataFrame:
+    """Where UNKNOWN follows nothing known in these rows, the last state that was journalled before stays known.
+
+    What was decided about an earlier range (before the present ``started_at``) does not count.
+    """
+    wanting = exits.filter((pl.col("state") == UNKNOWN) & pl.col("last_known_state").is_null())
+    if wanting.is_empty():
+        return exits
+    first = wanting["evaluated_at"][0]
+    started = max((version.grid.started_at for version in grid.versions if version.valid_from <= first), default=None)
+    journalled = journal.last_known_state(grid.grid_id, first, kind=EvaluationKind.EXIT, since=started)
+    own = pl.when(pl.col("state") != UNKNOWN).then("state").forward_fill().fill_null(pl.lit(journalled, pl.String))
+    filled = pl.when(pl.col("state") == UNKNOWN).then(pl.coalesce("last_known_state", own)).alias("last_known_state")
+    return exits.with_columns(filled)
+
+
+def kinds_of(grid: WatchedGrid, plan: Plan) -> Mapping[EvaluationKind, bool]:
+    """Which kinds of state the declarations in force in the plan's months ask for."""
+    declarations = grid.in_force(plan.first_ms, plan.last_ms)
+    return {
+        EvaluationKind.EXIT: not grid.versions or any(declaration.enabled for declaration in declarations),
+        EvaluationKind.ENTRY: any(not declaration.enabled for declaration in declarations),
+    }

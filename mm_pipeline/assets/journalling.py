@@ -1,0 +1,78 @@
+"""What a live run adds to the journal: the evaluations since the last, and those whose candles have changed since."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from mm_pipeline.adapters.journal import Evaluation, EvaluationKind
+from mm_pipeline.domain.advice import Advice
+from mm_pipeline.domain.exit_state import TRIGGERS
+from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.resources import Plan, Watch
+
+
+def journal_decisions(watch: Watch, plan: Plan, grid_id: str, advice: Advice) -> list[Evaluation]:
+    """Journal a grid's evaluations that are due; those that were new, oldest first.
+
+    Due is what came after the last one journalled. The first ever is the newest alone: nobody watched before. Within
+    the bars that are asked for again, an evaluation whose inputs have changed is journalled a second time.
+    """
+    if not plan.is_live:
+        return []
+    now = watch.now()
+    rows = [
+        *_evaluations(advice.exit_states, EvaluationKind.EXIT, watch, now),
+        *_evaluations(advice.entry_states, EvaluationKind.ENTRY, watch, now),
+    ]
+    due = _due(watch, plan, grid_id, rows)
+    watch.decisions().record_evaluations(due)
+    return sorted(due, key=lambda evaluation: evaluation.evaluated_at)
+
+
+def _due(watch: Watch, plan: Plan, grid_id: str, rows: list[Evaluation]) -> list[Evaluation]:
+    journal = watch.decisions()
+    last = journal.last_evaluation(grid_id)
+    if last is None:
+        return [row for row in rows if row.evaluated_at == plan.evaluated_at]
+    asked_again = timedelta(milliseconds=watch.settings.exchange_access.reask_bars * Timeframe.M15.ms)
+    stored = journal.evaluations(grid_id, since=plan.evaluated_at - asked_again)
+    hashes: dict[tuple[datetime, EvaluationKind], set[str]] = {}
+    for row in stored:
+        hashes.setdefault((row.evaluated_at, row.kind), set()).add(row.input_hash)
+    return [
+        row
+        for row in rows
+        if row.evaluated_at > last.evaluated_at
+        or row.input_hash not in hashes.get((row.evaluated_at, row.kind), {row.input_hash})
+    ]
+
+
+def _evaluations(states: pl.DataFrame, kind: EvaluationKind, watch: Watch, now: datetime) -> list[Evaluation]:
+    written_by, max_lateness = watch.written_by, watch.settings.notify.max_lateness
+    return [
+        Evaluation(
+            grid=row["grid"],
+            evaluated_at=row["evaluated_at"],
+            kind=kind,
+            input_hash=row["input_hash"],
+            state=row["state"],
+            price=row["price"],
+            fired=fired_in(row),
+            triggers={name: row[name] for name in TRIGGERS if row.get(name) is not None},
+            reasons=tuple(row["reasons"]),
+            grid_version=row["grid_version"] or "",
+            settings_hash=written_by["settings_hash"],
+            code_version=written_by["code_version"],
+            is_live=now - row["evaluated_at"] <= max_lateness,
+            recorded_at=now,
+        )
+        for row in states.iter_rows(named=True)
+    ]
+
+
+def fired_in(row: dict[str, Any]) -> tuple[str, ...]:
+    """Names of the triggers that fired in a row of exit states; none in one of entry states."""
+    return tuple(name for name in TRIGGERS if (row.get(name) or {}).get("fired"))

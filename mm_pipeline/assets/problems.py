@@ -1,0 +1,60 @@
+"""Evaluations at which a market or a grid could not be judged, for reasons that its bars do not show.
+
+Two sources: what was journalled at the time, and metrics that do not reach as far as the bars do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from mm_pipeline.adapters.clock import from_ms
+from mm_pipeline.adapters.journal import Journal, MarketNotice
+from mm_pipeline.assets.stage import COMPUTATION, CONTRACT
+from mm_pipeline.domain.candles import epoch_ms, resample, times_of
+from mm_pipeline.domain.errors import ClockSkewed, MarketNotFound
+from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.market_view import MarketView, Timeline, Times
+from mm_pipeline.domain.pipeline import COARSE
+from mm_pipeline.resources import Plan
+
+BLINDING: Final = frozenset({ClockSkewed.code, MarketNotFound.code, CONTRACT, COMPUTATION})
+"""Codes that make a market UNKNOWN at once; other failed fetches do when its newest bar is too old."""
+
+_SCHEMA = {"evaluated_at": pl.Datetime("ms", "UTC"), "problem": pl.String()}
+
+
+def notices_in(journal: Journal, subject: str, plan: Plan) -> list[MarketNotice]:
+    """What was journalled about a market or grid at the plan's evaluations."""
+    return journal.notices(subject, since=from_ms(plan.context_ms), until=from_ms(plan.last_ms + 1))
+
+
+def as_problems(notices: Iterable[MarketNotice]) -> pl.DataFrame:
+    """Notices as ``evaluated_at, problem``."""
+    rows = [(notice.tick_at, notice.message) for notice in notices]
+    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+
+
+def lagging(market: Market, view: MarketView, evaluated_ms: Times) -> pl.DataFrame:
+    """Evaluations that should see a newer closed 1h or 4h bar than metrics and verdicts have: ``evaluated_at, problem``.
+
+    Metrics that broke their contract, or were never made, must not look like a quiet market.
+    """
+    parts = [pl.DataFrame(schema=_SCHEMA)]
+    for timeframe in COARSE:
+        expected = Timeline(resample(view.bars.frame, timeframe))
+        behind = _newest(expected, evaluated_ms) != _newest(view.timeline(timeframe), evaluated_ms)
+        problem = f"metrics and verdict of {market} at {timeframe} do not reach this evaluation; see the run's checks"
+        at = times_of(evaluated_ms[behind], "evaluated_at")
+        parts.append(at.to_frame().with_columns(problem=pl.lit(problem)))
+    return pl.concat(parts)
+
+
+def _newest(timeline: Timeline, evaluated_ms: Times) -> Times:
+    """Open time (epoch ms) of the newest row known at each evaluation; -1 where there is none."""
+    index = timeline.index_at(evaluated_ms)
+    opened = np.append(epoch_ms(timeline.frame["open_time"]), -1)
+    return opened[index]

@@ -1,0 +1,135 @@
+"""What every asset has in common: how it is declared, what its run has to do, and that one market stops no other."""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar
+
+import dagster as dg
+
+from mm_pipeline.adapters.clock import from_ms, to_ms
+from mm_pipeline.adapters.journal import MarketNotice
+from mm_pipeline.domain.errors import ContractError, PipelineError
+from mm_pipeline.domain.market import Market, Timeframe
+from mm_pipeline.resources import Plan, Watch
+from mm_pipeline.resources.plan import floor_to_evaluation
+
+FIRST_MONTH: Final = "2022-01"
+"""First month that can be materialized; look-back bars before it are fetched all the same."""
+
+MONTHS: Final = dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH, fmt="%Y-%m", timezone="UTC", end_offset=1)
+
+POOL: Final = "frames"
+"""Concurrency pool of everything that writes frames; ``dagster.yaml`` sets its limit to 1."""
+
+EVALUATED_AT_TAG: Final = "mm/evaluated_at"
+LIVE_TAG: Final = "mm/live"
+_BACKFILL_TAG: Final = "dagster/backfill"
+CONTRACT: Final = "contract"
+
+COMPUTATION = "computation"
+"""Code of a problem that is a fault of the program."""
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+def declared(decorator: Callable[..., Any], **options: Any) -> Any:
+    """Declare an asset as all assets here are: by month, one run for a range, one writer at a time.
+
+    ``backfill_policy`` is still marked as beta; it is what makes a backfill of years one run.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return decorator(partitions_def=MONTHS, backfill_policy=dg.BackfillPolicy.single_run(), pool=POOL, **options)
+
+
+def contract_spec(asset: str) -> dg.AssetCheckSpec:
+    """The check that shows what came of validating the asset's frames before they were written."""
+    return dg.AssetCheckSpec(
+        CONTRACT,
+        asset=asset,
+        blocking=True,
+        description="Every frame keeps its contract; one that does not is not written.",
+    )
+
+
+def plan_of(context: dg.AssetExecutionContext, watch: Watch) -> Plan:
+    """What this run has to do: the months it was asked for, up to the evaluation that its tag names, else to now."""
+    window = context.partition_time_window
+    tags = context.run.tags
+    named = tags.get(EVALUATED_AT_TAG)
+    evaluated_ms = floor_to_evaluation(datetime.fromisoformat(named) if named else watch.now())
+    newest_bar = from_ms(evaluated_ms - Timeframe.M15.ms)
+    is_live = tags.get(LIVE_TAG) == "true" and _BACKFILL_TAG not in tags and window.start <= newest_bar < window.end
+    return watch.plan(start=window.start, end=window.end, evaluated_ms=evaluated_ms, is_live=is_live)
+
+
+@dataclass
+class Outcome(Generic[K, T]):
+    """What a stage made of each market or grid, and of which it made nothing, with the reason."""
+
+    made: dict[K, T] = field(default_factory=dict)
+    problems: dict[K, PipelineError] = field(default_factory=dict)
+
+
+def each(keys: Iterable[K], work: Callable[[K], T], context: dg.AssetExecutionContext) -> Outcome[K, T]:
+    """Do the work for each key; whatever goes wrong with one is told, and stops no other."""
+    outcome: Outcome[K, T] = Outcome()
+    for key in keys:
+        try:
+            outcome.made[key] = work(key)
+        except PipelineError as error:
+            outcome.problems[key] = error
+        except Exception as error:
+            context.log.exception(f"{key}: {error}")
+            problem = f"{type(error).__name__} while computing {key}: {error}"
+            outcome.problems[key] = PipelineError(
+                problem, "This is a fault of the program; the run's log has its trace."
+            )
+    for key, problem in outcome.problems.items():
+        context.log.warning(f"{key}: {problem}")
+    return outcome
+
+
+def code_of(problem: PipelineError) -> str:
+    """The stable name of a problem's cause."""
+    if isinstance(problem, ContractError):
+        return CONTRACT
+    return str(getattr(problem, "code", COMPUTATION))
+
+
+def note(watch: Watch, plan: Plan, problems: Mapping[str, PipelineError]) -> None:
+    """Journal what was wrong with markets (or grids) at a live evaluation, by subject; other runs leave no trace."""
+    if plan.is_live:
+        watch.decisions().record_notices(
+            MarketNotice(market=subject, tick_at=plan.evaluated_at, code=code_of(problem), message=str(problem))
+            for subject, problem in problems.items()
+        )
+
+
+def by_name(problems: Mapping[Market, PipelineError]) -> dict[str, PipelineError]:
+    """Problems by the market's name as the journal has it."""
+    return {str(market): problem for market, problem in problems.items()}
+
+
+def contract_result(
+    asset: str, problems: Mapping[Any, PipelineError], *, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN
+) -> dg.AssetCheckResult:
+    """The asset's contract check.
+
+    It warns where what comes next can go on without the market (its grids are UNKNOWN): an error would stop the others.
+    """
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=CONTRACT,
+        passed=not problems,
+        severity=severity,
+        metadata={str(key): str(problem) for key, problem in problems.items()},
+    )
+
+
+def newest_ms(plan: Plan) -> int:
+    """Close (epoch ms) of the newest bar that the plan could have."""
+    return min(to_ms(plan.end), plan.evaluated_ms)

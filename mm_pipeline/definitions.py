@@ -1,0 +1,85 @@
+"""The composition root: everything that Dagster is told, and nothing else. Wiring only."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from mm_pipeline import automation
+from mm_pipeline.adapters.home import frames_dir, journal_file, mm_home
+from mm_pipeline.adapters.journal import sqlite_url
+from mm_pipeline.assets.candles import candles
+from mm_pipeline.assets.grids import grid_analysis
+from mm_pipeline.assets.regime import regime, regime_metrics
+from mm_pipeline.assets.states import exit_and_entry_states
+from mm_pipeline.resources import ClockResource, ExchangeSources, FramesIOManager, JournalResource, SourceFactory, Watch
+from mm_pipeline.resources.watch import code_version
+from mm_pipeline.settings import Deployment, load_deployment
+
+JOURNAL_VARIABLE = "MM_JOURNAL_URL"
+"""Environment variable with the journal's database; without it SQLite in the home."""
+
+ASSETS = (candles, regime_metrics, regime, grid_analysis, exit_and_entry_states)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """What a caller replaces of the installation; None keeps it.
+
+    Attributes
+    ----------
+    deployment
+        Settings and grids.
+    home
+        Where frames and journal are kept.
+    frames_root
+        Path or URL of the frames alone.
+    journal_url
+        The journal's database.
+    sources
+        Where candles come from.
+    clock_at
+        ISO 8601 instant at which the clock stands.
+    """
+
+    deployment: Deployment | None = None
+    home: Path | None = None
+    frames_root: str | None = None
+    journal_url: str | None = None
+    sources: SourceFactory | None = None
+    clock_at: str | None = None
+
+
+def watch_of(overrides: Overrides) -> Watch:
+    """The watch that an installation's assets ask."""
+    home = overrides.home or mm_home()
+    deployment = overrides.deployment or load_deployment()
+    sources = overrides.sources or ExchangeSources()
+    journal_url = overrides.journal_url or os.environ.get(JOURNAL_VARIABLE) or sqlite_url(journal_file(home))
+    return Watch(
+        deployment=dg.ResourceDefinition.hardcoded_resource(deployment),
+        clock=ClockResource(at=overrides.clock_at),
+        journal=JournalResource(url=journal_url),
+        sources=dg.ResourceDefinition.hardcoded_resource(sources),
+        frames_root=overrides.frames_root or str(frames_dir(home)),
+    )
+
+
+def build_definitions(overrides: Overrides | None = None) -> dg.Definitions:
+    """Everything that is deployed: assets, checks, jobs, schedules, sensors and resources."""
+    overrides = overrides or Overrides()
+    watch = watch_of(overrides)
+    deployment = overrides.deployment or load_deployment()
+    written_by = {"settings_hash": deployment.settings.hash, "code_version": code_version()}
+    return dg.Definitions(
+        assets=list(ASSETS),
+        asset_checks=list(automation.CHECKS),
+        jobs=list(automation.JOBS),
+        schedules=list(automation.SCHEDULES),
+        sensors=list(automation.SENSORS),
+        resources={"watch": watch, "io_manager": FramesIOManager(root=watch.frames_root, written_by=written_by)},
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,115 @@
+"""What is known of each market's candles, in the frame store: candles, quarantine, and where an asked stretch begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from mm_pipeline.adapters.candle_sources import StoredCandles, quarantined_times
+from mm_pipeline.adapters.clock import from_ms, to_ms
+from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
+from mm_pipeline.adapters.months import month_start, next_month
+from mm_pipeline.domain.candles import QUARANTINE_SCHEMA, RAW_SCHEMA, epoch_ms, fill_gaps, times_of
+from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.market_view import Times
+
+CANDLES: Final = "candles"
+_QUARANTINE: Final = "quarantine"
+_STARTS: Final = "candle_starts"
+_STARTS_SCHEMA = {"open_time": RAW_SCHEMA["open_time"], "is_start": pl.Boolean()}
+
+
+@dataclass(frozen=True)
+class MarketBars:
+    """Filled 15m bars of a market, and the open times (epoch ms) of its refused candles."""
+
+    bars: pl.DataFrame
+    quarantined_ms: Times
+
+
+class CandleShelf:
+    """Candles by market and time.
+
+    An exchange sends no candle for a bar without trades, so a hole can only be filled flat where it was asked for. The
+    first moment of each asked stretch is kept; what lies before the newest one is unknown, and asked for again.
+    """
+
+    def __init__(self, store: FrameStore) -> None:
+        self._store = store
+
+    def load(self, market: Market, *, start_ms: int, end_ms: int) -> StoredCandles:
+        """The newest asked stretch in ``[start_ms, end_ms)`` (open times, epoch ms)."""
+        key = market.path_key
+        begins_ms = max(start_ms, self._newest_start(key, end_ms))
+        candles = self._read(CANDLES, key, begins_ms, end_ms, RAW_SCHEMA)
+        quarantine = self._read(_QUARANTINE, key, _month_ms(start_ms), end_ms, QUARANTINE_SCHEMA)
+        asked_from_ms = None if candles.is_empty() else begins_ms
+        return StoredCandles(market=market, candles=candles, quarantine=quarantine, asked_from_ms=asked_from_ms)
+
+    def bars(self, market: Market, *, start_ms: int, end_ms: int) -> MarketBars:
+        """Bars of the newest asked stretch; without rows where nothing is stored."""
+        stored = self.load(market, start_ms=start_ms, end_ms=end_ms)
+        refused = quarantined_times(stored.quarantine)
+        return MarketBars(fill_gaps(stored.candles, quarantined_ms=refused), refused)
+
+    def save(
+        self, after: StoredCandles, *, start_ms: int, end_ms: int, metadata: Mapping[str, str] | None = None
+    ) -> list[datetime]:
+        """Keep what an update of :meth:`load`'s answer for the same range brought; months whose candles changed."""
+        key = after.market.path_key
+        before = self.load(after.market, start_ms=start_ms, end_ms=end_ms)
+        new = after.candles.join(before.candles, on=list(RAW_SCHEMA), how="anti")
+        touched = self._store.upsert(CANDLES, key, new, metadata=metadata) if new.height else []
+        refused = after.quarantine.filter(pl.col("open_time").is_not_null())
+        if not refused.equals(before.quarantine):
+            self._write_quarantine(key, refused, start_ms=start_ms, end_ms=end_ms)
+        if after.asked_from_ms is not None and after.asked_from_ms != before.asked_from_ms:
+            self._restart(key, after.asked_from_ms, end_ms)
+        return touched
+
+    def _write_quarantine(self, key: str, refused: pl.DataFrame, *, start_ms: int, end_ms: int) -> None:
+        start, end = month_start(from_ms(start_ms)), next_month(from_ms(end_ms - 1))
+        later = self._read(_QUARANTINE, key, end_ms, to_ms(end), QUARANTINE_SCHEMA)
+        self._store.write(_QUARANTINE, key, pl.concat([refused, later]), start=start, end=end)
+
+    def _newest_start(self, key: str, end_ms: int) -> int:
+        starts = self._starts(key, end_ms)
+        return int(starts.max()) if starts.size else np.iinfo(np.int64).min
+
+    def _starts(self, key: str, end_ms: int) -> Times:
+        months = self._store.months(_STARTS, key)
+        if not months or to_ms(months[0]) >= end_ms:
+            return np.empty(0, dtype=np.int64)
+        rows = self._read(_STARTS, key, to_ms(months[0]), end_ms, _STARTS_SCHEMA)
+        return epoch_ms(rows.filter("is_start")["open_time"])
+
+    def _restart(self, key: str, asked_from_ms: int, end_ms: int) -> None:
+        """The stretch now begins at ``asked_from_ms``: starts after it lie inside it and end."""
+        starts = self._starts(key, end_ms)
+        inside = starts[starts > asked_from_ms]
+        rows = pl.DataFrame(
+            {
+                "open_time": times_of(np.append(inside, asked_from_ms), "open_time"),
+                "is_start": [False] * len(inside) + [True],
+            }
+        )
+        self._store.upsert(_STARTS, key, rows)
+
+    def _read(
+        self, dataset: str, key: str, start_ms: int, end_ms: int, schema: Mapping[str, pl.DataType]
+    ) -> pl.DataFrame:
+        if start_ms >= end_ms:
+            return pl.DataFrame(schema=dict(schema))
+        try:
+            return self._store.read(dataset, key, start=from_ms(start_ms), end=from_ms(end_ms))
+        except FrameMissing:
+            return pl.DataFrame(schema=dict(schema))
+
+
+def _month_ms(at_ms: int) -> int:
+    return to_ms(month_start(from_ms(at_ms)))

@@ -1,0 +1,158 @@
+"""The watch: what is configured, what time it is, what was decided, and where candles come from."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import dagster as dg
+
+import mm_pipeline
+from mm_pipeline.adapters.calibration_files import load_calibration, shipped_calibration
+from mm_pipeline.adapters.candle_sources import CandleUpdate, update_markets
+from mm_pipeline.adapters.clock import from_ms
+from mm_pipeline.adapters.frame_store import FrameStore
+from mm_pipeline.adapters.grid_files import GridFolder, load_grids
+from mm_pipeline.adapters.journal import Journal, MarketNotice
+from mm_pipeline.domain.candles import FetchRange
+from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.pipeline import MarketPolicy
+from mm_pipeline.resources.candle_shelf import CandleShelf, MarketBars
+from mm_pipeline.resources.clock import ClockResource
+from mm_pipeline.resources.journal import JournalResource
+from mm_pipeline.resources.plan import Plan, WatchedGrid, make_plan
+from mm_pipeline.resources.sources import SourceFactory
+from mm_pipeline.settings import Deployment, Settings
+
+GRID_FILE = "grid_file"
+"""Code of a notice about a grid's file."""
+
+_DAY_MS = 86_400_000
+
+
+class Watch(dg.ConfigurableResource["Watch"]):
+    """What every stage of a run asks for that is not a frame."""
+
+    deployment: dg.ResourceDependency[Deployment]
+    clock: dg.ResourceDependency[ClockResource]
+    journal: dg.ResourceDependency[JournalResource]
+    sources: dg.ResourceDependency[SourceFactory]
+    frames_root: str
+
+    @property
+    def settings(self) -> Settings:
+        """The installation's settings."""
+        return self.deployment.settings
+
+    @property
+    def market_policy(self) -> MarketPolicy:
+        """What a market is judged by."""
+        return MarketPolicy(self.settings.metrics, self.settings.regime, load_calibration(shipped_calibration()))
+
+    @property
+    def since_window_ms(self) -> int:
+        """How far back the beginning of a trigger is looked for."""
+        return int(self.settings.exit_state.since_window.total_seconds() * 1000)
+
+    def now(self) -> datetime:
+        """The present moment by the configured clock."""
+        return self.clock.clock().now()
+
+    def decisions(self) -> Journal:
+        """The open journal."""
+        return self.journal.open()
+
+    def grid_folder(self) -> GridFolder:
+        """The grid files as they are now."""
+        return load_grids(self.deployment.grids_folder)
+
+    def plan(self, *, start: datetime, end: datetime, evaluated_ms: int, is_live: bool) -> Plan:
+        """What a run over the months ``[start, end)`` has to do.
+
+        Grids come from the journal. A file that it has not seen yet counts from its start, but only in a run that does
+        not journal: a live one has observed the files before it plans.
+        """
+        journal = self.decisions()
+        known = journal.known_grids()
+        grids = [WatchedGrid.from_history(grid_id, journal.grid_history(grid_id)) for grid_id in known]
+        folder = self.grid_folder()
+        grids += [WatchedGrid.undated(grid) for grid in folder.grids if grid.id not in known]
+        if is_live:
+            named = {problem.grid_id for problem in folder.problems if problem.grid_id is not None}
+            grids += [WatchedGrid(grid_id, ()) for grid_id in sorted(named - {grid.grid_id for grid in grids})]
+        return make_plan(
+            start=start,
+            end=end,
+            evaluated_ms=evaluated_ms,
+            is_live=is_live,
+            grids=grids,
+            extra_markets=[Market.parse(text) for text in self.settings.extra_markets],
+            since_window_ms=self.since_window_ms,
+            warm_up_ms=(self.settings.data.warm_up_days + 1) * _DAY_MS,
+        )
+
+    def observe_grids(self, evaluated_ms: int) -> None:
+        """Journal the grid files as they stand, for the evaluation at ``evaluated_ms`` and those after it.
+
+        What was already decided stays: where that evaluation is journalled, a change counts from now.
+        """
+        journal, folder = self.decisions(), self.grid_folder()
+        evaluated_at = from_ms(evaluated_ms)
+        is_decided = bool(journal.evaluations(since=evaluated_at))
+        unreadable = {problem.grid_id: problem for problem in folder.problems if problem.grid_id is not None}
+        if folder.problems and not folder.grids and not unreadable:
+            unreadable = dict.fromkeys(journal.known_grids(), folder.problems[0])  # a lost folder ends no grid
+        journal.observe_grids(folder.grids, self.now() if is_decided else evaluated_at, unreadable=list(unreadable))
+        journal.record_notices(
+            MarketNotice(market=grid_subject(grid_id), tick_at=evaluated_at, code=GRID_FILE, message=str(problem.error))
+            for grid_id, problem in unreadable.items()
+        )
+
+    def fetch(self, plan: Plan) -> dict[Market, CandleUpdate]:
+        """Bring the candles of every market up to the plan's evaluation; nothing is stored."""
+        clock = self.clock.clock()
+        sources = self.sources.open(
+            sorted({market.exchange for market in plan.markets}),
+            settings=self.settings,
+            clock=clock,
+            circuits=self.decisions().circuits,
+        )
+        ranges = {market: FetchRange(start, plan.bars_until_ms) for market, start in plan.bars_from_ms.items()}
+        return update_markets(
+            sources,
+            [self.shelf().load(market, start_ms=span.start_ms, end_ms=span.end_ms) for market, span in ranges.items()],
+            wanted=ranges,
+            now_ms=clock.now_ms(),
+            policy=self.settings.exchange_access,
+        )
+
+    def bars(self, plan: Plan) -> dict[Market, MarketBars]:
+        """Filled bars of every market, as far as they are stored."""
+        return {
+            market: self.shelf().bars(market, start_ms=start, end_ms=plan.bars_until_ms)
+            for market, start in plan.bars_from_ms.items()
+        }
+
+    def shelf(self) -> CandleShelf:
+        """Where candles are kept."""
+        return CandleShelf(FrameStore(self.frames_root))
+
+    @property
+    def written_by(self) -> Mapping[str, str]:
+        """What decides a state beside bars and grids: kept with every frame and journal row."""
+        return {"settings_hash": self.settings.hash, "code_version": code_version()}
+
+
+def grid_subject(grid_id: str) -> str:
+    """How a notice names a grid, where others name a market."""
+    return f"grid:{grid_id}"
+
+
+@cache
+def code_version() -> str:
+    """Version, and the first 8 hex digits of the SHA-256 of everything in the package that decides a state."""
+    package = Path(mm_pipeline.__file__).parent
+    files = sorted([*package.glob("domain/**/*.py"), *package.glob("settings/calibration/*.yaml")])
+    digest = sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return f"{mm_pipeline.__version__}+{digest[:8]}"

@@ -1,0 +1,248 @@
+"""Runs started from Python: one evaluation now or as of a moment, and backfills. The commands call this.
+
+Schedules and sensors do not belong here; they start the same jobs through Dagster's daemon.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+import polars as pl
+
+from mm_pipeline.adapters.clock import from_ms, to_ms
+from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
+from mm_pipeline.adapters.home import dagster_dir, mm_home
+from mm_pipeline.adapters.journal import EvaluationKind, Journal
+from mm_pipeline.adapters.months import month_start, next_month, previous_month
+from mm_pipeline.assets.journalling import fired_in
+from mm_pipeline.assets.stage import EVALUATED_AT_TAG, LIVE_TAG, MONTHS
+from mm_pipeline.automation import BACKFILL_JOB, EVALUATION_JOB
+from mm_pipeline.definitions import Overrides, build_definitions, watch_of
+from mm_pipeline.domain.errors import ConfigError, PipelineError
+from mm_pipeline.domain.exit_state import TRIGGERS
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.resources.plan import floor_to_evaluation
+from mm_pipeline.settings import Deployment
+
+if TYPE_CHECKING:
+    from dagster._core.events.log import EventLogEntry
+
+RANGE_START_TAG: Final = "dagster/asset_partition_range_start"
+RANGE_END_TAG: Final = "dagster/asset_partition_range_end"
+INSTANCE_SETTINGS: Final = Path(__file__).parent / "settings" / "dagster.yaml"
+_QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_DATASETS: Final = {EvaluationKind.EXIT: "exit_states", EvaluationKind.ENTRY: "entry_states"}
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with what has just been done, how many steps are done, and how many there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridEvaluation:
+    """What a run decided about one grid.
+
+    Attributes
+    ----------
+    grid
+        The declaration that was used; None where the file could never be read.
+    since
+        Evaluation that began the unbroken run of this state, as far as the stored month and the one before tell.
+    triggers
+        ``{value, threshold, margin, fired, since}`` by name; empty for an entry state.
+    rows
+        The grid's states up to this evaluation, ascending: what ``reporting.grid_report.report_of`` takes.
+    """
+
+    grid_id: str
+    grid: Grid | None
+    kind: EvaluationKind
+    evaluated_at: datetime
+    state: str
+    since: datetime
+    price: float | None
+    fired: tuple[str, ...]
+    triggers: dict[str, dict[str, Any]]
+    reasons: tuple[str, ...]
+    last_known_state: str | None
+    rows: pl.DataFrame
+
+
+def evaluate_now(
+    deployment: Deployment, at: datetime | None = None, *, overrides: Overrides | None = None
+) -> list[GridEvaluation]:
+    """Evaluate every grid once, through the same job as the schedule.
+
+    Parameters
+    ----------
+    at
+        Evaluate as of this moment instead: with the candles that were closed then and the grid versions in force then.
+        Nothing is journalled, and its frames are kept apart (``as_of/`` in the home).
+
+    Returns
+    -------
+    One per grid with an evaluation, by id.
+
+    Raises
+    ------
+    ConfigError
+        When ``at`` lies in the future.
+    PipelineError
+        When the run failed as a whole; a market or grid that failed is UNKNOWN instead.
+    """
+    chosen = replace(overrides or Overrides(), deployment=deployment)
+    home = chosen.home or mm_home()
+    if at is not None and chosen.frames_root is None:
+        chosen = replace(chosen, frames_root=str(home / "as_of" / "frames"))
+    watch = watch_of(chosen)
+    now = watch.now()
+    if at is not None and at > now:
+        raise ConfigError(f"{at.isoformat()} is in the future.", "Give a moment that has passed.")
+    evaluated_ms = floor_to_evaluation(at or now)
+    month = month_start(from_ms(evaluated_ms - Timeframe.M15.ms))
+    tags = {EVALUATED_AT_TAG: from_ms(evaluated_ms).isoformat(), LIVE_TAG: "true" if at is None else "false"}
+    _run(home, chosen, EVALUATION_JOB, partition_key=_key(month), tags=tags)
+    try:
+        return _evaluations_at(FrameStore(watch.frames_root), watch.decisions(), evaluated_ms)
+    finally:
+        watch.journal.close()
+
+
+def backfill(
+    deployment: Deployment,
+    start: datetime,
+    end: datetime,
+    on_progress: OnProgress | None = None,
+    *,
+    overrides: Overrides | None = None,
+) -> list[str]:
+    """Materialize every month that ``[start, end)`` touches, in one run; months that have not begun are left out.
+
+    Returns
+    -------
+    list of str
+        Keys of the months (``2024-02``).
+
+    Raises
+    ------
+    ConfigError
+        When the range is empty, or not within the months that can be materialized.
+    PipelineError
+        When the run failed.
+    """
+    chosen = replace(overrides or Overrides(), deployment=deployment)
+    keys = [key for key in MONTHS.get_partition_keys() if _touches(key, start, end)]
+    if not keys:
+        raise ConfigError(
+            f"no month from {MONTHS.get_first_partition_key()} to now lies in {start:%Y-%m-%d} to {end:%Y-%m-%d}.",
+            "Give an earlier and a later day.",
+        )
+    tags = {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1], LIVE_TAG: "false"}
+    _run(chosen.home or mm_home(), chosen, BACKFILL_JOB, tags=tags, on_progress=on_progress)
+    return keys
+
+
+@contextmanager
+def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """Dagster's own storage under the home, made and configured where it is not there yet."""
+    folder = dagster_dir(home)
+    settings = folder / "dagster.yaml"
+    if not settings.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        settings.write_text(INSTANCE_SETTINGS.read_text())
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        yield instance
+
+
+def _run(
+    home: Path,
+    overrides: Overrides,
+    job: str,
+    *,
+    tags: dict[str, str],
+    partition_key: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> None:
+    definition = build_definitions(overrides).resolve_job_def(job)
+    run_id = str(uuid.uuid4())
+    with dagster_instance(home) as instance:
+        if on_progress is not None:
+            instance.add_event_listener(run_id, _listener(on_progress, len(definition.nodes)))
+        result = definition.execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            partition_key=partition_key,
+            tags=tags,
+            run_config=_QUIET,
+            raise_on_error=False,
+        )
+    if not result.success:
+        failed = [event for event in result.all_events if event.is_step_failure]
+        causes = [str(event.step_failure_data.error_display_string).strip() for event in failed]
+        last = causes[-1].splitlines()[0] if causes else "no step says why"
+        raise PipelineError(f"the run {run_id} failed: {last}.", "Its log in the Dagster UI has the whole story.")
+
+
+def _listener(on_progress: OnProgress, total: int) -> Callable[[EventLogEntry], None]:
+    done = 0
+
+    def listen(entry: EventLogEntry) -> None:
+        nonlocal done
+        event = entry.dagster_event
+        if event is not None and event.is_step_success:
+            done += 1
+            on_progress(event.step_key or "", done, total)
+
+    return listen
+
+
+def _evaluations_at(store: FrameStore, journal: Journal, evaluated_ms: int) -> list[GridEvaluation]:
+    """What the frames say of an evaluation."""
+    from mm_pipeline.reporting.grid_report import state_since
+
+    at = from_ms(evaluated_ms)
+    newest_bar = from_ms(evaluated_ms - Timeframe.M15.ms)
+    found = []
+    for kind, dataset in _DATASETS.items():
+        for grid_id in store.keys(dataset):
+            try:
+                rows = store.read(dataset, grid_id, start=previous_month(newest_bar), end=at)
+            except FrameMissing:
+                continue
+            if rows.is_empty() or rows["evaluated_at"][-1] != at:
+                continue
+            row = rows.row(-1, named=True)
+            versions = journal.grid_versions(grid_id)
+            found.append(
+                GridEvaluation(
+                    grid_id=grid_id,
+                    grid=next((v.grid for v in versions if v.grid.version_hash == row["grid_version"]), None),
+                    kind=kind,
+                    evaluated_at=at,
+                    state=row["state"],
+                    since=state_since(rows),
+                    price=row["price"],
+                    fired=fired_in(row),
+                    triggers={name: row[name] for name in TRIGGERS if row.get(name) is not None},
+                    reasons=tuple(row["reasons"]),
+                    last_known_state=row.get("last_known_state"),
+                    rows=rows,
+                )
+            )
+    return sorted(found, key=lambda evaluation: (evaluation.grid_id, evaluation.kind))
+
+
+def _key(month: datetime) -> str:
+    return MONTHS.get_partition_key_for_timestamp(to_ms(month) / 1000)
+
+
+def _touches(key: str, start: datetime, end: datetime) -> bool:
+    month = MONTHS.time_window_for_partition_key(key).start
+    return start < next_month(month + timedelta(days=1)) and month < end
