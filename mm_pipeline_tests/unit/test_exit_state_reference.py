@@ -17,7 +17,6 @@ from mm_pipeline_tests.reference.sides import differences
 MINUTE_MS = 60_000
 GRIDS = ("tight", "wide", "changed")
 CASES = [*((name, grid) for name in EVERY_SAMPLE for grid in GRIDS), (SIMULATED, "cold")]
-SEEN_WITHOUT_WARM_UP = ("state", "price", "position", "distance", "stop", "range_invalidated", "closes_outside")
 
 
 def grid_at(sample: Sample, share: float, *, width_pct: float, stop_pct: float, late_minutes: int = 0) -> Grid:
@@ -47,11 +46,10 @@ def versions_of(sample: Sample) -> dict[str, tuple[GridVersion, ...]]:
     }
 
 
-def compared(pairs: Sequence[tuple[Row, Row]], names: Sequence[str] | None = None) -> dict[str, object]:
-    """Columns (default: all) in which the package's rows and the loop's differ, with the first differences."""
-    assert pairs
-    columns = pairs[0][1] if names is None else names
-    found = {name: differences([row[name] for row, _ in pairs], [row[name] for _, row in pairs]) for name in columns}
+def compared(package: Sequence[Row], loop: Sequence[Row]) -> dict[str, object]:
+    """Columns that differ, with the first differences."""
+    assert loop
+    found = {name: differences([row[name] for row in package], [row[name] for row in loop]) for name in loop[0]}
     return {name: places for name, places in found.items() if places}
 
 
@@ -64,10 +62,13 @@ def test_every_state_and_trigger_equals_the_plain_loop(
     versions = versions_of(sample)[grid]
     package, quality = package_states(sample, versions, policy)
     every = 1 if grid == "tight" else 7
-    pairs = list(zip(package[::every], loop_states(sample, versions, policy, quality, every=every), strict=True))
-    is_warm = [row["has_warm_up"] for row in quality[::every]]
-    assert compared([pair for pair, warm in zip(pairs, is_warm, strict=True) if warm]) == {}
-    assert compared(pairs, names=[name for name in pairs[0][1] if name.startswith(SEEN_WITHOUT_WARM_UP)]) == {}
+    loop = loop_states(sample, versions, policy, quality, every=every)
+    settled = [i for i, row in enumerate(loop) if quality[i * every]["has_warm_up"]]
+    found = compared(package[::every], loop)
+    # while fewer verdicts are known than the run takes, SPEC does not say whether the run is null or already broken
+    early = {name for name in found if name.startswith("transition_persists")}
+    assert {name: places for name, places in found.items() if name not in early} == {}
+    assert compared([package[i * every] for i in settled], [loop[i] for i in settled]) == {}
 
 
 def test_range_at_the_start_unknown_leaves_range_invalidated_without_a_value() -> None:
