@@ -1,34 +1,178 @@
-"""When things run: jobs, schedules and sensors."""
+"""When things run: jobs, schedules and sensors. Schedules never catch up, so the tick itself looks for the gap."""
 
-from __future__ import annotations
-
+import hashlib
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import dagster as dg
 
+from mm_pipeline.adapters.clock import from_ms
+from mm_pipeline.adapters.journal import Journal, MarketNotice
+from mm_pipeline.adapters.months import month_start
 from mm_pipeline.assets.candles import FRESH
-from mm_pipeline.assets.stage import CONTRACT, LIVE_TAG
+from mm_pipeline.assets.checks import PARITY, RECONCILIATION, hourly_reconciliation, replay_parity
+from mm_pipeline.assets.stage import CONTRACT, EVALUATED_AT_TAG, LIVE_TAG, MONTHS
+from mm_pipeline.domain.errors import StorageError
+from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.resources import Watch
+from mm_pipeline.resources.plan import floor_to_evaluation
 
 EVALUATION_JOB: Final = "exit_evaluation"
-BACKFILL_JOB: Final = EVALUATION_JOB
+HOURLY_JOB: Final = "hourly_metrics"
+RANGE_START_TAG: Final = "dagster/asset_partition_range_start"
+RANGE_END_TAG: Final = "dagster/asset_partition_range_end"
+
+EVALUATION_CRON: Final = "1,16,31,46 * * * *"
+"""A minute after each 15m close: exchanges publish a closed candle within seconds."""
+HOURLY_CRON: Final = "5 * * * *"
+"""Between two evaluations, so that neither waits for the other."""
+
+PIPELINE: Final = "pipeline"
+"""Subject of notices about the watch itself."""
+RUN_FAILED: Final = "run_failed"
+
 _MARKET = ("candles", "regime_metrics", "regime")
 _ALL = (*_MARKET, "grid_analysis", "exit_states", "entry_states")
+_BAR = timedelta(milliseconds=Timeframe.M15.ms)
 
 
-def _with_own_checks(*assets: str) -> dg.AssetSelection:
-    keys = [dg.AssetCheckKey(dg.AssetKey(asset), CONTRACT) for asset in assets]
-    keys.append(dg.AssetCheckKey(dg.AssetKey("candles"), FRESH))
+def _selection(*assets: str, checks: tuple[tuple[str, str], ...] = ()) -> dg.AssetSelection:
+    """Assets with the checks that they make themselves, and the named ones besides."""
+    names = [*((asset, CONTRACT) for asset in assets), ("candles", FRESH), *checks]
+    keys = [dg.AssetCheckKey(dg.AssetKey(asset), name) for asset, name in names]
     return dg.AssetSelection.assets(*assets).without_checks() | dg.AssetSelection.checks(*keys)
 
 
 exit_evaluation = dg.define_asset_job(
     EVALUATION_JOB,
-    selection=_with_own_checks(*_ALL),
+    selection=_selection(*_ALL),
     tags={LIVE_TAG: "true"},
-    description="From candles to states of every grid; journals what it decides.",
+    description="From candles to the state of every grid; journals what it decides.",
 )
 
-CHECKS: tuple[dg.AssetChecksDefinition, ...] = ()
-JOBS = (exit_evaluation,)
-SCHEDULES: tuple[dg.ScheduleDefinition, ...] = ()
-SENSORS: tuple[dg.SensorDefinition, ...] = ()
+hourly_metrics = dg.define_asset_job(
+    HOURLY_JOB,
+    selection=_selection(*_MARKET, checks=(("candles", RECONCILIATION), ("exit_states", PARITY))),
+    description="Metrics and verdicts, and whether they can be believed: reconciliation and parity.",
+)
+
+
+def tick_request(journal: Journal, evaluated_ms: int, run_key: str) -> dg.RunRequest:
+    """The live run for an evaluation: its month, or every month since the last evaluation that was journalled.
+
+    Inside a month a run fills what is missing by itself. Where the journal cannot be read, the month alone is asked
+    for: that run will say what is wrong.
+    """
+    evaluated_at = from_ms(evaluated_ms)
+    month = month_start(evaluated_at - _BAR)
+    try:
+        first_due = _first_due(journal, evaluated_at)
+    except StorageError:
+        first_due = None
+    first = month if first_due is None else min(month, month_start(first_due - _BAR))
+    tags = {EVALUATED_AT_TAG: evaluated_at.isoformat()}
+    if first == month:
+        return dg.RunRequest(run_key=run_key, partition_key=_key(month), tags=tags)
+    return dg.RunRequest(run_key=run_key, tags=tags | {RANGE_START_TAG: _key(first), RANGE_END_TAG: _key(month)})
+
+
+def _first_due(journal: Journal, evaluated_at: datetime) -> datetime | None:
+    """Earliest evaluation that is missing of a grid that is watched now and was before; None where there is none."""
+    due = []
+    for grid in journal.known_grids():
+        version, last = journal.grid_in_force(grid, evaluated_at), journal.last_evaluation(grid)
+        if version is not None and last is not None:
+            due.append(max(last.evaluated_at + _BAR, version.grid.started_at))
+    return min(due, default=None)
+
+
+def _key(month: datetime) -> str:
+    return MONTHS.get_partition_key_for_timestamp(month.timestamp())
+
+
+@dg.schedule(
+    name=EVALUATION_JOB,
+    job=exit_evaluation,
+    cron_schedule=EVALUATION_CRON,
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="One evaluation of every grid a minute after each 15m close.",
+)
+def every_15_minutes(context: dg.ScheduleEvaluationContext, watch: Watch) -> dg.RunRequest:
+    """Evaluate the newest closed bar, and all since the last evaluation."""
+    evaluated_ms = floor_to_evaluation(context.scheduled_execution_time)
+    return tick_request(watch.decisions(), evaluated_ms, f"{EVALUATION_JOB} {from_ms(evaluated_ms).isoformat()}")
+
+
+@dg.schedule(
+    name=HOURLY_JOB,
+    job=hourly_metrics,
+    cron_schedule=HOURLY_CRON,
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Metrics, reconciliation with the exchange's own hours, and parity with the journal.",
+)
+def every_hour(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """The month of the newest closed bar."""
+    evaluated_at = from_ms(floor_to_evaluation(context.scheduled_execution_time))
+    return dg.RunRequest(
+        run_key=f"{HOURLY_JOB} {evaluated_at.isoformat()}",
+        partition_key=_key(month_start(evaluated_at - _BAR)),
+        tags={EVALUATED_AT_TAG: evaluated_at.isoformat()},
+    )
+
+
+@dg.sensor(
+    name="grid_files",
+    job=exit_evaluation,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="A grid file was added, changed or removed: one evaluation, and what is wrong with those it cannot read.",
+)
+def grid_files(context: dg.SensorEvaluationContext, watch: Watch) -> dg.SensorResult | dg.SkipReason:
+    """Ask for a run where the content of the folder is another than last time."""
+    content = folder_hash(watch.deployment.grids_folder)
+    problems = [str(problem.error) for problem in watch.grid_folder().problems]
+    if content == context.cursor:
+        return dg.SkipReason(f"Cannot be read: {' '.join(problems)}" if problems else "No grid file has changed.")
+    for problem in problems:
+        context.log.error(problem)
+    evaluated_ms = floor_to_evaluation(watch.now())
+    request = tick_request(watch.decisions(), evaluated_ms, f"grid_files {content} {evaluated_ms}")
+    return dg.SensorResult(run_requests=[request], cursor=content)
+
+
+def folder_hash(folder: Path) -> str:
+    """First 16 hex digits of the SHA-256 of the names and contents of a folder's YAML files."""
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            content = str(error.strerror).encode()
+        digest.update(f"{file.name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+@dg.run_failure_sensor(
+    name="watch_is_blind",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="A run failed as a whole: journalled, so that the operator is told that nobody was watching.",
+)
+def watch_is_blind(context: dg.RunFailureSensorContext, watch: Watch) -> None:
+    """Journal the failure, and log it as an error."""
+    run = context.dagster_run
+    named = run.tags.get(EVALUATED_AT_TAG)
+    tick_at = from_ms(floor_to_evaluation(datetime.fromisoformat(named) if named else watch.now()))
+    is_live = run.tags.get(LIVE_TAG) == "true"
+    what = "the watch was blind: no grid was evaluated" if is_live else "a run that is not an evaluation"
+    message = f"{run.job_name} {run.run_id} failed ({what}): {context.failure_event.message}"
+    context.log.error(message)
+    watch.decisions().record_notices([MarketNotice(market=PIPELINE, tick_at=tick_at, code=RUN_FAILED, message=message)])
+
+
+CHECKS: Final = (replay_parity, hourly_reconciliation)
+JOBS: Final = (exit_evaluation, hourly_metrics)
+SCHEDULES: Final = (every_15_minutes, every_hour)
+SENSORS: Final = (grid_files, watch_is_blind)

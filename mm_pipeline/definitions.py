@@ -83,3 +83,9 @@ def build_definitions(overrides: Overrides | None = None) -> dg.Definitions:
         resources={"watch": watch, "io_manager": FramesIOManager(root=watch.frames_root, written_by=written_by)},
         executor=dg.in_process_executor,
     )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What ``workspace.yaml`` loads; built when it is asked for, so that importing this module reads no settings."""
+    return build_definitions()

@@ -23,7 +23,7 @@ from mm_pipeline.adapters.journal import EvaluationKind, Journal
 from mm_pipeline.adapters.months import month_start, next_month, previous_month
 from mm_pipeline.assets.journalling import fired_in
 from mm_pipeline.assets.stage import EVALUATED_AT_TAG, LIVE_TAG, MONTHS
-from mm_pipeline.automation import BACKFILL_JOB, EVALUATION_JOB
+from mm_pipeline.automation import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG
 from mm_pipeline.definitions import Overrides, build_definitions, watch_of
 from mm_pipeline.domain.errors import ConfigError, PipelineError
 from mm_pipeline.domain.exit_state import TRIGGERS
@@ -35,8 +35,6 @@ from mm_pipeline.settings import Deployment
 if TYPE_CHECKING:
     from dagster._core.events.log import EventLogEntry
 
-RANGE_START_TAG: Final = "dagster/asset_partition_range_start"
-RANGE_END_TAG: Final = "dagster/asset_partition_range_end"
 INSTANCE_SETTINGS: Final = Path(__file__).parent / "settings" / "dagster.yaml"
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _DATASETS: Final = {EvaluationKind.EXIT: "exit_states", EvaluationKind.ENTRY: "entry_states"}
@@ -145,7 +143,7 @@ def backfill(
             "Give an earlier and a later day.",
         )
     tags = {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1], LIVE_TAG: "false"}
-    _run(chosen.home or mm_home(), chosen, BACKFILL_JOB, tags=tags, on_progress=on_progress)
+    _run(chosen.home or mm_home(), chosen, EVALUATION_JOB, tags=tags, on_progress=on_progress)
     return keys
 
 

@@ -19,6 +19,7 @@ from mm_pipeline.assets.stage import (
     note,
     plan_of,
 )
+from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.market import Market
 from mm_pipeline.resources import Plan, Watch
 
@@ -34,15 +35,16 @@ def _fetched(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Mat
     updates = watch.fetch(plan)
     kept = each(updates, lambda market: _checked(updates[market]), context)
     touched = {market: _kept(watch, plan, update) for market, update in kept.made.items()}
-    fetch_problems = {market: update.problem for market, update in updates.items() if update.problem is not None}
-    note(watch, plan, by_name(fetch_problems | kept.problems))
+    unfetched = {market: update.problem for market, update in updates.items() if update.problem is not None}
+    problems: dict[Market, PipelineError] = {**unfetched, **kept.problems}
+    note(watch, plan, by_name(problems))
     _report_look_back(context, plan, touched)
     fresh = summaries.freshness(watch.bars(plan), newest_ms(plan), watch.settings.data)
     yield dg.MaterializeResult(
-        metadata=summaries.of_candles(updates, fetch_problems | kept.problems, fresh),
+        metadata=summaries.of_candles(updates, problems, fresh),
         check_results=[
             contract_result("candles", kept.problems),
-            summaries.freshness_check(FRESH, fresh, fetch_problems, watch.settings.data),
+            summaries.freshness_check(FRESH, fresh, problems, watch.settings.data),
         ],
     )
 

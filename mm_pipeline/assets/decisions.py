@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from mm_pipeline.adapters.clock import from_ms, to_ms
@@ -105,17 +106,9 @@ def _hashes(
 ) -> pl.Series:
     started = {version.grid.version_hash: version.grid.started_at_ms for version in grid.versions}
     starts = rows["grid_version"].replace_strict(started, return_dtype=pl.Int64)
-    looked_back_ms = policy.data.warm_up_days * _DAY_MS
-    since = pl.DataFrame({"at": epoch_ms(rows["evaluated_at"]), "start": starts}).select(
-        pl.min_horizontal("at", "start")
-    )
-    return input_hashes(
-        view.bars.frame,
-        view.quarantined_ms,
-        epoch_ms(rows["evaluated_at"]),
-        since.to_series().to_numpy() - looked_back_ms,
-        problems,
-    )
+    evaluated_ms = epoch_ms(rows["evaluated_at"])
+    since_ms = np.minimum(evaluated_ms, starts.to_numpy()) - policy.data.warm_up_days * _DAY_MS
+    return input_hashes(view.bars.frame, view.quarantined_ms, evaluated_ms, since_ms, problems)
 
 
 def _finished(

@@ -39,7 +39,7 @@ def as_problems(notices: Iterable[MarketNotice]) -> pl.DataFrame:
 
 
 def lagging(market: Market, view: MarketView, evaluated_ms: Times) -> pl.DataFrame:
-    """Evaluations that should see a newer closed 1h or 4h bar than metrics and verdicts have: ``evaluated_at, problem``.
+    """``evaluated_at, problem`` where a closed 1h or 4h bar is known that metrics and verdicts do not have.
 
     Metrics that broke their contract, or were never made, must not look like a quiet market.
     """

@@ -84,10 +84,8 @@ def each(keys: Iterable[K], work: Callable[[K], T], context: dg.AssetExecutionCo
             outcome.problems[key] = error
         except Exception as error:
             context.log.exception(f"{key}: {error}")
-            problem = f"{type(error).__name__} while computing {key}: {error}"
-            outcome.problems[key] = PipelineError(
-                problem, "This is a fault of the program; the run's log has its trace."
-            )
+            told = f"{type(error).__name__} while computing {key}: {error}"
+            outcome.problems[key] = PipelineError(told, "This is a fault of the program; the run's log has its trace.")
     for key, problem in outcome.problems.items():
         context.log.warning(f"{key}: {problem}")
     return outcome

@@ -1,4 +1,4 @@
-"""Assets ``exit_states`` and ``entry_states``: what an operator is told, from one function that decides which of the two."""
+"""Assets ``exit_states`` and ``entry_states``: what an operator is told, and one function decides which of the two."""
 
 from collections.abc import Iterator
 

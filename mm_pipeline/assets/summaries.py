@@ -165,7 +165,7 @@ def _charts(frames: Mapping[str, pl.DataFrame], known: Known) -> dict[str, dg.Me
         for grid in known.plan.grids
         if grid.versions and grid.grid_id in frames and _has_changed(frames[grid.grid_id])
     ]
-    charts = {}
+    charts: dict[str, dg.MetadataValue[Any]] = {}
     for grid in changed[:MAX_CHARTS] if known.plan.is_live else ():
         from mm_pipeline.reporting.charts import state_chart_png
 

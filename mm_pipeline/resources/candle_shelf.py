@@ -1,4 +1,4 @@
-"""What is known of each market's candles, in the frame store: candles, quarantine, and where an asked stretch begins."""
+"""Each market's candles in the frame store: what is believed, what is refused, and from where on it was asked for."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class FramesIOManager(dg.ConfigurableIOManager):
     """
 
     root: str
-    written_by: dict[str, str] = {}
+    written_by: dict[str, str]
     _store: FrameStore | None = PrivateAttr(default=None)
 
     def store(self) -> FrameStore:
@@ -46,9 +46,7 @@ class FramesIOManager(dg.ConfigurableIOManager):
             for dataset, frame in _parts(context.asset_key.path[-1], content):
                 self.store().write(dataset, key, frame, start=window.start, end=window.end, metadata=self.written_by)
 
-    def load_input(
-        self, context: dg.InputContext
-    ) -> dict[str, pl.DataFrame] | dict[str, dict[Timeframe, pl.DataFrame]]:
+    def load_input(self, context: dg.InputContext) -> Mapping[str, pl.DataFrame | Parts]:
         """Every key that has one of the run's months, with the look-back context of the first."""
         name, window = context.asset_key.path[-1], context.asset_partitions_time_window
         upstream = context.upstream_output

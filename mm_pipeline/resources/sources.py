@@ -6,8 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import polars as pl
+
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.domain.candles import CandleSource, CircuitStore
+from mm_pipeline.domain.market import Market
 from mm_pipeline.settings import Settings
 
 
@@ -18,6 +21,16 @@ class SourceFactory(Protocol):
         self, exchanges: Collection[str], *, settings: Settings, clock: Clock, circuits: CircuitStore
     ) -> Mapping[str, CandleSource]:
         """One source per exchange; an exchange that is left out has none, and its markets are UNKNOWN."""
+        ...
+
+    def hourly(self, market: Market, *, start_ms: int, end_ms: int, settings: Settings) -> pl.DataFrame | None:
+        """The source's own 1h candles that open in ``[start_ms, end_ms)``; None where it has none of its own.
+
+        Raises
+        ------
+        CandleSourceError
+            When they could not be had.
+        """
         ...
 
 
@@ -37,7 +50,23 @@ class ExchangeSources:
                 policy=settings.exchange_access,
                 clock=clock,
                 circuits=circuits,
-                base_url=f"{settings.paper_url}/{exchange}" if settings.is_paper else None,
+                base_url=_base_url(exchange, settings),
             )
             for exchange in exchanges
         }
+
+    def hourly(self, market: Market, *, start_ms: int, end_ms: int, settings: Settings) -> pl.DataFrame | None:
+        """See :class:`SourceFactory`."""
+        from mm_pipeline.resources.hourly_candles import hourly_candles
+
+        return hourly_candles(
+            market,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            policy=settings.exchange_access,
+            base_url=_base_url(market.exchange, settings),
+        )
+
+
+def _base_url(exchange: str, settings: Settings) -> str | None:
+    return f"{settings.paper_url}/{exchange}" if settings.is_paper else None
