@@ -11,6 +11,9 @@ from mm_pipeline import __version__
 from mm_pipeline.cli.commands import LazyGroup
 
 COMMANDS = {
+    "demo": "mm_pipeline.cli.demo:demo",
+    "evaluate": "mm_pipeline.cli.evaluate:evaluate",
+    "backfill": "mm_pipeline.cli.backfill:backfill",
     "replay": "mm_pipeline.cli.replay:replay",
     "calibrate": "mm_pipeline.cli.calibrate:calibrate",
     "study": "mm_pipeline.cli.study:study",

@@ -22,7 +22,7 @@ from mm_pipeline.adapters.clock import Clock, from_ms
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
 from mm_pipeline.adapters.home import HOME_VARIABLE, frames_dir, journal_file, mm_home
 from mm_pipeline.domain.candles import ExchangePolicy, epoch_ms
-from mm_pipeline.domain.errors import CandleSourceError, PipelineError
+from mm_pipeline.domain.errors import CandleSourceError, ExchangeUnavailable, PipelineError
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.settings import Deployment, Settings
 
@@ -152,7 +152,8 @@ def _exchange(exchange: str, markets: list[Market], settings: Settings, clock: C
     try:
         offset_ms = source.clock_offset_ms()
     except CandleSourceError as error:
-        mend = "Start it: mm paper-exchange, or mm up." if settings.is_paper else error.mend
+        is_down = settings.is_paper and isinstance(error, ExchangeUnavailable)
+        mend = "Start it: mm paper-exchange, or mm up." if is_down else error.mend
         yield Finding(name, Status.FAIL, f"{where}: {error.problem}", mend)
         return
     yield Finding(name, Status.OK, f"reachable at {where}")
@@ -174,7 +175,6 @@ def _clock(exchange: str, offset_ms: int | None, policy: ExchangePolicy) -> Find
 def _market(source: ExchangeCandles, market: Market, settings: Settings, clock: Clock) -> Finding:
     """Whether the market is listed and its newest candle fresh enough to be judged."""
     now_ms = clock.now_ms()
-    max_age = settings.data.max_age
     end_ms = now_ms // Timeframe.M15.ms * Timeframe.M15.ms
     try:
         rows = source.fetch(market, start_ms=end_ms - Timeframe.H4.ms, end_ms=end_ms)
@@ -184,9 +184,10 @@ def _market(source: ExchangeCandles, market: Market, settings: Settings, clock: 
         return Finding(str(market), Status.FAIL, "listed, but no candle in the last 4 h", "Check that it still trades.")
     closed_ms = int(epoch_ms(rows["open_time"]).max()) + Timeframe.M15.ms
     age_min = (now_ms - closed_ms) / 60_000
-    is_fresh = timedelta(minutes=age_min) <= max_age
+    is_fresh = timedelta(minutes=age_min) <= settings.data.max_age
     seen = f"listed, newest candle closed {from_ms(closed_ms):%H:%M} UTC, {age_min:.0f} min ago"
-    mend = "" if is_fresh else f"Older than data.max_age ({max_age}): it would be UNKNOWN now."
+    limit = settings.data.model_dump(mode="json")["max_age"]
+    mend = "" if is_fresh else f"Older than data.max_age ({limit}): its grids are UNKNOWN now."
     return Finding(str(market), Status.OK if is_fresh else Status.WARN, seen, mend)
 
 

@@ -61,6 +61,22 @@ def steps(total: int) -> Iterator[Advance]:
         yield advance
 
 
+@contextmanager
+def progress_bar(first: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for work that says itself what it has done: name, steps done, steps in all."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(first, total=None)
+
+        def on_progress(name: str, done: int, total: int) -> None:
+            progress.update(task, description=name, completed=done, total=total)
+
+        yield on_progress
+
+
 def _as_json(value: object) -> Any:
     if isinstance(value, datetime):
         return iso(value)

@@ -111,14 +111,14 @@ class GridReport:
 
 
 def report_of(
-    grid: Grid, rows: pl.DataFrame, *, verdict: str | None = None, confidence: float | None = None
+    grid: Grid | None, rows: pl.DataFrame, *, verdict: str | None = None, confidence: float | None = None
 ) -> GridReport:
     """Report of the newest evaluation.
 
     Parameters
     ----------
     grid
-        Its declaration.
+        Its declaration; None where its file cannot be read.
     rows
         Exit or entry states of this grid, ascending, at least one; the newest is reported, those before it tell since
         when the state stands.
@@ -129,7 +129,7 @@ def report_of(
     without = {entry["trigger"]: entry["state"] for entry in row.get("counterfactual") or ()}
     proposed = {name: row[f"proposed_{name}"] for name in _PROPOSED if f"proposed_{name}" in row}
     return GridReport(
-        grid_id=grid.id,
+        grid_id=row["grid"],
         grid=grid,
         evaluated_at=row["evaluated_at"],
         state=row["state"],
@@ -141,7 +141,9 @@ def report_of(
         verdict=row.get("verdict", verdict),
         confidence=row.get("confidence", confidence),
         triggers=tuple(
-            TriggerReading(name, **row[name], without=without.get(name)) for name in TRIGGERS if name in row
+            TriggerReading(name, **row[name], without=without.get(name))
+            for name in TRIGGERS
+            if row.get(name) is not None
         ),
         proposal={name: value for name, value in proposed.items() if value is not None},
         reasons=tuple(row["reasons"]),

@@ -24,6 +24,8 @@ STATE_STYLES: Final = {
     "WAIT": "cyan",
     "AVOID": "yellow",
 }
+SHOWN_REASONS: Final = 3
+"""Reasons beside fired triggers in the table of all grids; the explanation of one grid has them all."""
 _NOTHING = "-"
 
 
@@ -83,7 +85,9 @@ def reason_text(report: GridReport) -> Text:
     from rich.text import Text
 
     lines = [Text.assemble((t.name, "bold"), "  ", comparison_text(t.name, t.value, t.threshold)) for t in report.fired]
-    lines += [Text(reason) for reason in report.other_reasons]
+    lines += [Text(reason) for reason in report.other_reasons[:SHOWN_REASONS]]
+    if hidden := len(report.other_reasons[SHOWN_REASONS:]):
+        lines.append(Text(f"and {hidden} more: mm evaluate --grid {report.grid_id}", style="dim"))
     if not lines:
         lines = [Text("no trigger has fired" if report.triggers else "nothing speaks against it", style="dim")]
     if report.state == "ENTER" and report.proposal:

@@ -1,0 +1,148 @@
+"""``mm demo``: the real pipeline, offline, against a paper exchange on loopback; it ends by itself with a report."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from mm_pipeline.cli.options import json_option
+
+if TYPE_CHECKING:
+    from mm_pipeline.paper.exchange import PaperExchange
+    from mm_pipeline.reporting.grid_report import GridReport
+    from mm_pipeline.runs import GridEvaluation
+
+CHART_DAYS: Final = 7.0
+STEPS: Final = 4
+FOLDER: Final = "demo"
+"""Below the home, and made anew each time: nothing of the installation itself is touched."""
+
+
+@click.command()
+@json_option
+def demo(*, as_json: bool) -> None:
+    """Show the pipeline at work, offline and without keys, in under two minutes.
+
+    Starts the paper exchange with simulated markets in known situations, fetches their candles through ccxt over HTTP,
+    runs the Dagster job that the schedule runs, and prints each grid's state with its triggers. Writes a report.
+    """
+    from mm_pipeline.adapters.clock import SystemClock
+    from mm_pipeline.adapters.home import mm_home
+    from mm_pipeline.cli.demo_markets import DEMO_MARKETS, paper_market
+    from mm_pipeline.cli.output import print_json, steps
+    from mm_pipeline.paper.exchange import PaperExchange
+
+    begun = time.perf_counter()
+    now = SystemClock().now()
+    folder = _fresh(mm_home() / FOLDER)
+    with steps(STEPS) as advance:
+        advance("simulating markets")
+        with PaperExchange(markets=[paper_market(market, now=now) for market in DEMO_MARKETS]) as paper:
+            advance("fetching candles over HTTP, judging grids in Dagster")
+            evaluations = _evaluate(folder, paper, now)
+            advance("drawing")
+            requests = len(paper.calls)
+        from mm_pipeline.reporting.grid_report import by_severity, report_of
+
+        reports = by_severity([report_of(found.grid, found.rows) for found in evaluations])
+        advance("writing the report")
+        report = _write_report(folder, reports, evaluations, now=now, requests=requests)
+    seconds = round(time.perf_counter() - begun, 1)
+    if as_json:
+        grids = [found.as_json(now=now) for found in reports]
+        print_json({"evaluated_at": reports[0].evaluated_at, "grids": grids, "report": str(report), "seconds": seconds})
+    else:
+        _print(reports, report, now=now, told=f"{requests} requests over HTTP, one Dagster run, {seconds:.0f} s.")
+
+
+def _fresh(folder: Path) -> Path:
+    """The demo's folder, empty."""
+    from mm_pipeline.domain.errors import StorageError
+
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be made anew: {error}.", "Mend its permissions.") from error
+    return folder
+
+
+def _evaluate(folder: Path, paper: PaperExchange, now: datetime) -> list[GridEvaluation]:
+    """One evaluation through the job that the schedule runs, with frames and journal in the demo's folder."""
+    from mm_pipeline.adapters.home import journal_file
+    from mm_pipeline.adapters.journal.database import sqlite_url
+    from mm_pipeline.cli.demo_markets import write_installation
+    from mm_pipeline.definitions import Overrides
+    from mm_pipeline.runs import evaluate_now
+    from mm_pipeline.settings import load_deployment
+
+    settings = write_installation(folder, now=now, paper_url=paper.url)
+    overrides = Overrides(home=folder, journal_url=sqlite_url(journal_file(folder)))
+    return evaluate_now(load_deployment(settings), overrides=overrides)
+
+
+def _write_report(
+    folder: Path, reports: list[GridReport], evaluations: list[GridEvaluation], *, now: datetime, requests: int
+) -> Path:
+    """``report/index.html`` with everything in it, and each picture beside it."""
+    from mm_pipeline.cli.demo_markets import DEMO_MARKETS
+    from mm_pipeline.reporting.html_report import html_report
+
+    pictures = {found.grid_id: _chart(folder, found) for found in evaluations if found.grid is not None}
+    written = folder / "report"
+    written.mkdir()
+    for grid_id, png in pictures.items():
+        (written / f"{grid_id}.png").write_bytes(png)
+    preface = [
+        f"Simulated markets, served by the paper exchange on loopback; {requests} requests through ccxt over HTTP, "
+        "one run of the Dagster job exit_evaluation. The situations are scripted; the states are what the pipeline "
+        "makes of the candles.",
+    ]
+    page = written / "index.html"
+    page.write_text(
+        html_report(
+            reports,
+            title="mm demo",
+            now=now,
+            charts=pictures,
+            notes={market.grid_id: market.situation for market in DEMO_MARKETS},
+            preface=preface,
+        ),
+        encoding="utf-8",
+    )
+    return page
+
+
+def _chart(folder: Path, found: GridEvaluation) -> bytes:
+    """Price and states of the last days, from the frames that the run wrote."""
+    from mm_pipeline.adapters.clock import to_ms
+    from mm_pipeline.adapters.frame_store import FrameStore
+    from mm_pipeline.adapters.home import frames_dir
+    from mm_pipeline.reporting.charts import state_chart_png
+    from mm_pipeline.resources import CandleShelf
+
+    if found.grid is None:
+        raise ValueError(f"{found.grid_id} has no declaration to draw")
+    start, end = found.evaluated_at - timedelta(days=CHART_DAYS), found.evaluated_at
+    store = FrameStore(str(frames_dir(folder)))
+    bars = CandleShelf(store).bars(found.grid.market, start_ms=to_ms(start), end_ms=to_ms(end)).bars
+    metrics = store.read("regime_metrics_1h", found.grid.market.path_key, start=start, end=end)
+    return state_chart_png(bars, found.rows, grid=found.grid, metrics_1h=metrics, days=CHART_DAYS)
+
+
+def _print(reports: list[GridReport], report: Path, *, now: datetime, told: str) -> None:
+    from mm_pipeline.cli.output import stdout
+    from mm_pipeline.reporting.tables import evaluation_table, explanation
+
+    console = stdout()
+    console.print(evaluation_table(reports, now=now))
+    console.print(explanation(reports[0]))
+    console.print(told, highlight=False)
+    console.print(f"Report: {report}", soft_wrap=True, highlight=False)
+    console.print("Next: mm up (the same with the Dagster UI and schedules), mm --help.", highlight=False)
