@@ -35,7 +35,8 @@ def entry_states(
     """Entry state of a disabled grid at each evaluation.
 
     A grid that started now has no bars behind it, so of the exit triggers only those of the market can be on:
-    ``regime_trend`` and the LATEST ones, any of which forbids ENTER whatever ``latest.min_triggers`` is.
+    ``regime_trend`` and the LATEST ones, any of which forbids ENTER whatever ``latest.min_triggers`` is. So do a price
+    outside the proposed range, thin trading, and a range too narrow for its fees.
 
     Parameters
     ----------

@@ -122,8 +122,14 @@ def _stop_loss_risk(grid: Grid, policy: StopLossRiskPolicy) -> pl.Expr:
 
 
 def _range_excess_atr(grid: Grid, market: MarketView, evaluated_ms: Times) -> Floats:
-    """Farthest 4h close beyond the grid's bounds widened by the 1h range known at the start, so far, in ATR(4h)."""
+    """Farthest 4h close beyond the grid's bounds widened by the 1h range known at the start, so far, in ATR(4h).
+
+    Without a confirmed swing then, the bounds stand alone; where the bars before the start are too few to tell, there
+    is no value.
+    """
     known = market.hourly.at(np.array([grid.started_at_ms]))
+    if known.frame["swing_structure"].has_nulls():
+        return np.full(len(evaluated_ms), np.nan)
     top = np.fmax(grid.upper, known.floats("range_high")[0])
     bottom = np.fmin(grid.lower, known.floats("range_low")[0])
     four_hourly = market.four_hourly

@@ -90,7 +90,7 @@ def market_metrics(bars: pl.DataFrame, timeframe: Timeframe, policy: MetricsPoli
     Parameters
     ----------
     bars
-        Closed, complete bars of one market, sorted; consecutive rows are consecutive bars.
+        Closed, complete bars of one market, sorted; lookbacks count rows, so a quarantined bar lengthens none.
     timeframe
         Length of the bars; OU columns are null except at 1h.
     policy

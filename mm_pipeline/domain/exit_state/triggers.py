@@ -1,4 +1,4 @@
-"""The ten triggers of the exit state, each a value against a threshold at every evaluation (SPEC section 6).
+"""The eleven triggers of the exit state, each a value against a threshold at every evaluation (SPEC section 6).
 
 ``margin`` is the signed distance past the threshold in the trigger's own unit; positive is fired. Where a trigger asks
 several things at once, or over several bars, the margin is the smallest of theirs. Null inputs fire nothing.
