@@ -12,6 +12,7 @@ from mm_pipeline.cli.commands import LazyGroup
 
 COMMANDS = {
     "demo": "mm_pipeline.cli.demo:demo",
+    "up": "mm_pipeline.cli.up:up",
     "evaluate": "mm_pipeline.cli.evaluate:evaluate",
     "backfill": "mm_pipeline.cli.backfill:backfill",
     "replay": "mm_pipeline.cli.replay:replay",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -11,6 +12,7 @@ import polars as pl
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.reporting.confusion import ConfusionTable
 from mm_pipeline.reporting.grid_report import SEVERITY
+from mm_pipeline.reporting.tables import price_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +54,7 @@ def state_chart_png(
     metrics_1h
         ``known_at, range_high, range_low``: the confirmed-swing range as it was known.
     days
-        How far back from the newest bar.
+        How far back from the newest bar or evaluation, whichever is later: a silent market shows its silence.
     title
         None: the grid's id, newest state and price.
 
@@ -62,7 +64,7 @@ def state_chart_png(
         PNG of about 880 x 420 pixels.
     """
     figure, axes = _canvas(8.0, 3.8)
-    end = bars["close_time"].max()
+    end = _end(bars, states)
     shown = _since(bars, "close_time", end, days)
     judged = _since(states, "evaluated_at", end, days)
     if shown.is_empty():
@@ -74,9 +76,9 @@ def state_chart_png(
             _draw_range(axes, _since(metrics_1h, "known_at", end, days))
         if grid is not None:
             _draw_grid(axes, grid, shown)
-        _finish(axes, shown, grid)
+        _finish(axes, shown, end, grid)
         _draw_legend(figure, judged)
-    axes.set_title(_title(title, grid, states, shown), loc="left", fontsize=11, color=_INK, fontweight="bold")
+    axes.set_title(_title(title, grid, states, end), loc="left", fontsize=11, color=_INK, fontweight="bold")
     return _png(figure)
 
 
@@ -119,7 +121,15 @@ def _png(figure: Figure) -> bytes:
     return written.getvalue()
 
 
-def _since(frame: pl.DataFrame, time: str, end: object, days: float) -> pl.DataFrame:
+def _end(bars: pl.DataFrame, states: pl.DataFrame) -> datetime | None:
+    """The newest close or evaluation; None where there is neither."""
+    newest: list[datetime] = [
+        time for time in (bars["close_time"].max(), states["evaluated_at"].max()) if isinstance(time, datetime)
+    ]
+    return max(newest, default=None)
+
+
+def _since(frame: pl.DataFrame, time: str, end: datetime | None, days: float) -> pl.DataFrame:
     if end is None:
         return frame.clear()
     return frame.filter(pl.col(time) > pl.lit(end) - pl.duration(hours=days * 24))
@@ -186,13 +196,13 @@ def _draw_legend(figure: Figure, states: pl.DataFrame) -> None:
     figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), frameon=False, fontsize=8)
 
 
-def _finish(axes: Axes, bars: pl.DataFrame, grid: Grid | None) -> None:
+def _finish(axes: Axes, bars: pl.DataFrame, end: datetime | None, grid: Grid | None) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    axes.set_xlim(bars["close_time"][0], bars["close_time"][-1])
+    axes.set_xlim(bars["close_time"][0], end)  # type: ignore[arg-type]
     axes.margins(y=0.08)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
@@ -205,7 +215,7 @@ def _finish(axes: Axes, bars: pl.DataFrame, grid: Grid | None) -> None:
     gap = 0.055 * (top - bottom)
     for name, y, (price, colour) in _apart(labels, gap, bottom, top):
         axes.annotate(
-            f" {name} {price:,.6g}",
+            f" {name} {price_text(price)}",
             (1.0, y),
             xycoords=("axes fraction", "data"),
             fontsize=8,
@@ -228,10 +238,10 @@ def _apart(
     return placed
 
 
-def _title(title: str | None, grid: Grid | None, states: pl.DataFrame, bars: pl.DataFrame) -> str:
+def _title(title: str | None, grid: Grid | None, states: pl.DataFrame, end: datetime | None) -> str:
     if title is not None:
         return title
     name = grid.id if grid is not None else ""
     state = states["state"][-1] if len(states) else SEVERITY[1]
-    newest = f"{bars['close_time'][-1]:%Y-%m-%d %H:%M} UTC" if len(bars) else ""
+    newest = f"{end:%Y-%m-%d %H:%M} UTC" if end is not None else ""
     return "   ".join(part for part in (name, state, newest) if part)

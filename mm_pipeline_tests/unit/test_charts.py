@@ -77,6 +77,12 @@ def test_bands_show_the_states_and_their_shares() -> None:
     assert mandatory / normal == pytest.approx(4 / 3, rel=0.15)
 
 
+def test_silence_after_the_newest_bar_is_shown() -> None:
+    cut = END - timedelta(days=2)
+    png = state_chart_png(BARS.filter(pl.col("close_time") <= cut), states(*["NORMAL"] * 3, "UNKNOWN"), grid=grid())
+    assert share_of(png, "UNKNOWN") > 0.1
+
+
 def test_picture_is_small_enough_to_attach() -> None:
     png = state_chart_png(BARS, states("NORMAL"), grid=grid())
     height, width, _ = pixels(png).shape

@@ -1,0 +1,87 @@
+"""``mm up``: the watch with its Dagster UI, daemon and schedules, until it is stopped."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mm_pipeline.cli.options import settings_option
+
+if TYPE_CHECKING:
+    from mm_pipeline.settings import Deployment
+
+UI_PORT = 3000
+
+
+@click.command()
+@settings_option
+@click.option("--port", type=click.IntRange(0, 65535), default=UI_PORT, show_default=True, help="Of the UI; 0: free.")
+def up(*, settings_file: Path | None, port: int) -> None:
+    """Run the Dagster UI, daemon and schedules until stopped.
+
+    Where the settings say `exchange: paper`, the paper exchange is started too, with every market that a grid trades.
+    Everything listens on loopback alone. Each evaluation is told in one line as the journal gets it. Ctrl-C or SIGTERM
+    stops it all; a tick in progress is ended, and made up for at the next start.
+    """
+    from mm_pipeline.adapters.home import logs_dir, mm_home
+    from mm_pipeline.cli.up_processes import DagsterProcess, Stop, free_port
+    from mm_pipeline.cli.up_ticks import follow_journal
+    from mm_pipeline.runs import dagster_instance
+    from mm_pipeline.settings import load_deployment
+
+    deployment = load_deployment(settings_file)
+    home = mm_home()
+    with ExitStack() as running:
+        stop = running.enter_context(Stop())
+        if deployment.settings.is_paper:
+            _serve_paper(deployment, running)
+        with dagster_instance(home):
+            pass  # its storage is made before webserver and daemon both would
+        dagster = DagsterProcess(
+            home=home, settings=deployment.file, port=free_port(port), log=logs_dir(home) / "dagster.log"
+        )
+        running.enter_context(dagster)
+        click.echo(f"starting Dagster, log in {dagster.log} ...")
+        if dagster.wait_until_ready(stop):
+            click.echo(f"UI          {dagster.url}\nhome        {home}\ngrids       {deployment.grids_folder}")
+            click.echo("Evaluations come at 1, 16, 31 and 46 past the hour (UTC); Ctrl-C stops.")
+            follow_journal(home, dagster, stop)
+        click.echo("stopping ...")
+    click.echo("stopped")
+
+
+def _serve_paper(deployment: Deployment, running: ExitStack) -> None:
+    """Start the paper exchange where ``paper_url`` says, or use the one that is already there."""
+    from urllib.parse import urlsplit
+
+    from mm_pipeline.adapters.clock import SystemClock
+    from mm_pipeline.cli.paper_exchange import DEFAULT_MARKETS, simulated_markets
+    from mm_pipeline.cli.up_processes import is_paper_exchange
+    from mm_pipeline.domain.errors import PipelineError
+    from mm_pipeline.paper.exchange import PaperExchange
+
+    url = deployment.settings.paper_url
+    if is_paper_exchange(url):
+        click.echo(f"paper exchange {url} (was already running)")
+        return
+    served = [name for name in _markets(deployment) if name.partition(":")[0] in ("kucoin", "binance")]
+    markets = simulated_markets(served or DEFAULT_MARKETS, seed=0, at=SystemClock().now())
+    address = urlsplit(url)
+    try:
+        running.enter_context(PaperExchange(markets=markets, port=address.port or 0, host=str(address.hostname)))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise PipelineError(
+            f"the paper exchange cannot listen on {url} ({reason}).", "Stop what uses the port, or set paper_url."
+        ) from error
+    click.echo(f"paper exchange {url}: {', '.join(str(paper.market) for paper in markets)}")
+
+
+def _markets(deployment: Deployment) -> list[str]:
+    from mm_pipeline.adapters.grid_files import load_grids
+
+    grids = load_grids(deployment.grids_folder).grids
+    return sorted({str(grid.market) for grid in grids} | set(deployment.settings.extra_markets))
