@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from mm_pipeline.adapters.candle_sources import ExchangeCandles, MemoryCircuits
+from mm_pipeline.adapters.candle_sources import MemoryCircuits
 from mm_pipeline.adapters.clock import Clock, from_ms
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
 from mm_pipeline.adapters.home import HOME_VARIABLE, frames_dir, journal_file, mm_home
-from mm_pipeline.domain.candles import ExchangePolicy, epoch_ms
+from mm_pipeline.domain.candles import CandleSource, ExchangePolicy, epoch_ms
 from mm_pipeline.domain.errors import CandleSourceError, ExchangeUnavailable, PipelineError
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.settings import Deployment, Settings
@@ -123,18 +123,21 @@ def _grids(deployment: Deployment, folder: GridFolder) -> Findings:
 
 
 def _journal() -> Findings:
-    from mm_pipeline.adapters.journal import Journal
-    from mm_pipeline.adapters.journal.database import sqlite_url
-    from mm_pipeline.adapters.journal.migrations import MIGRATIONS
+    import sqlalchemy as sa
 
-    file = journal_file(mm_home())
-    if not file.exists():
+    from mm_pipeline.adapters.journal import Journal, sqlite_url
+    from mm_pipeline.adapters.journal.migrations import MIGRATIONS
+    from mm_pipeline.definitions import JOURNAL_VARIABLE
+
+    named, file = os.environ.get(JOURNAL_VARIABLE), journal_file(mm_home())
+    if not named and not file.exists():
         yield Finding("journal", Status.OK, f"{file}, made at the first run")
         return
-    with Journal(sqlite_url(file)) as journal:
+    url = named or sqlite_url(file)
+    with Journal(url) as journal:
         known = len(journal.known_grids())
-    size_mb = file.stat().st_size / 1e6
-    yield Finding("journal", Status.OK, f"{file}, schema {MIGRATIONS[-1].version}, {known} grids, {size_mb:.1f} MB")
+    place = sa.make_url(url).render_as_string(hide_password=True) if named else file
+    yield Finding("journal", Status.OK, f"{place}, schema {MIGRATIONS[-1].version}, {known} grids")
 
 
 def _frames() -> Findings:
@@ -143,12 +146,14 @@ def _frames() -> Findings:
 
 
 def _exchange(exchange: str, markets: list[Market], settings: Settings, clock: Clock) -> Findings:
+    from mm_pipeline.resources import ExchangeSources
+
     name = f"exchange {exchange}"
-    base_url = f"{settings.paper_url}/{exchange}" if settings.is_paper else None
-    where = base_url or "its public address"
-    source = ExchangeCandles(
-        exchange, policy=_once(settings.exchange_access), clock=clock, circuits=MemoryCircuits(), base_url=base_url
-    )
+    where = settings.paper_url if settings.is_paper else "its public address"
+    patient_once = settings.model_copy(update={"exchange_access": _once(settings.exchange_access)})
+    # Asked as a run asks it, so that what works here works there.
+    sources = ExchangeSources().open([exchange], settings=patient_once, clock=clock, circuits=MemoryCircuits())
+    source = sources[exchange]
     try:
         offset_ms = source.clock_offset_ms()
     except CandleSourceError as error:
@@ -172,7 +177,7 @@ def _clock(exchange: str, offset_ms: int | None, policy: ExchangePolicy) -> Find
     return Finding("clock", Status.OK if is_within else Status.FAIL, seen, mend)
 
 
-def _market(source: ExchangeCandles, market: Market, settings: Settings, clock: Clock) -> Finding:
+def _market(source: CandleSource, market: Market, settings: Settings, clock: Clock) -> Finding:
     """Whether the market is listed and its newest candle fresh enough to be judged."""
     now_ms = clock.now_ms()
     end_ms = now_ms // Timeframe.M15.ms * Timeframe.M15.ms

@@ -113,6 +113,16 @@ def test_damaged_journal_fails(home: Path, tmp_path: Path, paper: PaperExchange)
     assert found["journal"][0]["status"] == "fail"
 
 
+def test_journal_of_the_environment_is_asked_and_its_password_hidden(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paper: PaperExchange
+) -> None:
+    monkeypatch.setenv("MM_JOURNAL_URL", "postgresql://me:hush-hush@127.0.0.1:1/none")
+    code, found = examine(deployment(tmp_path, paper.url))
+    assert code == 1
+    assert found["journal"][0]["status"] == "fail"
+    assert "hush-hush" not in str(found)
+
+
 def test_relative_home_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paper: PaperExchange) -> None:
     monkeypatch.setenv("MM_HOME", "relative/home")
     code, found = examine(deployment(tmp_path, paper.url))
