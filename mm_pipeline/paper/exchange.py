@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from mm_pipeline.adapters.candle_sources.paper_address import paper_base_url
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.paper.binance import BinanceDialect
 from mm_pipeline.paper.calls import Call, CallLog
@@ -131,13 +132,10 @@ class PaperExchange:
         return f"http://{self._host}:{self._port}"
 
     def base_url(self, exchange_id: str) -> str:
-        """What every key of a ccxt client's ``urls["api"]`` is to be set to for this exchange.
-
-        ccxt's kucoin appends ``/api/v1/...`` itself; its binance expects the version in the base.
-        """
+        """What every key of a ccxt client's ``urls["api"]`` is to be set to for this exchange."""
         if exchange_id not in self._dialects:
             raise ConfigError(f"exchange {exchange_id!r} has no paper dialect.", "Use kucoin or binance.")
-        return f"{self.url}/{exchange_id}" + ("/api/v3" if exchange_id == "binance" else "")
+        return paper_base_url(self.url, exchange_id)
 
     def state(self) -> dict[str, Any]:
         """The clock, the markets and what is going wrong on purpose, as ``/paper/state`` shows them."""

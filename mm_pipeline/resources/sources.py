@@ -8,6 +8,7 @@ from typing import Protocol
 
 import polars as pl
 
+from mm_pipeline.adapters.candle_sources.paper_address import paper_base_url
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.domain.candles import CandleSource, CircuitStore
 from mm_pipeline.domain.market import Market
@@ -69,4 +70,4 @@ class ExchangeSources:
 
 
 def _base_url(exchange: str, settings: Settings) -> str | None:
-    return f"{settings.paper_url}/{exchange}" if settings.is_paper else None
+    return paper_base_url(settings.paper_url, exchange) if settings.is_paper else None
