@@ -128,7 +128,7 @@ def every_hour(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     job=exit_evaluation,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="A grid file was added, changed or removed: one evaluation, and what is wrong with those it cannot read.",
+    description="A grid file was added, changed or removed: one evaluation, and what is wrong with any.",
 )
 def grid_files(context: dg.SensorEvaluationContext, watch: Watch) -> dg.SensorResult | dg.SkipReason:
     """Ask for a run where the content of the folder is another than last time."""

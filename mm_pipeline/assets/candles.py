@@ -34,7 +34,7 @@ def _fetched(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Mat
         plan = plan_of(context, watch)
     updates = watch.fetch(plan)
     kept = each(updates, lambda market: _checked(updates[market]), context)
-    touched = {market: _kept(watch, plan, update) for market, update in kept.made.items()}
+    touched = {market: watch.keep(plan, update) for market, update in kept.made.items()}
     unfetched = {market: update.problem for market, update in updates.items() if update.problem is not None}
     problems: dict[Market, PipelineError] = {**unfetched, **kept.problems}
     note(watch, plan, by_name(problems))
@@ -67,16 +67,6 @@ candles = declared(
 def _checked(update: CandleUpdate) -> CandleUpdate:
     contracts.CANDLES.check(update.after.candles)
     return update
-
-
-def _kept(watch: Watch, plan: Plan, update: CandleUpdate) -> list[datetime]:
-    """Store an update; months whose candles changed."""
-    return watch.shelf().save(
-        update.after,
-        start_ms=plan.bars_from_ms[update.after.market],
-        end_ms=plan.bars_until_ms,
-        metadata=watch.written_by,
-    )
 
 
 def _report_look_back(context: dg.AssetExecutionContext, plan: Plan, touched: Mapping[Market, list[datetime]]) -> None:

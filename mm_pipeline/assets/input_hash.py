@@ -76,13 +76,12 @@ def _mixed(words: _Words) -> _Words:
 
 
 def _problem_words(problems: pl.DataFrame, evaluated_ms: Times) -> _Words:
-    words = np.zeros(len(evaluated_ms), np.uint64)
-    place = {at: index for index, at in enumerate(evaluated_ms.tolist())}
+    words = dict.fromkeys(evaluated_ms.tolist(), 0)
     times = epoch_ms(problems["evaluated_at"]).tolist()
     for at, text in zip(times, problems["problem"].to_list(), strict=True):
-        if at in place:
-            words[place[at]] += np.uint64(_text_word(text))
-    return words
+        if at in words:
+            words[at] = (words[at] + _text_word(text)) % 2**64
+    return np.array([words[at] for at in evaluated_ms.tolist()], dtype=np.uint64)
 
 
 def _text_word(text: str) -> int:

@@ -22,36 +22,33 @@ def journal_decisions(watch: Watch, plan: Plan, grid_id: str, advice: Advice) ->
     """
     if not plan.is_live:
         return []
-    now = watch.now()
-    rows = [
-        *_evaluations(advice.exit_states, EvaluationKind.EXIT, watch, now),
-        *_evaluations(advice.entry_states, EvaluationKind.ENTRY, watch, now),
+    due = [
+        *_due(watch, plan, grid_id, advice.exit_states, EvaluationKind.EXIT),
+        *_due(watch, plan, grid_id, advice.entry_states, EvaluationKind.ENTRY),
     ]
-    due = _due(watch, plan, grid_id, rows)
     watch.decisions().record_evaluations(due)
     return sorted(due, key=lambda evaluation: evaluation.evaluated_at)
 
 
-def _due(watch: Watch, plan: Plan, grid_id: str, rows: list[Evaluation]) -> list[Evaluation]:
-    journal = watch.decisions()
+def _due(watch: Watch, plan: Plan, grid_id: str, states: pl.DataFrame, kind: EvaluationKind) -> list[Evaluation]:
+    journal, at = watch.decisions(), pl.col("evaluated_at")
     last = journal.last_evaluation(grid_id)
     if last is None:
-        return [row for row in rows if row.evaluated_at == plan.evaluated_at]
+        return _evaluations(states.filter(at == plan.evaluated_at), kind, watch)
     asked_again = timedelta(milliseconds=watch.settings.exchange_access.reask_bars * Timeframe.M15.ms)
-    stored = journal.evaluations(grid_id, since=plan.evaluated_at - asked_again)
-    hashes: dict[tuple[datetime, EvaluationKind], set[str]] = {}
-    for row in stored:
-        hashes.setdefault((row.evaluated_at, row.kind), set()).add(row.input_hash)
+    hashes: dict[datetime, set[str]] = {}
+    for row in journal.evaluations(grid_id, kind=kind, since=plan.evaluated_at - asked_again):
+        hashes.setdefault(row.evaluated_at, set()).add(row.input_hash)
+    recent = states.filter((at > last.evaluated_at) | (at >= plan.evaluated_at - asked_again))
     return [
         row
-        for row in rows
-        if row.evaluated_at > last.evaluated_at
-        or row.input_hash not in hashes.get((row.evaluated_at, row.kind), {row.input_hash})
+        for row in _evaluations(recent, kind, watch)
+        if row.evaluated_at > last.evaluated_at or row.input_hash not in hashes.get(row.evaluated_at, {row.input_hash})
     ]
 
 
-def _evaluations(states: pl.DataFrame, kind: EvaluationKind, watch: Watch, now: datetime) -> list[Evaluation]:
-    written_by, max_lateness = watch.written_by, watch.settings.notify.max_lateness
+def _evaluations(states: pl.DataFrame, kind: EvaluationKind, watch: Watch) -> list[Evaluation]:
+    now, written_by, max_lateness = watch.now(), watch.written_by, watch.settings.notify.max_lateness
     return [
         Evaluation(
             grid=row["grid"],

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 import mm_pipeline
 from mm_pipeline.adapters.calibration_files import load_calibration, shipped_calibration
@@ -18,6 +19,7 @@ from mm_pipeline.adapters.journal import Journal, MarketNotice
 from mm_pipeline.domain.candles import FetchRange
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.pipeline import MarketPolicy
+from mm_pipeline.domain.regime import Calibration
 from mm_pipeline.resources.candle_shelf import CandleShelf, MarketBars
 from mm_pipeline.resources.clock import ClockResource
 from mm_pipeline.resources.journal import JournalResource
@@ -39,6 +41,8 @@ class Watch(dg.ConfigurableResource["Watch"]):
     journal: dg.ResourceDependency[JournalResource]
     sources: dg.ResourceDependency[SourceFactory]
     frames_root: str
+    _plans: dict[tuple[datetime, datetime, int, bool], Plan] = PrivateAttr(default_factory=dict)
+    _bars: dict[tuple[Market, int, int], MarketBars] = PrivateAttr(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
@@ -48,7 +52,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
     @property
     def market_policy(self) -> MarketPolicy:
         """What a market is judged by."""
-        return MarketPolicy(self.settings.metrics, self.settings.regime, load_calibration(shipped_calibration()))
+        return MarketPolicy(self.settings.metrics, self.settings.regime, _shipped_models())
 
     @property
     def since_window_ms(self) -> int:
@@ -71,8 +75,14 @@ class Watch(dg.ConfigurableResource["Watch"]):
         """What a run over the months ``[start, end)`` has to do.
 
         Grids come from the journal. A file that it has not seen yet counts from its start, but only in a run that does
-        not journal: a live one has observed the files before it plans.
+        not journal: a live one has observed the files before it plans. All stages of a run have the same plan.
         """
+        asked = (start, end, evaluated_ms, is_live)
+        if asked not in self._plans:
+            self._plans[asked] = self._make_plan(start, end, evaluated_ms, is_live=is_live)
+        return self._plans[asked]
+
+    def _make_plan(self, start: datetime, end: datetime, evaluated_ms: int, *, is_live: bool) -> Plan:
         journal = self.decisions()
         known = journal.known_grids()
         grids = [WatchedGrid.from_history(grid_id, journal.grid_history(grid_id)) for grid_id in known]
@@ -97,6 +107,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
 
         What was already decided stays: where that evaluation is journalled, a change counts from now.
         """
+        self._plans.clear()
         journal, folder = self.decisions(), self.grid_folder()
         evaluated_at = from_ms(evaluated_ms)
         is_decided = bool(journal.evaluations(since=evaluated_at))
@@ -128,11 +139,23 @@ class Watch(dg.ConfigurableResource["Watch"]):
         )
 
     def bars(self, plan: Plan) -> dict[Market, MarketBars]:
-        """Filled bars of every market, as far as they are stored."""
-        return {
-            market: self.shelf().bars(market, start_ms=start, end_ms=plan.bars_until_ms)
-            for market, start in plan.bars_from_ms.items()
-        }
+        """Filled bars of every market, as far as they are stored; read once a run."""
+        for market, start in plan.bars_from_ms.items():
+            asked = (market, start, plan.bars_until_ms)
+            if asked not in self._bars:
+                self._bars[asked] = self.shelf().bars(market, start_ms=start, end_ms=plan.bars_until_ms)
+        return {market: self._bars[market, start, plan.bars_until_ms] for market, start in plan.bars_from_ms.items()}
+
+    def keep(self, plan: Plan, update: CandleUpdate) -> list[datetime]:
+        """Store an update; months whose candles changed."""
+        self._bars.clear()
+        market = update.after.market
+        return self.shelf().save(
+            update.after,
+            start_ms=plan.bars_from_ms[market],
+            end_ms=plan.bars_until_ms,
+            metadata=self.written_by,
+        )
 
     def shelf(self) -> CandleShelf:
         """Where candles are kept."""
@@ -147,6 +170,11 @@ class Watch(dg.ConfigurableResource["Watch"]):
 def grid_subject(grid_id: str) -> str:
     """How a notice names a grid, where others name a market."""
     return f"grid:{grid_id}"
+
+
+@cache
+def _shipped_models() -> Calibration:
+    return load_calibration(shipped_calibration())
 
 
 @cache

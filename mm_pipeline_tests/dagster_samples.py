@@ -1,0 +1,193 @@
+"""A small installation in a temporary folder, and its jobs run in process: for the tests of the Dagster side."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+import yaml
+
+from mm_pipeline.adapters.candle_sources import MemoryCandles
+from mm_pipeline.adapters.clock import Clock
+from mm_pipeline.adapters.frame_store import FrameStore
+from mm_pipeline.adapters.home import frames_dir, journal_file
+from mm_pipeline.adapters.journal import Journal, sqlite_url
+from mm_pipeline.assets.stage import EVALUATED_AT_TAG, LIVE_TAG
+from mm_pipeline.automation import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG
+from mm_pipeline.definitions import Overrides, build_definitions, watch_of
+from mm_pipeline.domain.candles import RAW_SCHEMA, CandleSource, CircuitStore
+from mm_pipeline.domain.errors import CandleSourceError
+from mm_pipeline.domain.market import Market
+from mm_pipeline.paper.regimes import RegimeParameters, Segment, TrueRegime
+from mm_pipeline.paper.simulation import simulate_market
+from mm_pipeline.resources import Watch
+from mm_pipeline.settings import Deployment, Settings, load_settings
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+DAGSTER_WARNINGS = [
+    pytest.mark.filterwarnings(text)
+    for text in (
+        # Dagster 1.13 reads a deprecated attribute of pydantic 2 whenever a configurable resource is made,
+        "ignore:The `__fields__` attribute:pydantic.warnings.PydanticDeprecatedSince20",
+        # and a deprecated one of its own whenever resources are nested.
+        "ignore:InitResourceContext.dagster_run is deprecated:DeprecationWarning",
+    )
+]
+
+ETH, BTC, XRP = Market("kucoin", "ETH/USDT"), Market("kucoin", "BTC/USDT"), Market("kucoin", "XRP/USDT")
+
+
+@dataclass
+class FixedSources:
+    """Candles from memory for every exchange; ``problems`` and ``candles`` may change between runs."""
+
+    candles: dict[Market, pl.DataFrame]
+    problems: dict[Market, CandleSourceError] = field(default_factory=dict)
+    own_hours: dict[Market, pl.DataFrame] = field(default_factory=dict)
+
+    def open(
+        self, exchanges: Collection[str], *, settings: Settings, clock: Clock, circuits: CircuitStore
+    ) -> Mapping[str, CandleSource]:
+        closed = clock.now() - timedelta(minutes=15)
+        seen = {market: frame.filter(pl.col("open_time") <= closed) for market, frame in self.candles.items()}
+        return dict.fromkeys(exchanges, MemoryCandles(seen, self.problems))
+
+    def hourly(self, market: Market, *, start_ms: int, end_ms: int, settings: Settings) -> pl.DataFrame | None:
+        own = self.own_hours.get(market)
+        if own is None:
+            return None
+        return own.filter(pl.col("open_time").to_physical().is_between(start_ms, end_ms, closed="left"))
+
+
+@dataclass
+class Installation:
+    """Settings, grids and home in one folder, and candles from memory."""
+
+    folder: Path
+    sources: FixedSources
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        (self.folder / "grids").mkdir(parents=True, exist_ok=True)
+        self.settings_file.write_text(yaml.safe_dump({"grids": "grids"} | self.settings))
+
+    @property
+    def settings_file(self) -> Path:
+        return self.folder / "settings.yaml"
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def deployment(self) -> Deployment:
+        return Deployment(load_settings(self.settings_file), self.settings_file)
+
+    @property
+    def store(self) -> FrameStore:
+        return FrameStore(str(frames_dir(self.home)))
+
+    def grid(self, grid_id: str, **changes: Any) -> None:
+        """Write a grid file."""
+        values = {
+            "id": grid_id,
+            "exchange": "kucoin",
+            "symbol": "ETH/USDT",
+            "enabled": True,
+            "lower": 2900,
+            "upper": 3100,
+            "levels": 6,
+            "spacing": "arithmetic",
+            "stop_loss": 2800,
+            "capital": 1000,
+            "fee": 0.001,
+            "started_at": "2025-03-01T00:00:00Z",
+        }
+        text = yaml.safe_dump(values | changes, sort_keys=False).replace("'", "")
+        (self.folder / "grids" / f"{grid_id}.yaml").write_text(text)
+
+    def overrides(self, now: datetime) -> Overrides:
+        return Overrides(deployment=self.deployment, home=self.home, sources=self.sources, clock_at=now.isoformat())
+
+    @contextmanager
+    def watch(self, now: datetime) -> Iterator[Watch]:
+        with dg.build_resources({"watch": watch_of(self.overrides(now))}) as resources:
+            yield resources.watch
+
+    @contextmanager
+    def journal(self) -> Iterator[Journal]:
+        with Journal(sqlite_url(journal_file(self.home))) as journal:
+            yield journal
+
+    def run(
+        self,
+        now: datetime,
+        instance: dg.DagsterInstance,
+        *,
+        job: str = EVALUATION_JOB,
+        months: tuple[str, str] | None = None,
+        month: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        raises: bool = True,
+    ) -> dg.ExecuteInProcessResult:
+        """One run of a job with the clock standing at ``now``; a range of months is a backfill."""
+        given = dict(tags or {})
+        if months is not None:
+            given |= {RANGE_START_TAG: months[0], RANGE_END_TAG: months[1], LIVE_TAG: "false"}
+        return (
+            build_definitions(self.overrides(now))
+            .resolve_job_def(job)
+            .execute_in_process(
+                instance=instance, partition_key=month, tags=given, run_config=QUIET, raise_on_error=raises
+            )
+        )
+
+    def tick(self, evaluated_at: datetime, instance: dg.DagsterInstance, **options: Any) -> dg.ExecuteInProcessResult:
+        """The live run a minute after a close."""
+        month = (evaluated_at - timedelta(minutes=15)).strftime("%Y-%m")
+        return self.run(
+            evaluated_at + timedelta(minutes=1),
+            instance,
+            month=month,
+            tags={EVALUATED_AT_TAG: evaluated_at.isoformat()},
+            **options,
+        )
+
+
+def metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+    """Metadata of the asset's materialization in its own partitions."""
+    (event, *_) = [
+        event for event in result.get_asset_materialization_events() if event.asset_key == dg.AssetKey(asset)
+    ][-1:]
+    metadata = event.step_materialization_data.materialization.metadata
+    return {name: value.value for name, value in metadata.items()}
+
+
+def check_of(result: dg.ExecuteInProcessResult, asset: str, name: str) -> Any:
+    """A check's evaluation in a run."""
+    (found,) = [
+        evaluation
+        for evaluation in result.get_asset_check_evaluations()
+        if (evaluation.asset_key, evaluation.check_name) == (dg.AssetKey(asset), name)
+    ]
+    return found
+
+
+def ranging_candles(
+    start: datetime, days: int, *, seed: int = 3, price: float = 3000.0, quiet_share: float = 0.0
+) -> pl.DataFrame:
+    """Raw candles of a simulated market that keeps to a level; quiet bars are left out, as an exchange does."""
+    calm = RegimeParameters(half_life_h=4.0, volatility_pct_per_h=0.3)
+    scenario = [Segment(regime=TrueRegime.RANGE, hours=days * 24.0, parameters=calm)]
+    bars = simulate_market(
+        seed=seed, start=start, bars=days * 96, scenario=scenario, start_price=price, quiet_share=quiet_share
+    )
+    return bars.filter(pl.col("volume") > 0).select(list(RAW_SCHEMA))

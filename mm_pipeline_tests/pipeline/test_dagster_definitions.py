@@ -1,0 +1,138 @@
+"""What Dagster is told: the lineage, a contract on every asset, one writer at a time, and settings without surprises."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+
+import mm_pipeline.definitions
+from mm_pipeline.assets import stage
+from mm_pipeline.automation import EVALUATION_JOB, HOURLY_JOB
+from mm_pipeline.definitions import Overrides, build_definitions
+from mm_pipeline.runs import INSTANCE_SETTINGS, dagster_instance
+from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, Installation
+
+pytestmark = DAGSTER_WARNINGS
+CHECKOUT = Path(__file__).resolve().parents[2]
+NAMES = {"candles", "regime_metrics", "regime", "grid_analysis", "exit_states", "entry_states"}
+
+
+@pytest.fixture
+def definitions(tmp_path: Path) -> dg.Definitions:
+    installation = Installation(tmp_path, FixedSources({}))
+    return build_definitions(Overrides(deployment=installation.deployment, home=installation.home))
+
+
+def graph(definitions: dg.Definitions) -> AssetGraph:
+    return definitions.resolve_asset_graph()
+
+
+def test_assets_are_those_of_the_flow_and_depend_as_drawn(definitions: dg.Definitions) -> None:
+    assets = graph(definitions)
+    parents = {
+        key.to_user_string(): {parent.to_user_string() for parent in assets.get(key).parent_keys}
+        for key in assets.get_all_asset_keys()
+    }
+    assert parents == {
+        "candles": set(),
+        "regime_metrics": {"candles"},
+        "regime": {"regime_metrics"},
+        "grid_analysis": {"candles", "regime_metrics", "regime"},
+        "exit_states": {"candles", "regime_metrics", "regime", "grid_analysis"},
+        "entry_states": {"candles", "regime_metrics", "regime", "grid_analysis"},
+    }
+
+
+def test_every_asset_has_a_blocking_contract_check(definitions: dg.Definitions) -> None:
+    assets = graph(definitions)
+    blocking = {
+        key.asset_key.to_user_string()
+        for key in assets.asset_check_keys
+        if key.name == stage.CONTRACT and assets.get_check_spec(key).blocking
+    }
+    assert blocking == NAMES
+
+
+def test_every_asset_is_grouped_described_monthly_pooled_and_backfilled_in_one_run(definitions: dg.Definitions) -> None:
+    assets = graph(definitions)
+    for key in assets.get_all_asset_keys():
+        node = assets.get(key)
+        assert node.description
+        assert node.group_name in {"market", "grids", "advice"}
+        assert node.partitions_def == stage.MONTHS
+        assert node.backfill_policy == dg.BackfillPolicy.single_run()
+        assert node.pools == {stage.POOL}
+
+
+def test_every_check_is_described(definitions: dg.Definitions) -> None:
+    assets = graph(definitions)
+    assert {key.name for key in assets.asset_check_keys} == {
+        "contract",
+        "candles_fresh",
+        "replay_parity",
+        "hourly_reconciliation",
+    }
+    assert all(assets.get_check_spec(key).description for key in assets.asset_check_keys)
+
+
+def test_months_run_from_the_first_to_the_present_one() -> None:
+    keys = stage.MONTHS.get_partition_keys(current_time=datetime(2025, 3, 1, 0, 1, tzinfo=UTC))
+    assert (keys[0], keys[-2:]) == ("2022-01", ["2025-02", "2025-03"])
+
+
+def test_jobs_hold_the_whole_flow_and_the_markets_part(definitions: dg.Definitions) -> None:
+    evaluation = definitions.resolve_job_def(EVALUATION_JOB)
+    hourly = definitions.resolve_job_def(HOURLY_JOB)
+    assert {node.name for node in evaluation.nodes} == {
+        "candles",
+        "regime_metrics",
+        "regime",
+        "grid_analysis",
+        "advise",
+    }
+    assert {node.name for node in hourly.nodes} == {
+        "candles",
+        "regime_metrics",
+        "regime",
+        "candles_hourly_reconciliation",
+        "exit_states_replay_parity",
+    }
+
+
+def test_schedules_and_sensors_run_by_default_in_utc(definitions: dg.Definitions) -> None:
+    schedules = {schedule.name: schedule for schedule in definitions.schedules or ()}
+    assert schedules[EVALUATION_JOB].cron_schedule == "1,16,31,46 * * * *"
+    assert schedules[HOURLY_JOB].cron_schedule == "5 * * * *"
+    assert {schedule.execution_timezone for schedule in schedules.values()} == {"UTC"}
+    assert {schedule.default_status for schedule in schedules.values()} == {dg.DefaultScheduleStatus.RUNNING}
+    sensors = {sensor.name: sensor.default_status for sensor in definitions.sensors or ()}
+    assert sensors == dict.fromkeys(("grid_files", "watch_is_blind"), dg.DefaultSensorStatus.RUNNING)
+
+
+def test_workspace_loads_the_composition_root_lazily(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installation = Installation(tmp_path, FixedSources({}))
+    monkeypatch.setenv("MM_HOME", str(installation.home))
+    monkeypatch.setenv("MM_SETTINGS", str(installation.settings_file))
+    target = yaml.safe_load((CHECKOUT / "workspace.yaml").read_text())["load_from"][0]["python_module"]
+    assert target["module_name"] == mm_pipeline.definitions.__name__
+    assert NAMES <= {key.to_user_string() for key in graph(mm_pipeline.definitions.defs()).get_all_asset_keys()}
+
+
+def test_checkout_and_home_have_the_same_dagster_settings_but_for_folders() -> None:
+    checkout = yaml.safe_load((CHECKOUT / "dagster.yaml").read_text())
+    folders = [checkout.pop(name) for name in ("storage", "local_artifact_storage", "compute_logs")]
+    assert checkout == yaml.safe_load(INSTANCE_SETTINGS.read_text())
+    assert all(".mm/dagster" in str(folder) for folder in folders)
+
+
+def test_instance_of_a_home_keeps_everything_in_it_and_calls_nobody(tmp_path: Path) -> None:
+    with dagster_instance(tmp_path / "home") as instance:
+        assert Path(instance.root_directory) == tmp_path / "home" / "dagster"
+        assert not instance.telemetry_enabled
+        assert not instance.nux_enabled
+        limits = instance.get_concurrency_config().pool_config
+        assert (limits.default_pool_limit, limits.pool_granularity.value) == (1, "run")
+    assert {path.name for path in tmp_path.iterdir()} == {"home"}
