@@ -141,8 +141,8 @@ def _print(reports: list[GridReport], report: Path, *, now: datetime, told: str)
     from mm_pipeline.reporting.tables import evaluation_table, explanation
 
     console = stdout()
-    console.print(evaluation_table(reports, now=now))
-    console.print(explanation(reports[0]))
+    console.print(evaluation_table(reports, now=now, width=console.width))
+    console.print(explanation(reports[0], width=console.width))
     console.print(told, highlight=False)
     console.print(f"Report: {report}", soft_wrap=True, highlight=False)
     console.print("Next: mm up (the same with the Dagster UI and schedules), mm --help.", highlight=False)

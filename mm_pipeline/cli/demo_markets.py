@@ -123,10 +123,10 @@ DEMO_MARKETS = (
         bounds=(0.965, 1.035, 0.92),
     ),
     DemoMarket(
-        grid_id="ltc-next",
-        market=Market("kucoin", "LTC/USDT"),
+        grid_id="eth-next",
+        market=Market("binance", "ETH/USDT"),
         situation="No bot runs here: the grid is disabled, and its operator waits for a good moment.",
-        price=85.0,
+        price=3130.0,
         seed=17,
         script=((_RANGE, 0.0, _CALM),),
         bounds=(0.96, 1.04, 0.93),

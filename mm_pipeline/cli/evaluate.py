@@ -56,9 +56,9 @@ def evaluate(
     else:
         console = stdout()
         for report in reports if grid_ids else ():
-            console.print(explanation(report))
+            console.print(explanation(report, width=console.width))
         if not grid_ids:
-            console.print(evaluation_table(reports, now=now))
+            console.print(evaluation_table(reports, now=now, width=console.width))
     if any(report.state == UNKNOWN for report in reports):
         ctx.exit(REFUSED)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading, by_severity
 from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, comparison_text, value_text
@@ -24,6 +24,8 @@ STATE_STYLES: Final = {
     "WAIT": "cyan",
     "AVOID": "yellow",
 }
+WIDE_COLUMNS: Final = 130
+"""Columns of a terminal from which on the wide tables fit; below it the same is told in blocks of lines."""
 SHOWN_REASONS: Final = 3
 """Reasons beside fired triggers in the table of all grids; the explanation of one grid has them all."""
 _NOTHING = "-"
@@ -36,48 +38,69 @@ def state_text(state: str) -> Text:
     return Text(state, style=STATE_STYLES.get(state, ""))
 
 
-def evaluation_table(reports: Sequence[GridReport], *, now: datetime) -> Table:
-    """One block a grid: state, since when, price against bounds and stop, verdict, and what it rests on.
+def evaluation_table(reports: Sequence[GridReport], *, now: datetime, width: int = WIDE_COLUMNS) -> RenderableType:
+    """Each grid's state, since when, price against bounds and stop, verdict, and what it rests on; most urgent first.
 
     Parameters
     ----------
     now
         Against which age is told.
+    width
+        Columns of the terminal: a table from ``WIDE_COLUMNS`` on, else a block of lines a grid.
     """
+    from rich.console import Group
+    from rich.text import Text
+
+    evaluated = max((report.evaluated_at for report in reports), default=now)
+    title = f"{len(reports)} grid{'s' * (len(reports) != 1)} at {evaluated:%Y-%m-%d %H:%M} UTC"
+    ordered = by_severity(reports)
+    if width < WIDE_COLUMNS:
+        return Group(Text(title, style="italic"), *(_block(report, now) for report in ordered))
+    return _wide_table(ordered, title, now)
+
+
+def explanation(report: GridReport, *, width: int = WIDE_COLUMNS) -> Group:
+    """Everything about one grid: the facts, then every trigger with its threshold and what would be without it.
+
+    Below ``WIDE_COLUMNS`` columns margins, times and what a trigger measures are left out.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    head = Text.assemble((report.grid_id, "bold"), "  ", state_text(report.state))
+    policy = f", policy {report.policy}" if report.policy else ""
+    head.append(f"  at {report.evaluated_at:%Y-%m-%d %H:%M} UTC{policy}")
+    parts: list[RenderableType] = [head, _facts(report)]
+    if report.triggers:
+        parts.append(_trigger_table(report.triggers, is_wide=width >= WIDE_COLUMNS))
+    if report.other_reasons:
+        parts += [Text("because", style="bold"), *(Text(f"  - {reason}") for reason in report.other_reasons)]
+    return Group(*parts)
+
+
+def _wide_table(reports: Sequence[GridReport], title: str, now: datetime) -> Table:
     from rich import box
     from rich.table import Table
 
-    evaluated = max((report.evaluated_at for report in reports), default=now)
-    title = f"{len(reports)} grids at {evaluated:%Y-%m-%d %H:%M} UTC"
     table = Table(title=title, title_justify="left", box=box.HORIZONTALS, show_lines=True, pad_edge=False)
-    table.add_column("grid", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("price and grid", no_wrap=True)
-    table.add_column("stop", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    for heading in ("grid", "state", "price and grid", "stop", "verdict"):
+        table.add_column(heading, no_wrap=True)
     table.add_column("why", ratio=1, min_width=34)
-    for report in by_severity(reports):
+    for report in reports:
         table.add_row(
             _grid(report), _state(report, now), _price(report), _stop(report), _verdict(report), reason_text(report)
         )
     return table
 
 
-def explanation(report: GridReport) -> Group:
-    """Everything about one grid: the facts, then every trigger with its threshold and what would be without it."""
+def _block(report: GridReport, now: datetime) -> RenderableType:
     from rich.console import Group
+    from rich.padding import Padding
     from rich.text import Text
 
-    head = Text.assemble((report.grid_id, "bold"), "  ", state_text(report.state))
-    head.append(
-        f"  at {report.evaluated_at:%Y-%m-%d %H:%M} UTC" + (f", policy {report.policy}" if report.policy else "")
-    )
-    parts: list[RenderableType] = [head, _facts(report)]
-    if report.triggers:
-        parts.append(_trigger_table(report.triggers))
-    if report.other_reasons:
-        parts += [Text("because", style="bold"), *(Text(f"  - {reason}") for reason in report.other_reasons)]
-    return Group(*parts)
+    since = f"  for {age_text(report.since, now)}" if report.since else ""
+    head = Text.assemble("\n", state_text(report.state), "  ", (report.grid_id, "bold"), since)
+    return Group(head, _facts(report), Padding(reason_text(report), (0, 0, 0, 4)))
 
 
 def reason_text(report: GridReport) -> Text:
@@ -215,35 +238,35 @@ def _facts(report: GridReport) -> Text:
     return Text("\n".join(f"  {fact}" for fact in facts))
 
 
-def _trigger_table(triggers: Sequence[TriggerReading]) -> Table:
+def _trigger_table(triggers: Sequence[TriggerReading], *, is_wide: bool) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    table.add_column("trigger", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("fires at", no_wrap=True)
-    table.add_column("margin", justify="right", no_wrap=True)
-    table.add_column("since (UTC)", no_wrap=True)
-    table.add_column("without it", no_wrap=True)
-    table.add_column("measures")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if is_wide else (0, 1, 0, 0))
+    headings = ["", "trigger", "value", "fires at", "without it"]
+    if is_wide:
+        headings[4:4] = ["margin", "since (UTC)"]
+        headings.append("measures")
+    for heading in headings:
+        justify: Literal["left", "right"] = "right" if heading in ("value", "margin") else "left"
+        table.add_column(heading, justify=justify, no_wrap=heading != "measures")
     for trigger in triggers:
-        table.add_row(*_trigger_row(trigger), style="" if trigger.fired else "dim")
+        cells = _trigger_cells(trigger, is_wide=is_wide)
+        table.add_row(*(cells[heading] for heading in headings), style="" if trigger.fired else "dim")
     return table
 
 
-def _trigger_row(trigger: TriggerReading) -> tuple[str | Text, ...]:
+def _trigger_cells(trigger: TriggerReading, *, is_wide: bool) -> dict[str, str | Text]:
     words = TRIGGER_WORDS[trigger.name]
     threshold = "yes" if words.is_yes_no else f"{words.sign} {value_text(trigger.name, trigger.threshold)} {words.unit}"
-    margin = _NOTHING if trigger.margin is None or words.is_yes_no else f"{trigger.margin:+,.{max(words.decimals, 0)}f}"
-    return (
-        "FIRED" if trigger.fired else "",
-        trigger.name,
-        value_text(trigger.name, trigger.value),
-        threshold.rstrip(),
-        margin,
-        f"{trigger.since:%m-%d %H:%M}" if trigger.since else "",
-        state_text(trigger.without) if trigger.without else "",
-        words.measures,
-    )
+    has_margin = trigger.margin is not None and not words.is_yes_no
+    return {
+        "": ("FIRED" if is_wide else "!") if trigger.fired else "",
+        "trigger": trigger.name,
+        "value": value_text(trigger.name, trigger.value),
+        "fires at": threshold.rstrip(),
+        "margin": f"{trigger.margin:+,.{words.decimals}f}" if has_margin else _NOTHING,
+        "since (UTC)": f"{trigger.since:%m-%d %H:%M}" if trigger.since else "",
+        "without it": state_text(trigger.without) if trigger.without else "",
+        "measures": words.measures,
+    }

@@ -21,7 +21,7 @@ EXPECTED = {
     "eth-calm": {"NORMAL"},
     "btc-strain": {"LATEST_ACCEPTABLE_EXIT"},
     "sol-break": {"MANDATORY_EXIT"},
-    "ltc-next": {"ENTER"},
+    "eth-next": {"ENTER"},
 }
 BY_ID = {demo.grid_id: demo for demo in DEMO_MARKETS}
 

@@ -31,7 +31,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def paper() -> Iterator[PaperExchange]:
     midnight = datetime.fromtimestamp(time.time() // 86_400 * 86_400, UTC)
     source = SimulatedMarket(seed=1, start=midnight - timedelta(days=1), bars=300)
-    with PaperExchange(markets=[PaperMarket(market=Market("kucoin", "ETH/USDT"), source=source)]) as exchange:
+    markets = [PaperMarket(market=Market(exchange, "ETH/USDT"), source=source) for exchange in ("kucoin", "binance")]
+    with PaperExchange(markets=markets) as exchange:
         yield exchange
 
 
@@ -70,6 +71,14 @@ def test_dead_exchange_fails_with_its_mend(home: Path, tmp_path: Path) -> None:
     [finding] = found["exchange kucoin"]
     assert finding["status"] == "fail"
     assert "mm paper-exchange" in finding["mend"]
+
+
+def test_several_exchanges_are_asked(home: Path, tmp_path: Path, paper: PaperExchange) -> None:
+    settings = deployment(tmp_path, paper.url)
+    settings.write_text(settings.read_text() + "extra_markets: [binance:ETH/USDT]\n")
+    code, found = examine(settings)
+    assert code == 0
+    assert found["exchange binance"][0]["status"] == found["binance:ETH/USDT"][0]["status"] == "ok"
 
 
 def test_unlisted_market_fails_and_the_exchange_does_not(home: Path, tmp_path: Path, paper: PaperExchange) -> None:

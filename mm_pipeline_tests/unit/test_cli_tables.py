@@ -93,6 +93,17 @@ def test_table_tells_state_price_bounds_stop_verdict_and_why() -> None:
         assert told in text
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 129])
+def test_narrow_terminal_loses_nothing_that_matters(width: int) -> None:
+    text = printed(evaluation_table([report()], now=NOW, width=width), width=width)
+    for told in ("MANDATORY_EXIT", "eth", "2,987.50", "3,000.00 to 3,300.00", "RANGE_WEAK", "closes_outside  3 >= 2"):
+        assert told in text
+    whole = printed(explanation(report(), width=width), width=max(width, 80))
+    assert "…" not in whole
+    assert [line.split()[1] for line in whole.splitlines() if line.strip().startswith("!")] == ["closes_outside"]
+    assert all(name in whole for name in TRIGGERS)
+
+
 def test_most_urgent_grid_comes_first() -> None:
     states = ["NORMAL", "ENTER", "UNKNOWN", "WARNING", "MANDATORY_EXIT"]
     reports = [GridReport(grid_id=state.lower(), grid=None, evaluated_at=AT, state=state) for state in states]
