@@ -62,7 +62,6 @@ def replay(
     summary.json; quarantine.parquet too where rows were refused. The files' market overrides the grid's. Bars that
     open at or after --from and close by --to are written; all bars before them are looked back to.
     """
-    from mm_pipeline.adapters.clock import to_ms
     from mm_pipeline.cli.output import print_json, steps
     from mm_pipeline.cli.replay_inputs import read_grid, read_market
     from mm_pipeline.domain.market import Market
@@ -76,25 +75,12 @@ def replay(
         with watch.stage("read"):
             recorded = read_market((*first_candles, *more_candles), Market.parse(market_name) if market_name else None)
             grid = read_grid(grid_file, recorded)
-        first_ms, end_ms = recorded.span_ms
-        span_ms = (
-            first_ms if start is None else max(first_ms, to_ms(start)),
-            end_ms if end is None else min(end_ms, to_ms(end)),
-        )
-        if span_ms[0] >= span_ms[1]:
-            raise click.BadParameter("no candle lies between them.", param_hint="--from, --to")
-        if grid.started_at_ms > span_ms[1]:
-            raise click.BadParameter(f"grid {grid.id} starts after it, at {grid.started_at}.", param_hint="--to")
+            span_ms = _span_ms(recorded, grid, start, end)
         view = _view(recorded, deployment.settings, calibration, watch)
         with watch.stage("evaluate"):
             frames = _frames(view, recorded, grid, deployment.settings, span_ms)
         summary = _summary(
-            recorded=recorded,
-            grid=grid,
-            deployment=deployment,
-            tables=calibration,
-            frames=frames,
-            span_ms=span_ms,
+            recorded=recorded, grid=grid, deployment=deployment, tables=calibration, frames=frames, span_ms=span_ms
         )
         _write(out, frames, summary, watch)
     _tell_conflicts(recorded)
@@ -102,6 +88,22 @@ def replay(
         print_json(summary)
     else:
         _print(summary, grid, out)
+
+
+def _span_ms(recorded: RecordedMarket, grid: Grid, start: datetime | None, end: datetime | None) -> tuple[int, int]:
+    """What is written of the candles, epoch ms: open of the first bar, close of the last."""
+    from mm_pipeline.adapters.clock import to_ms
+
+    first_ms, end_ms = recorded.span_ms
+    if start is not None:
+        first_ms = max(first_ms, to_ms(start))
+    if end is not None:
+        end_ms = min(end_ms, to_ms(end))
+    if first_ms >= end_ms:
+        raise click.BadParameter("no candle lies between them.", param_hint="--from, --to")
+    if grid.started_at_ms > end_ms:
+        raise click.BadParameter(f"grid {grid.id} starts after it, at {grid.started_at}.", param_hint="--to")
+    return first_ms, end_ms
 
 
 @dataclass
