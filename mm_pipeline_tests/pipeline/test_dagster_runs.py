@@ -1,4 +1,4 @@
-"""Live runs and backfills over candles in memory: isolation, UNKNOWN with its reason, what is journalled and what not."""
+"""Live runs and backfills over candles in memory: isolation, UNKNOWN with its reason, and what is journalled."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
