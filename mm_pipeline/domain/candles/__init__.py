@@ -12,11 +12,12 @@ from mm_pipeline.domain.candles.circuit import (
 from mm_pipeline.domain.candles.clean import QUARANTINE_SCHEMA, CleanCandles, QuarantineReason, clean_candles
 from mm_pipeline.domain.candles.data_policy import DataPolicy
 from mm_pipeline.domain.candles.exchange_policy import ExchangePolicy
-from mm_pipeline.domain.candles.frames import BARS_SCHEMA, RAW_SCHEMA, empty_candles, epoch_ms, times_of
+from mm_pipeline.domain.candles.frames import BARS_SCHEMA, RAW_SCHEMA, empty_candles
 from mm_pipeline.domain.candles.merge import merge_candles
 from mm_pipeline.domain.candles.plan import FetchRange, plan_fetch
 from mm_pipeline.domain.candles.quality import QUALITY_SCHEMA, data_quality
 from mm_pipeline.domain.candles.source import CandleSource
+from mm_pipeline.domain.columns import epoch_ms, times_of
 
 __all__ = [
     "BARS_SCHEMA",

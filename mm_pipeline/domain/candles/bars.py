@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from mm_pipeline.domain.candles.frames import BARS_SCHEMA, Int64Array, epoch_ms, times_of
+from mm_pipeline.domain.candles.frames import BARS_SCHEMA
+from mm_pipeline.domain.columns import Integers, epoch_ms, times_of
 from mm_pipeline.domain.market import Timeframe
 
 
-def fill_gaps(candles: pl.DataFrame, *, quarantined_ms: Int64Array | None) -> pl.DataFrame:
+def fill_gaps(candles: pl.DataFrame, *, quarantined_ms: Integers | None) -> pl.DataFrame:
     """Fill the missing 15m bars between two real ones flat, and say when each bar is known.
 
     An exchange sends no candle for a bar without trades, so a bar missing between two real ones had the close before it
@@ -35,28 +36,23 @@ def fill_gaps(candles: pl.DataFrame, *, quarantined_ms: Int64Array | None) -> pl
     real_ms = epoch_ms(candles["open_time"])
     slots_ms = np.arange(real_ms[0], real_ms[-1] + step, step, dtype=np.int64)
     source = np.searchsorted(real_ms, slots_ms, side="right") - 1
-    is_synthetic = real_ms[source] != slots_ms
-    is_kept = ~is_synthetic
-    if quarantined_ms is None:
-        is_kept |= True
-    else:
-        is_kept |= ~np.isin(slots_ms, np.asarray(quarantined_ms, dtype=np.int64) // step * step)
-    ends_gap = source + is_synthetic
-    filled = pl.Series("is_synthetic", is_synthetic[is_kept])
-    price = pl.when("is_synthetic").then("close")
-    last_real: pl.DataFrame = candles[source[is_kept]]
-    return (
-        last_real.with_columns(
-            filled,
-            times_of(slots_ms[is_kept], "open_time"),
-            times_of(slots_ms[is_kept] + step, "close_time"),
-            times_of(real_ms[ends_gap[is_kept]] + step, "known_at"),
-        )
-        .with_columns(
-            *(price.otherwise(name).alias(name) for name in ("open", "high", "low")),
-            volume=pl.when("is_synthetic").then(0.0).otherwise("volume"),
-        )
-        .select(list(BARS_SCHEMA))
+    is_filled = real_ms[source] != slots_ms
+    if quarantined_ms is not None:
+        refused_ms = np.asarray(quarantined_ms, dtype=np.int64) // step * step
+        is_kept = ~(is_filled & np.isin(slots_ms, refused_ms))
+        slots_ms, source, is_filled = slots_ms[is_kept], source[is_kept], is_filled[is_kept]
+    close = candles["close"].to_numpy()[source]
+    prices = {name: np.where(is_filled, close, candles[name].to_numpy()[source]) for name in ("open", "high", "low")}
+    return pl.DataFrame(
+        [
+            times_of(slots_ms, "open_time"),
+            times_of(slots_ms + step, "close_time"),
+            times_of(real_ms[source + is_filled] + step, "known_at"),
+            *(pl.Series(name, values) for name, values in prices.items()),
+            pl.Series("close", close),
+            pl.Series("volume", np.where(is_filled, 0.0, candles["volume"].to_numpy()[source])),
+            pl.Series("is_synthetic", is_filled),
+        ]
     )
 
 
@@ -78,22 +74,27 @@ def resample(bars: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
     """
     if timeframe is Timeframe.M15:
         return bars
-    parts = timeframe.ms // Timeframe.M15.ms
-    opened = (pl.col("open_time").to_physical() // timeframe.ms * timeframe.ms).cast(BARS_SCHEMA["open_time"])
-    return (
-        bars.group_by(opened.alias("slot"), maintain_order=True)
-        .agg(
-            pl.col("close_time").last(),
-            pl.col("known_at").max(),
-            pl.col("open").first(),
-            pl.col("high").max(),
-            pl.col("low").min(),
-            pl.col("close").last(),
-            pl.col("volume").sum(),
-            pl.col("is_synthetic").all(),
-            part_count=pl.len(),
-        )
-        .filter(pl.col("part_count") == parts)
-        .rename({"slot": "open_time"})
-        .select(list(BARS_SCHEMA))
+    if bars.is_empty():
+        return bars
+    opened_ms = epoch_ms(bars["open_time"])
+    slots = opened_ms // timeframe.ms
+    first = np.flatnonzero(np.diff(slots, prepend=-1))
+    is_whole = np.diff(first, append=len(slots)) == timeframe.ms // Timeframe.M15.ms
+    last = np.append(first[1:], len(slots))[is_whole] - 1
+
+    def reduced(name: str, ufunc: np.ufunc) -> pl.Series:
+        return pl.Series(name, ufunc.reduceat(bars[name].to_numpy(), first)[is_whole])
+
+    return pl.DataFrame(
+        [
+            times_of(slots[last] * timeframe.ms, "open_time"),
+            bars["close_time"][last],
+            times_of(np.maximum.reduceat(epoch_ms(bars["known_at"]), first)[is_whole], "known_at"),
+            bars["open"][first[is_whole]],
+            reduced("high", np.maximum),
+            reduced("low", np.minimum),
+            bars["close"][last],
+            reduced("volume", np.add),
+            reduced("is_synthetic", np.logical_and),
+        ]
     )

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import polars as pl
 
+from mm_pipeline.domain.columns import TIME
 from mm_pipeline.domain.errors import ContractError
-
-Int64Array = np.ndarray[Any, np.dtype[np.int64]]
-
-TIME = pl.Datetime("ms", "UTC")
 
 RAW_SCHEMA: dict[str, pl.DataType] = {
     "open_time": TIME,
@@ -56,13 +50,3 @@ def check_raw(frame: pl.DataFrame) -> None:
             f"candles have the columns {found}, not {RAW_SCHEMA}.",
             "Select and cast them where the source is read.",
         )
-
-
-def epoch_ms(times: pl.Series) -> Int64Array:
-    """Milliseconds since the epoch of a ``Datetime("ms", "UTC")`` series without nulls, as int64."""
-    return times.to_physical().to_numpy().astype(np.int64, copy=False)
-
-
-def times_of(epoch_milliseconds: Int64Array, name: str) -> pl.Series:
-    """Inverse of :func:`epoch_ms`."""
-    return pl.Series(name, epoch_milliseconds, dtype=pl.Int64).cast(TIME)

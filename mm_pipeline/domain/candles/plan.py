@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from mm_pipeline.domain.candles.exchange_policy import ExchangePolicy
-from mm_pipeline.domain.candles.frames import Int64Array, epoch_ms
+from mm_pipeline.domain.columns import Integers, epoch_ms
 from mm_pipeline.domain.market import Timeframe
 
 _STEP_MS = Timeframe.M15.ms
@@ -29,7 +29,7 @@ class FetchRange:
 def plan_fetch(
     stored: pl.DataFrame,
     *,
-    quarantined_ms: Int64Array,
+    quarantined_ms: Integers,
     start_ms: int,
     end_ms: int,
     policy: ExchangePolicy,

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from mm_pipeline.domain.candles.data_policy import DataPolicy
-from mm_pipeline.domain.candles.frames import TIME, Int64Array, epoch_ms, times_of
-from mm_pipeline.domain.candles.quality_reasons import liquidity_reasons, quality_reasons
+from mm_pipeline.domain.candles.quality_reasons import (
+    LIQUIDITY_BREAKS,
+    QUALITY_BREAKS,
+    liquidity_reasons,
+    quality_reasons,
+)
+from mm_pipeline.domain.columns import (
+    TIME,
+    Bools,
+    Integers,
+    constant_column,
+    epoch_ms,
+    float_column,
+    floats_of,
+    times_of,
+)
+from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market import Timeframe
 
 DAY_MS = 86_400_000
@@ -35,8 +50,8 @@ QUALITY_SCHEMA: dict[str, pl.DataType] = {
 def data_quality(
     bars_15m: pl.DataFrame,
     *,
-    quarantined_ms: Int64Array | None,
-    evaluated_ms: Int64Array,
+    quarantined_ms: Integers | None,
+    evaluated_ms: Integers,
     policy: DataPolicy,
     lookback_ms: int,
 ) -> pl.DataFrame:
@@ -70,57 +85,99 @@ def data_quality(
     """
     evaluated_ms = np.asarray(evaluated_ms, dtype=np.int64)
     windows = _windows(bars_15m, evaluated_ms=evaluated_ms, warm_up_ms=policy.warm_up_days * DAY_MS)
-    bars_per_day = Timeframe.M15.bars_per_day
-    # Shares are divided by numpy: polars divides a column by a constant through its reciprocal, but not in a frame of
-    # one row, and a live row would differ from the same row of a backfill in its last digit.
+    quarantine = _newest_quarantined(quarantined_ms, evaluated_ms, policy)
+    volume = _median_quote_volume_24h(bars_15m, evaluated_ms)
+    breaks = _breaks(windows, evaluated_ms, policy, lookback_ms) | {
+        "has_quarantine": quarantine.is_there,
+        "is_low_volume": ~(volume >= policy.min_median_quote_volume_24h),
+    }
     facts = pl.DataFrame(
-        {
-            "evaluated_at": times_of(evaluated_ms, "evaluated_at"),
-            "newest_real_close_at": windows.newest_real_close_at,
-            "first_real_open_at": windows.first_real_open_at,
-            "days_back": windows.days_back,
-            "real_bars": windows.real_bars,
-            "coverage": windows.real_bars / (policy.warm_up_days * bars_per_day),
-            "coverage_24h": windows.real_bars_24h / bars_per_day,
-            "synthetic_share_24h": windows.synthetic_bars_24h / bars_per_day,
-            "real_bars_24h": windows.real_bars_24h,
-            "synthetic_bars_24h": windows.synthetic_bars_24h,
-            "median_quote_volume_24h": _median_quote_volume_24h(bars_15m, evaluated_ms),
-            "newest_quarantined_at": _newest_quarantined(quarantined_ms, evaluated_ms, policy),
-        }
+        [
+            times_of(evaluated_ms, "evaluated_at"),
+            windows.newest_real_close.column("newest_real_close_at"),
+            quarantine.column("newest_quarantined_at"),
+            float_column("median_quote_volume_24h", volume),
+            *(pl.Series(name, values) for name, values in windows.measures(policy).items()),
+            *(pl.Series(name, values) for name, values in breaks.items()),
+            pl.Series("has_warm_up", ~breaks["lacks_warm_up"]),
+        ]
     )
-    return _judge(facts, policy=policy, lookback_ms=lookback_ms).select(list(QUALITY_SCHEMA))
+    is_bad, is_low_liquidity = (
+        np.any([breaks[name] for name in names], axis=0) for names in (QUALITY_BREAKS, LIQUIDITY_BREAKS)
+    )
+    judged = [
+        pl.Series("is_good", ~is_bad),
+        pl.Series("is_low_liquidity", is_low_liquidity),
+        _sentences("reasons", facts, is_bad, lambda: quality_reasons(policy, lookback_ms=lookback_ms)),
+        _sentences("liquidity_reasons", facts, is_low_liquidity, lambda: liquidity_reasons(policy)),
+    ]
+    columns = facts.hstack(judged)
+    return pl.DataFrame([columns[name] for name in QUALITY_SCHEMA])
 
 
-def _judge(facts: pl.DataFrame, *, policy: DataPolicy, lookback_ms: int) -> pl.DataFrame:
-    age = pl.col("evaluated_at") - pl.col("newest_real_close_at")
-    warmed_by = pl.col("evaluated_at") - pl.duration(milliseconds=lookback_ms)
-    judged = facts.with_columns(
-        is_stale=(age > policy.max_age).fill_null(True),
-        has_warm_up=(pl.col("first_real_open_at") <= warmed_by).fill_null(False),
-        has_quarantine=pl.col("newest_quarantined_at").is_not_null(),
-    )
-    judged = judged.with_columns(
-        reasons=quality_reasons(policy, lookback_ms=lookback_ms), liquidity_reasons=liquidity_reasons(policy)
-    )
-    return judged.with_columns(
-        is_good=pl.col("reasons").list.len() == 0, is_low_liquidity=pl.col("liquidity_reasons").list.len() > 0
-    )
+@dataclass(frozen=True)
+class _Times:
+    """A time (epoch ms) at each evaluation, where there is one."""
+
+    values_ms: Integers
+    is_there: Bools
+
+    def column(self, name: str) -> pl.Series:
+        return times_of(self.values_ms, name, is_there=self.is_there)
 
 
 @dataclass(frozen=True)
 class _Windows:
-    """What the two windows before each evaluation hold; times are null where the longer one has no real bar."""
+    """What the two windows before each evaluation hold; the times are there where the longer one has a real bar."""
 
-    newest_real_close_at: pl.Series
-    first_real_open_at: pl.Series
-    days_back: np.ndarray[Any, np.dtype[np.float64]]
-    real_bars: Int64Array
-    real_bars_24h: Int64Array
-    synthetic_bars_24h: Int64Array
+    newest_real_close: _Times
+    first_real_open: _Times
+    days_back: Floats
+    real_bars: Integers
+    real_bars_24h: Integers
+    synthetic_bars_24h: Integers
+
+    def measures(self, policy: DataPolicy) -> dict[str, Floats | Integers]:
+        """Counts and shares, by column.
+
+        Shares are divided by numpy: polars divides a column by a constant through its reciprocal, but not in a frame of
+        one row, and a live row would differ from the same row of a backfill in its last digit.
+        """
+        bars_per_day = Timeframe.M15.bars_per_day
+        return {
+            "days_back": self.days_back,
+            "real_bars": self.real_bars,
+            "real_bars_24h": self.real_bars_24h,
+            "synthetic_bars_24h": self.synthetic_bars_24h,
+            "coverage": self.real_bars / (policy.warm_up_days * bars_per_day),
+            "coverage_24h": self.real_bars_24h / bars_per_day,
+            "synthetic_share_24h": self.synthetic_bars_24h / bars_per_day,
+        }
 
 
-def _windows(bars_15m: pl.DataFrame, *, evaluated_ms: Int64Array, warm_up_ms: int) -> _Windows:
+def _breaks(windows: _Windows, evaluated_ms: Integers, policy: DataPolicy, lookback_ms: int) -> dict[str, Bools]:
+    """Which thresholds of the windows are broken at each evaluation."""
+    newest, first, measures = windows.newest_real_close, windows.first_real_open, windows.measures(policy)
+    max_age_ms = int(policy.max_age.total_seconds() * 1000)
+    return {
+        "is_stale": ~newest.is_there | (evaluated_ms - newest.values_ms > max_age_ms),
+        "is_sparse": measures["coverage"] < policy.min_coverage,
+        "is_sparse_24h": measures["coverage_24h"] < policy.min_coverage_24h,
+        "lacks_warm_up": ~first.is_there | (first.values_ms > evaluated_ms - lookback_ms),
+        "is_seldom_traded": measures["synthetic_share_24h"] > policy.max_synthetic_share_24h,
+    }
+
+
+def _sentences(name: str, facts: pl.DataFrame, is_broken: Bools, sentences: Callable[[], pl.Expr]) -> pl.Series:
+    """What is told of the rows where something is broken, mostly none; an empty list for the others."""
+    silent = constant_column(name, [], len(facts), pl.List(pl.String))
+    if not is_broken.any():
+        return silent
+    told = facts.filter(pl.Series(is_broken)).select(sentences().alias(name)).to_series()
+    return pl.concat([told, silent.new_from_index(0, 1)])[np.where(is_broken, np.cumsum(is_broken) - 1, -1)]
+
+
+def _windows(bars_15m: pl.DataFrame, *, evaluated_ms: Integers, warm_up_ms: int) -> _Windows:
     closes_ms = epoch_ms(bars_15m["close_time"])
     is_synthetic = bars_15m["is_synthetic"].to_numpy()
     real_ms, synthetic_ms = closes_ms[~is_synthetic], closes_ms[is_synthetic]
@@ -134,8 +191,8 @@ def _windows(bars_15m: pl.DataFrame, *, evaluated_ms: Int64Array, warm_up_ms: in
     filled_until = np.searchsorted(synthetic_ms, newest_ms, side="right")
     filled_from = np.searchsorted(synthetic_ms, np.maximum(first_ms, evaluated_ms - DAY_MS), side="right")
     return _Windows(
-        newest_real_close_at=_times_where(newest_ms, has_real),
-        first_real_open_at=_times_where(first_ms - Timeframe.M15.ms, has_real),
+        newest_real_close=_Times(newest_ms, has_real),
+        first_real_open=_Times(first_ms - Timeframe.M15.ms, has_real),
         days_back=np.where(has_real, evaluated_ms - first_ms + Timeframe.M15.ms, 0) / DAY_MS,
         real_bars=end - start,
         real_bars_24h=end - start_24h,
@@ -143,25 +200,23 @@ def _windows(bars_15m: pl.DataFrame, *, evaluated_ms: Int64Array, warm_up_ms: in
     )
 
 
-def _median_quote_volume_24h(bars_15m: pl.DataFrame, evaluated_ms: Int64Array) -> pl.Series:
-    """Median over a regular 15m time line, where a slot without a real bar is null and counts for nothing."""
-    name, step = "median_quote_volume_24h", Timeframe.M15.ms
+def _median_quote_volume_24h(bars_15m: pl.DataFrame, evaluated_ms: Integers) -> Floats:
+    """Median over a regular 15m time line, where a slot without a real bar counts for nothing; NaN without any."""
     if len(evaluated_ms) == 0:
-        return pl.Series(name, [], dtype=pl.Float64)
+        return np.empty(0)
+    step = Timeframe.M15.ms
     first_slot = (evaluated_ms.min() - DAY_MS) // step
-    slots = evaluated_ms.max() // step - first_slot + 1
-    real = bars_15m.filter(~pl.col("is_synthetic"))
-    slot_of_bar = epoch_ms(real["close_time"]) // step - first_slot
-    is_inside = (slot_of_bar >= 0) & (slot_of_bar < slots)
-    quote_volume = np.full(slots, np.nan)
-    quote_volume[slot_of_bar[is_inside]] = (real["close"] * real["volume"]).to_numpy()[is_inside]
-    line = pl.Series(name, quote_volume).fill_nan(None)
-    medians = line.rolling_median(Timeframe.M15.bars_per_day, min_samples=1)
-    return medians.gather(evaluated_ms // step - first_slot)
+    line = np.full(evaluated_ms.max() // step - first_slot + 1, np.nan)
+    slot_of_bar = epoch_ms(bars_15m["close_time"]) // step - first_slot
+    is_on_line = (slot_of_bar >= 0) & (slot_of_bar < len(line)) & ~bars_15m["is_synthetic"].to_numpy()
+    quote_volume = bars_15m["close"].to_numpy() * bars_15m["volume"].to_numpy()
+    line[slot_of_bar[is_on_line]] = quote_volume[is_on_line]
+    medians = floats_of(float_column("", line).rolling_median(Timeframe.M15.bars_per_day, min_samples=1))
+    return np.asarray(medians[evaluated_ms // step - first_slot])
 
 
-def _newest_quarantined(quarantined_ms: Int64Array | None, evaluated_ms: Int64Array, policy: DataPolicy) -> pl.Series:
-    """Newest refused open time whose bar closed inside the quarantine window, else null."""
+def _newest_quarantined(quarantined_ms: Integers | None, evaluated_ms: Integers, policy: DataPolicy) -> _Times:
+    """Newest refused open time whose bar closed inside the quarantine window."""
     given = np.empty(0, dtype=np.int64) if quarantined_ms is None else np.asarray(quarantined_ms, dtype=np.int64)
     opened_ms = np.sort(given)
     closed_ms = opened_ms + Timeframe.M15.ms
@@ -169,8 +224,4 @@ def _newest_quarantined(quarantined_ms: Int64Array | None, evaluated_ms: Int64Ar
     last = np.searchsorted(closed_ms, evaluated_ms, side="right") - 1
     padded_ms = np.append(opened_ms, np.iinfo(np.int64).min // 2)
     newest_ms = padded_ms[last]
-    return _times_where(newest_ms, newest_ms + Timeframe.M15.ms > evaluated_ms - window_ms)
-
-
-def _times_where(values_ms: Int64Array, is_there: np.ndarray[Any, np.dtype[np.bool_]]) -> pl.Series:
-    return pl.Series(values_ms).set(pl.Series(~is_there), None).cast(TIME)
+    return _Times(newest_ms, newest_ms + Timeframe.M15.ms > evaluated_ms - window_ms)

@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final
 
 import polars as pl
 
 from mm_pipeline.domain.candles.data_policy import DataPolicy
 from mm_pipeline.domain.market import Timeframe
 
+QUALITY_BREAKS: Final = ("is_stale", "is_sparse", "is_sparse_24h", "lacks_warm_up", "has_quarantine")
+"""What makes data not good, in the order in which it is told."""
+LIQUIDITY_BREAKS: Final = ("is_low_volume", "is_seldom_traded")
+
 
 def quality_reasons(policy: DataPolicy, *, lookback_ms: int) -> pl.Expr:
-    """List of sentences, empty where the data is good."""
-    return _sentences(
-        [
-            pl.when("is_stale").then(_stale(policy)),
-            pl.when(pl.col("coverage") < policy.min_coverage).then(_coverage(policy)),
-            pl.when(pl.col("coverage_24h") < policy.min_coverage_24h).then(_coverage_24h(policy)),
-            pl.when(~pl.col("has_warm_up")).then(_warm_up(policy, lookback_ms)),
-            pl.when("has_quarantine").then(_quarantine(policy)),
-        ]
+    """List of sentences, one for each of ``QUALITY_BREAKS``."""
+    sentences = (
+        _stale(policy),
+        _coverage(policy),
+        _coverage_24h(policy),
+        _warm_up(policy, lookback_ms),
+        _quarantine(policy),
     )
+    return _told(QUALITY_BREAKS, sentences)
 
 
 def liquidity_reasons(policy: DataPolicy) -> pl.Expr:
-    """List of sentences, empty where the market is liquid enough to enter."""
-    volume = pl.col("median_quote_volume_24h")
-    share = pl.col("synthetic_share_24h")
-    return _sentences(
-        [
-            pl.when((volume < policy.min_median_quote_volume_24h).fill_null(True)).then(
-                pl.format(
-                    "median volume of the last 24 h is {} quote per 15m bar, less than {} "
-                    "(data.min_median_quote_volume_24h)",
-                    volume.round(0).cast(pl.Int64).cast(pl.String).fill_null("unknown"),
-                    pl.lit(f"{policy.min_median_quote_volume_24h:.0f}"),
-                )
-            ),
-            pl.when(share > policy.max_synthetic_share_24h).then(
-                pl.format(
-                    "{} of 96 bars of the last 24 h had no trades ({}), more than {} (data.max_synthetic_share_24h)",
-                    "synthetic_bars_24h",
-                    share.round(3),
-                    pl.lit(policy.max_synthetic_share_24h),
-                )
-            ),
-        ]
-    )
+    """List of sentences, one for each of ``LIQUIDITY_BREAKS``."""
+    return _told(LIQUIDITY_BREAKS, (_low_volume(policy), _seldom_traded(policy)))
+
+
+def _told(breaks: Sequence[str], sentences: Sequence[pl.Expr]) -> pl.Expr:
+    told = [pl.when(name).then(sentence) for name, sentence in zip(breaks, sentences, strict=True)]
+    return pl.concat_list(told).list.drop_nulls()
 
 
 def _stale(policy: DataPolicy) -> pl.Expr:
@@ -92,10 +81,23 @@ def _quarantine(policy: DataPolicy) -> pl.Expr:
     )
 
 
+def _low_volume(policy: DataPolicy) -> pl.Expr:
+    return pl.format(
+        "median volume of the last 24 h is {} quote per 15m bar, less than {} (data.min_median_quote_volume_24h)",
+        pl.col("median_quote_volume_24h").round(0).cast(pl.Int64).cast(pl.String).fill_null("unknown"),
+        pl.lit(f"{policy.min_median_quote_volume_24h:.0f}"),
+    )
+
+
+def _seldom_traded(policy: DataPolicy) -> pl.Expr:
+    return pl.format(
+        "{} of 96 bars of the last 24 h had no trades ({}), more than {} (data.max_synthetic_share_24h)",
+        "synthetic_bars_24h",
+        pl.col("synthetic_share_24h").round(3),
+        pl.lit(policy.max_synthetic_share_24h),
+    )
+
+
 def _span(length: timedelta) -> str:
     minutes = int(length.total_seconds() // 60)
     return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"
-
-
-def _sentences(parts: list[pl.Expr]) -> pl.Expr:
-    return pl.concat_list(parts).list.drop_nulls()
