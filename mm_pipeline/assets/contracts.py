@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -55,9 +55,9 @@ class Contract:
 
         try:
             self._schema.validate(frame, lazy=True)
-        except SchemaErrors as errors:
-            problem = f"{self.name} breaks its contract: {'; '.join(self._broken(frame, errors))}."
-            raise ContractError(problem, "It was not written; the rows that break it come from the stage.") from errors
+        except (SchemaErrors, pl.exceptions.PolarsError) as error:  # it fails to join reports of several kinds
+            problem = f"{self.name} breaks its contract: {'; '.join(self._broken(frame)) or error}."
+            raise ContractError(problem, "It was not written; the rows that break it come from the stage.") from error
 
     def empty(self) -> pl.DataFrame:
         """A frame of this contract without rows."""
@@ -84,12 +84,20 @@ class Contract:
             "no infinity": pl.all_horizontal(pl.lit(True), *(~pl.col(name).is_infinite().any() for name in bounded)),
         }
 
-    def _broken(self, frame: pl.DataFrame, errors: Any) -> list[str]:
-        if dict(frame.schema) == dict(self.columns):
-            kept = frame.select(**self._all_rules).row(0, named=True)
-            return [name for name, value in kept.items() if value is False]
-        cases = errors.failure_cases.filter(pl.col("check") != "rules").select("column", "check", "failure_case").rows()
-        return sorted({" ".join(str(part) for part in case if part is not None) for case in cases})
+    def _broken(self, frame: pl.DataFrame) -> list[str]:
+        """Everything that is wrong with the columns, else the names of the rules that are broken."""
+        found = dict(frame.schema)
+        wrong = [f"{name} is missing" for name in self.columns if name not in found]
+        wrong += [f"{name} is not a column of it" for name in found if name not in self.columns]
+        wrong += [
+            f"{name} is {found[name]}, not {kind}"
+            for name, kind in self.columns.items()
+            if name in found and found[name] != kind
+        ]
+        if wrong or list(found) != list(self.columns):
+            return wrong or ["its columns are in another order"]
+        kept = frame.select(**self._all_rules).row(0, named=True)
+        return [name for name, value in kept.items() if value is False]
 
 
 def _between(low: float, high: float, *names: str) -> pl.Expr:
