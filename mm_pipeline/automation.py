@@ -17,6 +17,7 @@ from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.resources import Watch
 from mm_pipeline.resources.plan import floor_to_evaluation
+from mm_pipeline.resources.watch import PIPELINE
 
 EVALUATION_JOB: Final = "exit_evaluation"
 HOURLY_JOB: Final = "hourly_metrics"
@@ -28,13 +29,13 @@ EVALUATION_CRON: Final = "1,16,31,46 * * * *"
 HOURLY_CRON: Final = "5 * * * *"
 """Between two evaluations, so that neither waits for the other."""
 
-PIPELINE: Final = "pipeline"
-"""Subject of notices about the watch itself."""
 RUN_FAILED: Final = "run_failed"
 
 _MARKET = ("candles", "regime_metrics", "regime")
 _ALL = (*_MARKET, "grid_analysis", "exit_states", "entry_states")
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
+_CONSOLE = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
+"""A run tells a hundred steps at level DEBUG; the event log keeps them all the same."""
 
 
 def _selection(*assets: str, checks: tuple[tuple[str, str], ...] = ()) -> dg.AssetSelection:
@@ -47,6 +48,7 @@ def _selection(*assets: str, checks: tuple[tuple[str, str], ...] = ()) -> dg.Ass
 exit_evaluation = dg.define_asset_job(
     EVALUATION_JOB,
     selection=_selection(*_ALL),
+    config=_CONSOLE,
     tags={LIVE_TAG: "true"},
     description="From candles to the state of every grid; journals what it decides.",
 )
@@ -54,6 +56,7 @@ exit_evaluation = dg.define_asset_job(
 hourly_metrics = dg.define_asset_job(
     HOURLY_JOB,
     selection=_selection(*_MARKET, checks=(("candles", RECONCILIATION), ("exit_states", PARITY))),
+    config=_CONSOLE,
     description="Metrics and verdicts, and whether they can be believed: reconciliation and parity.",
 )
 

@@ -29,6 +29,8 @@ from mm_pipeline.settings import Deployment, Settings
 
 GRID_FILE = "grid_file"
 """Code of a notice about a grid's file."""
+PIPELINE = "pipeline"
+"""Subject of notices about the watch itself."""
 
 _DAY_MS = 86_400_000
 
@@ -118,6 +120,11 @@ class Watch(dg.ConfigurableResource["Watch"]):
         journal.record_notices(
             MarketNotice(market=grid_subject(grid_id), tick_at=evaluated_at, code=GRID_FILE, message=str(problem.error))
             for grid_id, problem in unreadable.items()
+        )
+        journal.record_notices(
+            MarketNotice(market=PIPELINE, tick_at=evaluated_at, code=GRID_FILE, message=str(problem.error))
+            for problem in folder.problems
+            if problem.grid_id is None
         )
 
     def fetch(self, plan: Plan) -> dict[Market, CandleUpdate]:

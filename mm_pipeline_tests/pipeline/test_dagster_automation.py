@@ -11,10 +11,11 @@ import pytest
 from dagster._utils.schedules import cron_string_iterator
 
 from mm_pipeline.adapters.journal import Evaluation, EvaluationKind
-from mm_pipeline.automation import EVALUATION_CRON, PIPELINE, every_15_minutes, every_hour, grid_files, watch_is_blind
+from mm_pipeline.automation import EVALUATION_CRON, every_15_minutes, every_hour, grid_files, watch_is_blind
 from mm_pipeline.definitions import build_definitions, watch_of
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.resources.plan import floor_to_evaluation
+from mm_pipeline.resources.watch import PIPELINE
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources, Installation, ranging_candles
 
 pytestmark = DAGSTER_WARNINGS

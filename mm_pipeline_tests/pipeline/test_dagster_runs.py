@@ -335,3 +335,25 @@ def test_state_that_has_just_changed_is_drawn(installation: Installation, instan
     result = installation.tick(AT, instance)
     assert "stop_loss_breached" in decided(installation, "eth")[-1].fired
     assert metadata_of(result, "exit_states")["chart eth"].startswith("![eth](data:image/png;base64,iVBOR")
+
+
+def test_grid_that_moves_to_another_market_is_judged_there_from_then_on(
+    installation: Installation, instance: dg.DagsterInstance
+) -> None:
+    installation.tick(AT, instance)
+    installation.grid("eth", symbol="BTC/USDT", lower=87_000, upper=93_000, stop_loss=84_000)
+    installation.tick(AT + BAR, instance)
+    prices = states(installation, "eth")["price"]
+    assert prices[-2] < 10_000 < prices[-1]
+    assert decided(installation, "eth")[-1].state != "UNKNOWN"
+
+
+def test_empty_grid_folder_is_journalled_as_a_problem_of_the_watch(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    empty = Installation(tmp_path, FixedSources({}))
+    empty.tick(AT, instance)
+    with empty.journal() as journal:
+        (notice,) = journal.notices("pipeline")
+    assert (notice.code, notice.tick_at) == ("grid_file", AT)
+    assert "holds no *.yaml file" in notice.message
