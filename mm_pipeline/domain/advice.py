@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from mm_pipeline.domain.candles import DataPolicy, data_quality
+from mm_pipeline.domain.columns import Bools, epoch_ms
 from mm_pipeline.domain.entry_state import entry_states
 from mm_pipeline.domain.exit_state import EntryPolicy, ExitStatePolicy, exit_states
 from mm_pipeline.domain.lookback import longest_lookback_ms
@@ -36,7 +37,12 @@ class AdvicePolicy:
 
 
 def advise(
-    analysis: pl.DataFrame, market: MarketView, policy: AdvicePolicy, problems: pl.DataFrame | None = None
+    analysis: pl.DataFrame,
+    market: MarketView,
+    policy: AdvicePolicy,
+    problems: pl.DataFrame | None = None,
+    *,
+    from_ms: int | None = None,
 ) -> Advice:
     """Decide exit or entry state of one grid at each evaluation.
 
@@ -51,34 +57,50 @@ def advise(
     problems
         ``evaluated_at, problem``: evaluations at which the market could not be judged for a reason that its bars do not
         show (a skewed clock, a broken contract); they are UNKNOWN.
+    from_ms
+        First evaluation (epoch ms) that is advised on; those before it are only looked back on. All are, without it.
 
     Returns
     -------
-    Every row of ``analysis`` is in exactly one of the two frames.
+    Every row of ``analysis`` from then on is in exactly one of the two frames.
     """
+    evaluated_ms = epoch_ms(analysis["evaluated_at"])
     quality = data_quality(
         market.bars.frame,
         quarantined_ms=market.quarantined_ms,
-        evaluated_ms=analysis["evaluated_at"].dt.epoch("ms").to_numpy(),
+        evaluated_ms=evaluated_ms,
         policy=policy.data,
         lookback_ms=longest_lookback_ms(policy.exit_state),
     )
     if problems is not None:
         quality = _blinded(quality, problems)
-    is_enabled = analysis["is_enabled"]
+    is_enabled = analysis["is_enabled"].to_numpy()
+    is_entered = ~is_enabled if from_ms is None else ~is_enabled & (evaluated_ms >= from_ms)
     return Advice(
         exit_states=exit_states(
-            analysis.filter(is_enabled), market, quality.filter(is_enabled), policy.exit_state, policy.name
+            _rows(analysis, is_enabled),
+            market,
+            _rows(quality, is_enabled),
+            policy.exit_state,
+            policy.name,
+            from_ms=from_ms,
         ),
         entry_states=entry_states(
-            analysis.filter(~is_enabled),
+            _rows(analysis, is_entered),
             market,
-            quality.filter(~is_enabled),
+            _rows(quality, is_entered),
             exit_policy=policy.exit_state,
             policy=policy.entry,
             policy_name=policy.name,
         ),
     )
+
+
+def _rows(frame: pl.DataFrame, is_wanted: Bools) -> pl.DataFrame:
+    """The wanted rows; mostly all or none, as a grid is seldom switched."""
+    if is_wanted.all():
+        return frame
+    return frame.filter(pl.Series(is_wanted)) if is_wanted.any() else frame.clear()
 
 
 def _blinded(quality: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:

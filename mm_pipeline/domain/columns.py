@@ -6,7 +6,7 @@ millisecond however short the frame is, a column a two-hundredth.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -67,3 +67,23 @@ def constant_column(name: str, value: object, length: int, dtype: Type) -> pl.Se
 def picked(column: pl.Series, index: Integers) -> pl.Series:
     """Values at row numbers, null at -1."""
     return pl.concat([column, pl.Series(column.name, [None], dtype=column.dtype)])[index]
+
+
+def cases_of(flags: Sequence[Bools]) -> tuple[list[Bools], Integers]:
+    """Distinct combinations among flags, at most 16, and the number of its combination for each row.
+
+    A year of evaluations has 35,040 rows and a few dozen combinations; what depends on flags alone is worked out once
+    for each.
+    """
+    keys = np.zeros(len(flags[0]), dtype=np.uint16)
+    for bit, flag in enumerate(flags):
+        keys |= flag.astype(np.uint16) << bit
+    distinct, case = np.unique(keys, return_inverse=True)
+    return [(distinct >> bit) % 2 == 1 for bit in range(len(flags))], case
+
+
+def texts_column(name: str, flags: Mapping[str, Bools]) -> pl.Series:
+    """For each row the list of texts whose flag is set, in their order."""
+    cases, case = cases_of(list(flags.values()))
+    texts = [[text for text, is_told in zip(flags, told, strict=True) if is_told] for told in np.transpose(cases)]
+    return pl.Series(name, texts, dtype=pl.List(pl.String))[case]

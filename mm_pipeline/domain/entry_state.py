@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import polars as pl
 
+from mm_pipeline.domain.columns import (
+    Bools,
+    constant_column,
+    epoch_ms,
+    float_column,
+    floats_of,
+    integer_column,
+    name_column,
+    texts_column,
+)
 from mm_pipeline.domain.exit_state.policy import EntryPolicy, ExitStatePolicy
 from mm_pipeline.domain.exit_state.triggers import LATEST, market_triggers
 from mm_pipeline.domain.indicators.windows import Floats
-from mm_pipeline.domain.market_view import MarketView
+from mm_pipeline.domain.market_view import Known, MarketView
 
 ENTRY_STATES: Final = ("ENTER", "WAIT", "AVOID", "UNKNOWN")
 
-_WAIT_REASONS: Final = {
-    "verdict": "the verdict is not RANGE_OK",
-    "confidence": "confidence is below entry.min_confidence",
-    "range": "no confirmed-swing range to propose",
-    "price": "price is outside the proposed range",
-    "fees": "the proposed range is too narrow for its fees",
-}
+_ENTER, _WAIT, _AVOID, _UNKNOWN = range(4)
+_AVOIDED: Final = ("TREND", "TRANSITION")
+_NOT_RANGE_OK: Final = "the verdict is not RANGE_OK"
 
 
 def entry_states(
@@ -53,77 +60,82 @@ def entry_states(
     ``proposed_lower, proposed_upper, proposed_stop_loss`` (quote), ``proposed_levels`` (prices), ``reasons``,
     ``policy, grid_version``.
     """
-    evaluated_ms = analysis["evaluated_at"].dt.epoch("ms").to_numpy()
-    hourly = market.hourly.at(evaluated_ms)
+    hourly = market.hourly.at(epoch_ms(analysis["evaluated_at"]))
     proposal = propose_range(analysis, market, policy)
-    price = analysis["price"].cast(pl.Float64).to_numpy()
-    inside = (price >= proposal["proposed_lower"].to_numpy()) & (price <= proposal["proposed_upper"].to_numpy())
-    triggers = market_triggers(market, evaluated_ms, exit_policy)
-    facts = pl.DataFrame(
-        {
-            "verdict": hourly.frame["verdict"],
-            "is_good": quality["is_good"],
-            "is_low_liquidity": quality["is_low_liquidity"],
-            "wait:verdict": ~hourly.frame["verdict"].eq_missing("RANGE_OK"),
-            "wait:confidence": ~(hourly.floats("confidence") >= policy.min_confidence),
-            "wait:range": proposal["proposed_lower"].is_nan(),
-            "wait:price": ~inside & ~proposal["proposed_lower"].is_nan().to_numpy(),
-            "wait:fees": proposal["proposed_levels"].is_null() & proposal["proposed_lower"].is_not_nan(),
-            **{f"on:{name}": triggers[name].fired for name in ("regime_trend", *LATEST)},
-            "data_reasons": quality["reasons"],
-            "liquidity_reasons": quality["liquidity_reasons"],
-        }
-    )
-    state = facts.select(state=_entry_state()).to_series()
-    reasons = facts.select(reasons=_entry_reasons()).to_series()
-    return analysis.select(
-        "grid",
-        "evaluated_at",
-        state,
-        "price",
-        hourly.frame["verdict"],
-        hourly.frame["confidence"],
-        *proposal.with_columns(pl.col(pl.Float64).fill_nan(None)),
-        reasons,
-        pl.lit(policy_name).alias("policy"),
-        "grid_version",
+    against = _against(analysis, hourly, proposal, policy) | _would_be_on(market, analysis, exit_policy)
+    is_trend, is_transition = (hourly.pick(hourly.timeline.is_named("verdict", name)) == 1 for name in _AVOIDED)
+    is_avoided = is_trend | is_transition
+    is_good, is_low_liquidity = (quality[name].to_numpy() for name in ("is_good", "is_low_liquidity"))
+    is_hindered = np.any([*against.values(), is_low_liquidity], axis=0)
+    state = np.select([~is_good, is_avoided, ~is_hindered], [_UNKNOWN, _AVOID, _ENTER], _WAIT)
+    verdicts = dict(zip((f"the verdict is {name}" for name in _AVOIDED), (is_trend, is_transition), strict=True))
+    against[_NOT_RANGE_OK] &= ~is_avoided
+    told = pl.DataFrame(
+        [quality["reasons"], quality["liquidity_reasons"], texts_column("own", verdicts | against)]
+    ).select(reasons=pl.concat_list("reasons", "liquidity_reasons", "own"))
+    return pl.DataFrame(
+        [
+            analysis["grid"],
+            analysis["evaluated_at"],
+            name_column("state", state, ENTRY_STATES),
+            analysis["price"],
+            hourly.column("verdict"),
+            hourly.column("confidence"),
+            *proposal.columns(),
+            told["reasons"],
+            constant_column("policy", policy_name, len(analysis), pl.String),
+            analysis["grid_version"],
+        ]
     )
 
 
-def _entry_state() -> pl.Expr:
-    hindered = pl.any_horizontal(pl.col("^(wait|on):.*$"), "is_low_liquidity")
-    return (
-        pl.when(~pl.col("is_good"))
-        .then(pl.lit("UNKNOWN"))
-        .when(pl.col("verdict").is_in(["TREND", "TRANSITION"]))
-        .then(pl.lit("AVOID"))
-        .when(~hindered)
-        .then(pl.lit("ENTER"))
-        .otherwise(pl.lit("WAIT"))
-    )
+def _against(analysis: pl.DataFrame, hourly: Known, proposal: Proposal, policy: EntryPolicy) -> dict[str, Bools]:
+    """What of the verdict and the proposed range speaks against entering."""
+    price = floats_of(analysis["price"])
+    has_range = ~np.isnan(proposal.lower)
+    is_inside = (price >= proposal.lower) & (price <= proposal.upper)
+    return {
+        _NOT_RANGE_OK: hourly.pick(hourly.timeline.is_named("verdict", "RANGE_OK")) != 1,
+        "confidence is below entry.min_confidence": ~(hourly.floats("confidence") >= policy.min_confidence),
+        "no confirmed-swing range to propose": ~has_range,
+        "price is outside the proposed range": has_range & ~is_inside,
+        "the proposed range is too narrow for its fees": has_range & np.isnan(proposal.levels),
+    }
 
 
-def _entry_reasons() -> pl.Expr:
-    """Everything that speaks against entering, data first; empty where nothing does."""
-    is_avoided = pl.col("verdict").is_in(["TREND", "TRANSITION"])
-    avoid = pl.when(is_avoided).then(pl.concat_str(pl.lit("the verdict is "), "verdict"))
-    waits = [
-        pl.when(pl.col(f"wait:{key}") & (~is_avoided.fill_null(False) if key == "verdict" else True)).then(pl.lit(text))
-        for key, text in _WAIT_REASONS.items()
-    ]
-    triggers = [pl.when(pl.col(f"on:{name}")).then(pl.lit(f"{name} would be on")) for name in ("regime_trend", *LATEST)]
-    own = pl.concat_list(avoid, *waits, *triggers).list.drop_nulls()
-    return pl.concat_list("data_reasons", "liquidity_reasons", own)
+def _would_be_on(market: MarketView, analysis: pl.DataFrame, policy: ExitStatePolicy) -> dict[str, Bools]:
+    """Exit triggers that a grid started now would have on."""
+    triggers = market_triggers(market, epoch_ms(analysis["evaluated_at"]), policy)
+    return {f"{name} would be on": triggers[name].fired for name in ("regime_trend", *LATEST)}
 
 
-def propose_range(analysis: pl.DataFrame, market: MarketView, policy: EntryPolicy) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Proposal:
+    """Range to enter at each evaluation (quote) and its number of levels; NaN where there is none."""
+
+    lower: Floats
+    upper: Floats
+    levels: Floats
+    stop_loss: Floats
+
+    def columns(self) -> list[pl.Series]:
+        """The proposal as columns, null where there is none."""
+        return [
+            float_column("proposed_lower", self.lower),
+            float_column("proposed_upper", self.upper),
+            integer_column("proposed_levels", self.levels),
+            float_column("proposed_stop_loss", self.stop_loss),
+        ]
+
+
+def propose_range(analysis: pl.DataFrame, market: MarketView, policy: EntryPolicy) -> Proposal:
     """Range to enter at each evaluation: NaN where no confirmed-swing range is known.
 
     Bounds: the range +- ``buffer_atr`` ATR, widened about its middle to ``min_width_pct``. Levels: as many as leave
-    every interval a net profit of ``fee_multiple`` times its fees (null where not even one interval does). Stop:
+    every interval a net profit of ``fee_multiple`` times its fees (NaN where not even one interval does). Stop:
     ``stop_atr_4h`` ATR(4h) below the lower bound. All in quote.
     """
-    evaluated_ms = analysis["evaluated_at"].dt.epoch("ms").to_numpy()
+    evaluated_ms = epoch_ms(analysis["evaluated_at"])
     hourly, four_hourly = market.hourly.at(evaluated_ms), market.four_hourly.at(evaluated_ms)
     high, low = hourly.floats("range_high"), hourly.floats("range_low")
     buffer = policy.buffer_atr * hourly.floats("atr_14")
@@ -131,14 +143,11 @@ def propose_range(analysis: pl.DataFrame, market: MarketView, policy: EntryPolic
     half = np.maximum((high - low) / 2 + buffer, middle * policy.min_width_pct / 200)
     half[~(high > low)] = np.nan
     lower, upper = middle - half, middle + half
-    levels = _levels(lower, upper, analysis, policy)
-    return pl.DataFrame(
-        {
-            "proposed_lower": lower,
-            "proposed_upper": upper,
-            "proposed_levels": pl.Series(levels).fill_nan(None).cast(pl.Int64),
-            "proposed_stop_loss": lower - policy.stop_atr_4h * four_hourly.floats("atr_14"),
-        }
+    return Proposal(
+        lower=lower,
+        upper=upper,
+        levels=_levels(lower, upper, analysis, policy),
+        stop_loss=lower - policy.stop_atr_4h * four_hourly.floats("atr_14"),
     )
 
 
@@ -148,11 +157,11 @@ def _levels(lower: Floats, upper: Floats, analysis: pl.DataFrame, policy: EntryP
     An interval from a to b earns b - a per unit and pays fee x (a + b); it nets m times its fees where
     ``b - a >= (1 + m) fee (a + b)``. Arithmetic intervals are relatively narrowest at the top, geometric ones alike.
     """
-    cost = (1.0 + policy.fee_multiple) * analysis["fee"].cast(pl.Float64).to_numpy()
+    cost = (1.0 + policy.fee_multiple) * floats_of(analysis["fee"])
     with np.errstate(divide="ignore", invalid="ignore"):
         arithmetic = (upper - lower) * (1 + cost) / (2 * cost * upper)
         geometric = np.log(upper / lower) / np.log((1 + cost) / (1 - cost))
-    is_geometric = (analysis["spacing"] == "geometric").to_numpy()
+    is_geometric = floats_of(analysis["spacing"] == "geometric") == 1
     intervals = np.floor(np.where(is_geometric, geometric, arithmetic))
     levels = np.minimum(intervals + 1, policy.max_levels)
     return np.where(levels >= 2, levels, np.nan)

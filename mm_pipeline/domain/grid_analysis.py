@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mm_pipeline.domain.candles import epoch_ms
+from mm_pipeline.domain.columns import Bools, Type, constant_column, float_column, name_column, times_of
 from mm_pipeline.domain.exit_state.policy import ExitStatePolicy, StopLossRiskPolicy
 from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.indicators.windows import Floats
@@ -53,38 +53,35 @@ def grid_analysis(
 
 
 def _analyse(grid: Grid, market: MarketView, evaluated_ms: Times, policy: ExitStatePolicy) -> pl.DataFrame:
-    bars, hourly = market.bars.at(evaluated_ms), market.hourly.at(evaluated_ms)
-    price, atr = bars.floats("close"), hourly.floats("atr_14")
-    frame = pl.DataFrame(
-        {
-            "evaluated_at": pl.Series(evaluated_ms).cast(pl.Datetime("ms", "UTC")),
-            "price": price,
-            "atr_14": atr,
-            "distance_to_lower_atr": _in_atr(price - grid.lower, atr),
-            "distance_to_upper_atr": _in_atr(grid.upper - price, atr),
-            "distance_to_stop_atr": _in_atr(price - grid.stop_loss, atr),
-            "range_excess_atr": _range_excess_atr(grid, market, evaluated_ms),
-            "lowest_low": _lowest_low(grid, market, evaluated_ms),
-        }
-    ).with_columns(pl.col(pl.Float64).fill_nan(None))
-    return frame.select(
-        pl.lit(grid.id).alias("grid"),
-        "evaluated_at",
-        pl.lit(grid.version_hash).alias("grid_version"),
-        pl.lit(grid.enabled).alias("is_enabled"),
-        *(pl.lit(float(getattr(grid, name))).alias(name) for name in ("lower", "upper", "stop_loss", "fee")),
-        pl.lit(grid.spacing.value).alias("spacing"),
-        "price",
-        "atr_14",
-        _position_health(grid).alias("position_health"),
-        "distance_to_lower_atr",
-        "distance_to_upper_atr",
-        "distance_to_stop_atr",
-        _stop_loss_risk(grid, policy.stop_loss_risk).alias("stop_loss_risk"),
-        pl.Series("closes_outside", _closes_outside(grid, market, evaluated_ms, policy.closes_outside.timeframe)),
-        "range_excess_atr",
-        "lowest_low",
-        pl.lit(market.bars.reaches_back_to(grid.started_at_ms)).alias("has_history"),
+    price, atr = market.bars.at(evaluated_ms).floats("close"), market.hourly.at(evaluated_ms).floats("atr_14")
+    to_stop = _in_atr(price - grid.stop_loss, atr)
+
+    def constant(name: str, value: object, dtype: Type) -> pl.Series:
+        return constant_column(name, value, len(evaluated_ms), dtype)
+
+    return pl.DataFrame(
+        [
+            constant("grid", grid.id, pl.String),
+            times_of(evaluated_ms, "evaluated_at"),
+            constant("grid_version", grid.version_hash, pl.String),
+            constant("is_enabled", grid.enabled, pl.Boolean),
+            constant("lower", grid.lower, pl.Float64),
+            constant("upper", grid.upper, pl.Float64),
+            constant("stop_loss", grid.stop_loss, pl.Float64),
+            constant("fee", grid.fee, pl.Float64),
+            constant("spacing", grid.spacing.value, pl.String),
+            float_column("price", price),
+            float_column("atr_14", atr),
+            _position_health(grid, price),
+            float_column("distance_to_lower_atr", _in_atr(price - grid.lower, atr)),
+            float_column("distance_to_upper_atr", _in_atr(grid.upper - price, atr)),
+            float_column("distance_to_stop_atr", to_stop),
+            _stop_loss_risk(price <= grid.stop_loss, to_stop, policy.stop_loss_risk),
+            pl.Series("closes_outside", _closes_outside(grid, market, evaluated_ms, policy.closes_outside.timeframe)),
+            float_column("range_excess_atr", _range_excess_atr(grid, market, evaluated_ms)),
+            float_column("lowest_low", _lowest_low(grid, market, evaluated_ms)),
+            constant("has_history", market.bars.reaches_back_to(grid.started_at_ms), pl.Boolean),
+        ]
     )
 
 
@@ -93,32 +90,16 @@ def _in_atr(distance: Floats, atr: Floats) -> Floats:
     return np.divide(distance, atr, out=np.full_like(distance, np.nan), where=atr > 0)
 
 
-def _position_health(grid: Grid) -> pl.Expr:
-    price = pl.col("price")
-    return (
-        pl.when(price > grid.upper)
-        .then(pl.lit("ABOVE_GRID"))
-        .when(price < grid.lower)
-        .then(pl.lit("BELOW_GRID"))
-        .when(price.is_not_null())
-        .then(pl.lit("IN_GRID"))
-    )
+def _position_health(grid: Grid, price: Floats) -> pl.Series:
+    codes = np.select([price > grid.upper, price < grid.lower, ~np.isnan(price)], [0, 1, 2], -1)
+    return name_column("position_health", codes, ("ABOVE_GRID", "BELOW_GRID", "IN_GRID"))
 
 
-def _stop_loss_risk(grid: Grid, policy: StopLossRiskPolicy) -> pl.Expr:
-    distance = pl.col("distance_to_stop_atr")
-    return (
-        pl.when(pl.col("price") <= grid.stop_loss)
-        .then(pl.lit("BREACHED"))
-        .when(distance < policy.critical_atr)
-        .then(pl.lit("CRITICAL"))
-        .when(distance < policy.high_atr)
-        .then(pl.lit("HIGH"))
-        .when(distance < policy.medium_atr)
-        .then(pl.lit("MEDIUM"))
-        .when(distance.is_not_null())
-        .then(pl.lit("SAFE"))
-    )
+def _stop_loss_risk(is_breached: Bools, to_stop_atr: Floats, policy: StopLossRiskPolicy) -> pl.Series:
+    bounds = (policy.critical_atr, policy.high_atr, policy.medium_atr, np.inf)
+    levels = [is_breached, *(to_stop_atr < bound for bound in bounds)]
+    codes = np.select(levels, list(range(len(levels))), -1)
+    return name_column("stop_loss_risk", codes, ("BREACHED", "CRITICAL", "HIGH", "MEDIUM", "SAFE"))
 
 
 def _range_excess_atr(grid: Grid, market: MarketView, evaluated_ms: Times) -> Floats:
@@ -128,37 +109,33 @@ def _range_excess_atr(grid: Grid, market: MarketView, evaluated_ms: Times) -> Fl
     is no value.
     """
     known = market.hourly.at(np.array([grid.started_at_ms]))
-    if known.frame["swing_structure"].has_nulls():
+    if known.column("swing_structure").has_nulls():
         return np.full(len(evaluated_ms), np.nan)
     top = np.fmax(grid.upper, known.floats("range_high")[0])
     bottom = np.fmin(grid.lower, known.floats("range_low")[0])
     four_hourly = market.four_hourly
     close, atr = four_hourly.floats("close"), four_hourly.floats("atr_14")
     excess = _in_atr(np.maximum(close - top, bottom - close), atr)
-    excess[epoch_ms(four_hourly.frame["open_time"]) < grid.started_at_ms] = np.nan
-    return four_hourly.pick(np.fmax.accumulate(excess), evaluated_ms)
+    excess[four_hourly.opened_ms < grid.started_at_ms] = np.nan
+    return four_hourly.at(evaluated_ms).pick(np.fmax.accumulate(excess))
 
 
 def _lowest_low(grid: Grid, market: MarketView, evaluated_ms: Times) -> Floats:
-    low = market.bars.floats("low").copy()
-    low[epoch_ms(market.bars.frame["open_time"]) < grid.started_at_ms] = np.nan
-    return market.bars.pick(np.fmin.accumulate(low), evaluated_ms)
+    low = np.where(market.bars.opened_ms < grid.started_at_ms, np.nan, market.bars.floats("low"))
+    return market.bars.at(evaluated_ms).pick(np.fmin.accumulate(low))
 
 
-def _closes_outside(grid: Grid, market: MarketView, evaluated_ms: Times, timeframe: Timeframe) -> pl.Series:
+def _closes_outside(grid: Grid, market: MarketView, evaluated_ms: Times, timeframe: Timeframe) -> Times:
     """Closes in a row, strictly outside on one side, of bars opened since the start; synthetic bars are passed over."""
     bars = market.timeline(timeframe)
-    close = bars.floats("close")
-    side = (close > grid.upper).astype(np.int64) - (close < grid.lower).astype(np.int64)
-    counted = ~bars.frame["is_synthetic"].to_numpy() & (epoch_ms(bars.frame["open_time"]) >= grid.started_at_ms)
-    real_side = side[counted]
-    position = np.arange(len(real_side))
-    began = np.ones(len(real_side), dtype=bool)
-    began[1:] = real_side[1:] != real_side[:-1]
-    run_of_real = (position - np.maximum.accumulate(np.where(began, position, 0)) + 1) * (real_side != 0)
-    newest_counted = np.cumsum(counted) - 1
-    run = np.where(newest_counted >= 0, run_of_real[np.maximum(newest_counted, 0)] if len(run_of_real) else 0, 0)
-    return pl.Series(bars.pick(run.astype(np.float64), evaluated_ms)).fill_nan(0.0).cast(pl.Int64)
+    is_counted = ~bars.frame["is_synthetic"].to_numpy() & (bars.opened_ms >= grid.started_at_ms)
+    close = bars.floats("close")[is_counted]
+    side = (close > grid.upper).astype(np.int64) - (close < grid.lower)
+    position = np.arange(len(side))
+    began = np.maximum.accumulate(np.where(np.diff(side, prepend=0) != 0, position, 0))
+    run = (position - began + 1) * np.abs(side)
+    known_count = np.searchsorted(bars.known_ms[is_counted], evaluated_ms, side="right")
+    return np.concatenate([[0], run])[known_count]
 
 
 def _ms(time: datetime) -> int:

@@ -6,12 +6,13 @@ An evaluation sees the newest bar with ``known_at <= evaluated_at``; this is the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mm_pipeline.domain.candles import epoch_ms
+from mm_pipeline.domain.columns import epoch_ms, floats_of, picked
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market import Timeframe
 
@@ -27,29 +28,68 @@ class Timeline:
 
     frame: pl.DataFrame
 
+    @cached_property
+    def opened_ms(self) -> Times:
+        """Open time of each row (epoch ms)."""
+        return epoch_ms(self.frame["open_time"])
+
+    @cached_property
+    def known_ms(self) -> Times:
+        """When each row became known (epoch ms)."""
+        return epoch_ms(self.frame["known_at"])
+
     def index_at(self, evaluated_ms: Times) -> Times:
         """Index of the newest row known at each evaluation (epoch ms); -1 where there is none."""
-        return np.searchsorted(epoch_ms(self.frame["known_at"]), evaluated_ms, side="right") - 1
+        return np.searchsorted(self.known_ms, evaluated_ms, side="right") - 1
 
     def floats(self, name: str) -> Floats:
         """A numeric column, null as NaN."""
-        return self.frame[name].cast(pl.Float64).to_numpy()
+        return floats_of(self.frame[name])
 
-    def pick(self, values: Floats, evaluated_ms: Times) -> Floats:
-        """Of values that stand beside the rows, those known at each evaluation; NaN where there is none."""
-        index = self.index_at(evaluated_ms)
-        if len(values) == 0:
-            return np.full(len(evaluated_ms), np.nan)
-        return np.where(index >= 0, values[np.maximum(index, 0)], np.nan)
+    def is_named(self, name: str, value: str) -> Floats:
+        """1 where a column of names holds this one, 0 where another, NaN where none."""
+        return floats_of(self.frame[name] == value)
 
-    def at(self, evaluated_ms: Times) -> Timeline:
-        """The newest row known at each evaluation, one row each; all null where there is none."""
-        index = pl.Series(self.index_at(evaluated_ms), dtype=pl.Int64).replace(-1, None)
-        return Timeline(self.frame.select(pl.all().gather(index)))
+    def at(self, evaluated_ms: Times) -> Known:
+        """What is known at each evaluation (epoch ms)."""
+        return Known(self, self.index_at(evaluated_ms))
 
     def reaches_back_to(self, time_ms: int) -> bool:
         """Whether the first bar opens no later than the first bar that opens at or after ``time_ms``."""
-        return len(self.frame) > 0 and int(epoch_ms(self.frame["open_time"])[0]) < time_ms + Timeframe.M15.ms
+        return len(self.frame) > 0 and int(self.opened_ms[0]) < time_ms + Timeframe.M15.ms
+
+
+@dataclass(frozen=True)
+class Known:
+    """The newest row known at each of n evaluations.
+
+    Attributes
+    ----------
+    timeline
+        The rows there are.
+    index
+        Which of them is known, shape (n,); -1 where there is none.
+    """
+
+    timeline: Timeline
+    index: Times
+
+    def pick(self, values: Floats) -> Floats:
+        """Of values that stand beside the rows, the known ones; NaN where there is none."""
+        return np.append(values, np.nan)[self.index]
+
+    def floats(self, name: str) -> Floats:
+        """A numeric column, NaN where it is null or nothing is known."""
+        return self.pick(self.timeline.floats(name))
+
+    def column(self, name: str) -> pl.Series:
+        """A column, null where nothing is known."""
+        return picked(self.timeline.frame[name], self.index)
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """All columns, one row for each evaluation."""
+        return pl.DataFrame([self.column(name) for name in self.timeline.frame.columns])
 
 
 @dataclass(frozen=True)

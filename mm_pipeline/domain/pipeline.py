@@ -91,6 +91,5 @@ def evaluate(
     """
     window_ms = int(policy.exit_state.since_window.total_seconds() * 1000)
     times = evaluations(first_ms - window_ms, last_ms)
-    advice = advise(grid_analysis(versions, market, times, policy.exit_state), market, policy, problems)
-    asked = pl.col("evaluated_at").dt.epoch("ms") >= first_ms
-    return Advice(advice.exit_states.filter(asked), advice.entry_states.filter(asked))
+    analysis = grid_analysis(versions, market, times, policy.exit_state)
+    return advise(analysis, market, policy, problems, from_ms=first_ms)

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from mm_pipeline.domain.columns import (
+    Bools,
+    cases_of,
+    constant_column,
+    epoch_ms,
+    float_column,
+    name_column,
+    texts_column,
+    times_of,
+)
 from mm_pipeline.domain.exit_state.policy import ExitStatePolicy
 from mm_pipeline.domain.exit_state.triggers import (
     LATEST,
@@ -16,7 +27,6 @@ from mm_pipeline.domain.exit_state.triggers import (
     SEEN_IN_BARS,
     TRIGGERS,
     WARNING,
-    Bools,
     Trigger,
     grid_triggers,
     market_triggers,
@@ -27,6 +37,9 @@ from mm_pipeline.domain.market_view import MarketView, Times
 STATES: Final = ("NORMAL", "WARNING", "LATEST_ACCEPTABLE_EXIT", "MANDATORY_EXIT", "UNKNOWN")
 _NORMAL, _WARNING, _LATEST, _MANDATORY, _UNKNOWN = range(5)
 Codes = NDArray[np.int64]
+
+_COUNTERFACTUAL: Final = pl.List(pl.Struct({"trigger": pl.String, "state": pl.String}))
+_NO_HISTORY: Final = "candles do not reach back to the grid's started_at"
 
 ANALYSIS_COLUMNS: Final = (
     "position_health",
@@ -43,7 +56,7 @@ def decide_state(fired: Mapping[str, Bools], *, is_good: Bools, is_fresh: Bools,
     Parameters
     ----------
     fired
-        For each trigger an array of shape (n,).
+        For each trigger an array of shape (n,), or (variants, n).
     is_good
         Data is good (SPEC 2).
     is_fresh
@@ -53,7 +66,7 @@ def decide_state(fired: Mapping[str, Bools], *, is_good: Bools, is_fresh: Bools,
 
     Returns
     -------
-    Index into ``STATES`` for each evaluation.
+    Index into ``STATES`` for each evaluation, of the same shape.
     """
     mandatory = np.any([fired[name] for name in MANDATORY], axis=0)
     seen = np.any([fired[name] for name in SEEN_IN_BARS], axis=0)
@@ -67,7 +80,13 @@ def decide_state(fired: Mapping[str, Bools], *, is_good: Bools, is_fresh: Bools,
 
 
 def exit_states(
-    analysis: pl.DataFrame, market: MarketView, quality: pl.DataFrame, policy: ExitStatePolicy, policy_name: str
+    analysis: pl.DataFrame,
+    market: MarketView,
+    quality: pl.DataFrame,
+    policy: ExitStatePolicy,
+    policy_name: str,
+    *,
+    from_ms: int | None = None,
 ) -> pl.DataFrame:
     """Exit state of an enabled grid at each evaluation, with everything that explains it.
 
@@ -81,6 +100,9 @@ def exit_states(
         Output of :func:`~mm_pipeline.domain.candles.data_quality` for the same evaluations, row for row.
     policy, policy_name
         Thresholds and their name.
+    from_ms
+        First evaluation (epoch ms) that is returned; those before it are only looked back on (``since``,
+        ``last_known_state``). All are, without it.
 
     Returns
     -------
@@ -89,37 +111,80 @@ def exit_states(
     ``last_known_state`` (of the rows before, where UNKNOWN), ``policy, grid_version``, the declaration in force
     (``lower, upper, stop_loss``, quote) and the hourly ``verdict, confidence``.
     """
-    evaluated_ms = analysis["evaluated_at"].dt.epoch("ms").to_numpy()
+    evaluated_ms = epoch_ms(analysis["evaluated_at"])
     triggers = market_triggers(market, evaluated_ms, policy) | grid_triggers(analysis, policy)
-    fired = {name: triggers[name].fired for name in TRIGGERS}
     has_history = analysis["has_history"].to_numpy()
-    known = {
-        "is_good": quality["is_good"].to_numpy() & has_history,
-        "is_fresh": ~quality["is_stale"].to_numpy(),
-        "policy": policy,
-    }
-    state = decide_state(fired, **known)
-    without = {name: decide_state(fired | {name: np.zeros_like(fired[name])}, **known) for name in TRIGGERS}
+    is_good, is_fresh = quality["is_good"].to_numpy() & has_history, ~quality["is_stale"].to_numpy()
+    decisions = _decide({name: triggers[name].fired for name in TRIGGERS}, is_good, is_fresh, policy)
     window_ms = int(policy.since_window.total_seconds() * 1000)
-    hourly = market.hourly.at(evaluated_ms).frame
-    return analysis.select(
-        "grid",
-        "evaluated_at",
-        _names(state).alias("state"),
-        "price",
-        *ANALYSIS_COLUMNS,
-        *(_struct(name, triggers[name], evaluated_ms, window_ms) for name in TRIGGERS),
-        _counterfactual(fired, without),
-        _reasons(fired, quality["reasons"], has_history),
-        _names(_last_known(state, evaluated_ms, window_ms)).alias("last_known_state"),
-        pl.lit(policy_name).alias("policy"),
-        "grid_version",
-        "lower",
-        "upper",
-        "stop_loss",
-        hourly["verdict"],
-        hourly["confidence"],
+    last_known = _last_known(decisions.state, evaluated_ms, window_ms)
+    first = 0 if from_ms is None else int(np.searchsorted(evaluated_ms, from_ms))
+    seen, shown = analysis.slice(first), slice(first, None)
+    hourly = market.hourly.at(evaluated_ms[shown])
+    fired = {name: triggers[name].fired[shown] for name in TRIGGERS}
+    return pl.DataFrame(
+        [
+            seen["grid"],
+            seen["evaluated_at"],
+            name_column("state", decisions.state[shown], STATES),
+            seen["price"],
+            *(seen[name] for name in ANALYSIS_COLUMNS),
+            *(_struct(name, triggers[name], evaluated_ms, window_ms, shown) for name in TRIGGERS),
+            decisions.counterfactual(shown),
+            _reasons(quality["reasons"].slice(first), {_NO_HISTORY: ~has_history[shown], **fired}),
+            name_column("last_known_state", last_known[shown], STATES),
+            constant_column("policy", policy_name, len(seen), pl.String),
+            *(seen[name] for name in ("grid_version", "lower", "upper", "stop_loss")),
+            hourly.column("verdict"),
+            hourly.column("confidence"),
+        ]
     )
+
+
+@dataclass(frozen=True)
+class _Decisions:
+    """State of each evaluation, and what it would be without each fired trigger.
+
+    Attributes
+    ----------
+    state
+        Index into ``STATES``, shape (n,).
+    case
+        Which combination of triggers and data an evaluation met, shape (n,).
+    fired
+        Whether each trigger is on in a combination, shape (triggers, combinations).
+    without
+        State of each combination without each trigger, shape (triggers, combinations).
+    """
+
+    state: Codes
+    case: Codes
+    fired: Bools
+    without: Codes
+
+    def counterfactual(self, shown: slice) -> pl.Series:
+        """For every fired trigger the state that would stand without it."""
+        lists = [
+            [
+                {"trigger": TRIGGERS[trigger], "state": STATES[self.without[trigger, case]]}
+                for trigger in np.flatnonzero(self.fired[:, case])
+            ]
+            for case in range(self.fired.shape[1])
+        ]
+        return pl.Series("counterfactual", lists, dtype=_COUNTERFACTUAL)[self.case[shown]]
+
+
+def _decide(fired: Mapping[str, Bools], is_good: Bools, is_fresh: Bools, policy: ExitStatePolicy) -> _Decisions:
+    """Decide each distinct combination once: as it is, and with each trigger left out in turn."""
+    (*cases, case_is_good, case_is_fresh), case = cases_of([*fired.values(), is_good, is_fresh])
+    on = np.array(cases)
+    variants = np.repeat(on[:, None, :], 1 + len(fired), axis=1)
+    for trigger in range(len(fired)):
+        variants[trigger, 1 + trigger] = False
+    states = decide_state(
+        dict(zip(fired, variants, strict=True)), is_good=case_is_good, is_fresh=case_is_fresh, policy=policy
+    )
+    return _Decisions(state=states[0][case], case=case, fired=on, without=states[1:])
 
 
 def run_began(flag: Bools, evaluated_ms: Times, window_ms: int) -> Times:
@@ -130,60 +195,33 @@ def run_began(flag: Bools, evaluated_ms: Times, window_ms: int) -> Times:
     position = np.arange(len(flag))
     begins = flag.copy()
     begins[1:] &= ~flag[:-1] | (np.diff(evaluated_ms) != Timeframe.M15.ms)
-    began = evaluated_ms[np.maximum.accumulate(np.where(begins, position, 0))] if len(flag) else evaluated_ms
+    began = evaluated_ms[np.maximum.accumulate(np.where(begins, position, 0))]
     return np.where(flag, np.maximum(began, evaluated_ms - window_ms), -1)
 
 
-def _struct(name: str, trigger: Trigger, evaluated_ms: Times, window_ms: int) -> pl.Series:
-    since = pl.Series("since", run_began(trigger.fired, evaluated_ms, window_ms)).replace(-1, None)
-    return (
-        pl.DataFrame({"value": trigger.value, "threshold": trigger.threshold, "margin": trigger.margin})
-        .with_columns(
-            pl.all().fill_nan(None), fired=pl.Series(trigger.fired), since=since.cast(pl.Datetime("ms", "UTC"))
-        )
-        .to_struct(name)
-    )
+def _struct(name: str, trigger: Trigger, evaluated_ms: Times, window_ms: int, shown: slice) -> pl.Series:
+    fired = trigger.fired[shown]
+    since_ms = run_began(trigger.fired, evaluated_ms, window_ms)[shown]
+    return pl.DataFrame(
+        [
+            float_column("value", trigger.value[shown]),
+            float_column("threshold", trigger.threshold[shown]),
+            float_column("margin", trigger.margin[shown]),
+            pl.Series("fired", fired),
+            times_of(since_ms, "since", is_there=fired),
+        ]
+    ).to_struct(name)
 
 
-def _counterfactual(fired: Mapping[str, Bools], without: Mapping[str, Codes]) -> pl.Series:
-    """For every fired trigger the state that would stand without it."""
-    entries = [
-        pl.DataFrame(
-            [pl.Series("row", np.flatnonzero(fired[name])), _names(without[name][fired[name]]).alias("state")]
-        ).with_columns(order=pl.lit(order), trigger=pl.lit(name))
-        for order, name in enumerate(TRIGGERS)
-    ]
-    lists = (
-        pl.concat(entries)
-        .sort("row", "order")
-        .group_by("row", maintain_order=True)
-        .agg(counterfactual=pl.struct("trigger", "state"))
-    )
-    rows = pl.DataFrame({"row": np.arange(len(fired[TRIGGERS[0]]))})
-    joined = rows.join(lists, on="row", how="left", maintain_order="left")
-    return joined.select(pl.col("counterfactual").fill_null([])).to_series()
-
-
-def _reasons(fired: Mapping[str, Bools], data_reasons: pl.Series, has_history: Bools) -> pl.Series:
+def _reasons(data_reasons: pl.Series, texts: Mapping[str, Bools]) -> pl.Series:
     """Why: what is wrong with the data first, then the names of the triggers that fired."""
-    names = [pl.when(pl.lit(pl.Series(fired[name]))).then(pl.lit(name)) for name in TRIGGERS]
-    history = pl.when(~pl.lit(pl.Series(has_history))).then(
-        pl.lit("candles do not reach back to the grid's started_at")
-    )
-    frame = data_reasons.alias("data").to_frame()
-    return frame.select(reasons=pl.concat_list("data", pl.concat_list([history, *names]).list.drop_nulls())).to_series()
+    both = pl.DataFrame([data_reasons.alias("data"), texts_column("own", texts)])
+    return both.select(reasons=pl.concat_list("data", "own")).to_series()
 
 
 def _last_known(state: Codes, evaluated_ms: Times, window_ms: int) -> Codes:
     """For UNKNOWN rows the newest other state of the rows before, at most ``window_ms`` back; else -1."""
-    if len(state) == 0:
-        return state
     is_known = state != _UNKNOWN
-    newest: Codes = np.maximum.accumulate(np.where(is_known, np.arange(len(state)), -1))
-    is_recent = evaluated_ms - evaluated_ms[np.maximum(newest, 0)] <= window_ms
-    return np.where(~is_known & (newest >= 0) & is_recent, state[np.maximum(newest, 0)], -1)
-
-
-def _names(codes: Codes) -> pl.Series:
-    """Names of states; null for -1."""
-    return pl.Series(STATES, dtype=pl.String).gather(pl.Series(codes, dtype=pl.Int64).replace(-1, None))
+    newest = np.maximum.accumulate(np.where(is_known, np.arange(len(state)), -1))
+    is_recent = evaluated_ms - evaluated_ms[newest] <= window_ms
+    return np.where(~is_known & (newest >= 0) & is_recent, state[newest], -1)

@@ -56,6 +56,26 @@ def trailing(reduce: Callable[..., Floats], n: int, *inputs: Floats) -> Floats:
     return np.concatenate([np.full((min(n - 1, length), *values.shape[1:]), np.nan), values])
 
 
+def moving(reduce: np.ufunc, values: Floats, n: int) -> Floats:
+    """Reduce the last ``n`` values, a few, with ``np.add``, ``np.maximum`` or ``np.minimum``, oldest first.
+
+    The same values give the same bits wherever they stand, so that equal windows compare equal. NaN before the first
+    full window and where a value is NaN.
+    """
+    result = np.full(len(values), np.nan)
+    if len(values) >= n:
+        total = result[n - 1 :]
+        total[:] = values[: len(total)]
+        for later in range(1, n):
+            reduce(total, values[later : later + len(total)], out=total)
+    return result
+
+
+def lagged(values: Floats, bars: int) -> Floats:
+    """The value some bars ago, at least one; NaN where there is none."""
+    return np.concatenate([np.full(min(bars, len(values)), np.nan), values[:-bars]])
+
+
 def finite_mean(values: Floats, decay: float) -> Floats:
     """Finite weighted mean ``sum_{k<L} d^k x_{t-k} / sum_{k<L} d^k`` with L from :func:`finite_length` (SPEC 1).
 
