@@ -31,6 +31,10 @@ HOURLY_CRON: Final = "5 * * * *"
 
 RUN_FAILED: Final = "run_failed"
 
+MAX_RUNTIME_TAG: Final = "dagster/max_runtime"
+TICK_MAX_RUNTIME_S: Final = 600
+"""A tick that hangs is ended before the next but one would have to wait for it; run monitoring does it."""
+
 _MARKET = ("candles", "regime_metrics", "regime")
 _ALL = (*_MARKET, "grid_analysis", "exit_states", "entry_states")
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
@@ -74,7 +78,7 @@ def tick_request(journal: Journal, evaluated_ms: int, run_key: str) -> dg.RunReq
     except StorageError:
         first_due = None
     first = month if first_due is None else min(month, month_start(first_due - _BAR))
-    tags = {EVALUATED_AT_TAG: evaluated_at.isoformat()}
+    tags = {EVALUATED_AT_TAG: evaluated_at.isoformat(), MAX_RUNTIME_TAG: str(TICK_MAX_RUNTIME_S)}
     if first == month:
         return dg.RunRequest(run_key=run_key, partition_key=_key(month), tags=tags)
     return dg.RunRequest(run_key=run_key, tags=tags | {RANGE_START_TAG: _key(first), RANGE_END_TAG: _key(month)})

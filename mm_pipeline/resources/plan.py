@@ -11,7 +11,8 @@ from mm_pipeline.adapters.journal import GridHistoryRow
 from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.market import Market, Timeframe
 
-_NEVER_MS = to_ms(datetime.fromisoformat("9999-01-01T00:00:00Z"))
+_NEVER = datetime.fromisoformat("9999-01-01T00:00:00Z")
+_NEVER_MS = to_ms(_NEVER)
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,12 @@ class WatchedGrid:
 
     @classmethod
     def from_history(cls, grid_id: str, rows: Sequence[GridHistoryRow]) -> WatchedGrid:
-        """Read a grid's journalled history."""
+        """Read a grid's journalled history, in the order in which it was seen.
+
+        What was seen later counts from its moment on, also where the clock had been ahead when another was seen before.
+        """
+        valid = [row.valid_from for row in rows]
+        rows = [row for number, row in enumerate(rows) if row.valid_from < min(valid[number + 1 :], default=_NEVER)]
         starts = [to_ms(row.valid_from) for row in rows]
         ends = [*starts[1:], _NEVER_MS][: len(starts)]
         gone = tuple((start, end) for row, start, end in zip(rows, starts, ends, strict=True) if row.grid is None)

@@ -1,6 +1,6 @@
 """The watch: what is configured, what time it is, what was decided, and where candles come from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
@@ -11,12 +11,13 @@ from pydantic import PrivateAttr
 
 import mm_pipeline
 from mm_pipeline.adapters.calibration_files import load_calibration, shipped_calibration
-from mm_pipeline.adapters.candle_sources import CandleUpdate, update_markets
+from mm_pipeline.adapters.candle_sources import CandleUpdate, StoredCandles, update_markets
 from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.adapters.frame_store import FrameStore
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
 from mm_pipeline.adapters.journal import Journal, MarketNotice
 from mm_pipeline.domain.candles import FetchRange
+from mm_pipeline.domain.errors import CandleSourceError, ConfigError, MarketNotFound
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.pipeline import MarketPolicy
 from mm_pipeline.domain.regime import Calibration
@@ -114,8 +115,11 @@ class Watch(dg.ConfigurableResource["Watch"]):
         evaluated_at = from_ms(evaluated_ms)
         is_decided = bool(journal.evaluations(since=evaluated_at))
         unreadable = {problem.grid_id: problem for problem in folder.problems if problem.grid_id is not None}
-        if folder.problems and not folder.grids and not unreadable:
-            unreadable = dict.fromkeys(journal.known_grids(), folder.problems[0])  # a lost folder ends no grid
+        watched = {grid for grid in journal.known_grids() if journal.grid_history(grid)[-1].grid is not None}
+        unclear = [problem for problem in folder.problems if problem.grid_id not in watched]
+        if unclear:  # a lost folder, or a file that may declare any grid that is missing now: none of them has ended
+            missing = sorted(watched - {grid.id for grid in folder.grids})
+            unreadable = dict.fromkeys(missing, unclear[0]) | unreadable
         journal.observe_grids(folder.grids, self.now() if is_decided else evaluated_at, unreadable=list(unreadable))
         journal.record_notices(
             MarketNotice(market=grid_subject(grid_id), tick_at=evaluated_at, code=GRID_FILE, message=str(problem.error))
@@ -137,13 +141,17 @@ class Watch(dg.ConfigurableResource["Watch"]):
             circuits=self.decisions().circuits,
         )
         ranges = {market: FetchRange(start, plan.bars_until_ms) for market, start in plan.bars_from_ms.items()}
-        return update_markets(
-            sources,
-            [self.shelf().load(market, start_ms=span.start_ms, end_ms=span.end_ms) for market, span in ranges.items()],
-            wanted=ranges,
-            now_ms=clock.now_ms(),
-            policy=self.settings.exchange_access,
-        )
+        shelf = self.shelf()
+        stored = [shelf.load(market, start_ms=span.start_ms, end_ms=span.end_ms) for market, span in ranges.items()]
+
+        def update(known: list[StoredCandles]) -> dict[Market, CandleUpdate]:
+            policy = self.settings.exchange_access
+            return update_markets(sources, known, wanted=ranges, now_ms=clock.now_ms(), policy=policy)
+
+        try:
+            return update(stored)
+        except Exception:  # one by one, so that what no source foresaw stays with its own market
+            return {known.market: _isolated(update, known) for known in stored}
 
     def bars(self, plan: Plan) -> dict[Market, MarketBars]:
         """Filled bars of every market, as far as they are stored; read once a run."""
@@ -177,6 +185,18 @@ class Watch(dg.ConfigurableResource["Watch"]):
 def grid_subject(grid_id: str) -> str:
     """How a notice names a grid, where others name a market."""
     return f"grid:{grid_id}"
+
+
+def _isolated(
+    update: Callable[[list[StoredCandles]], dict[Market, CandleUpdate]], known: StoredCandles
+) -> CandleUpdate:
+    try:
+        return update([known])[known.market]
+    except ConfigError as error:
+        return CandleUpdate(after=known, problem=MarketNotFound(error.problem, error.mend))
+    except Exception as error:
+        problem = f"{type(error).__name__} while fetching {known.market}: {error}"
+        return CandleUpdate(after=known, problem=CandleSourceError(problem, "This is a fault of the program."))
 
 
 @cache

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -13,6 +14,7 @@ from mm_pipeline.assets import contracts
 from mm_pipeline.assets.contracts import Contract
 from mm_pipeline.domain.errors import ClockSkewed, ContractError, ExchangeUnavailable
 from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.resources import ExchangeSources
 from mm_pipeline_tests.dagster_samples import (
     BTC,
     DAGSTER_WARNINGS,
@@ -357,3 +359,37 @@ def test_empty_grid_folder_is_journalled_as_a_problem_of_the_watch(
         (notice,) = journal.notices("pipeline")
     assert (notice.code, notice.tick_at) == ("grid_file", AT)
     assert "holds no *.yaml file" in notice.message
+
+
+def test_exchange_that_does_not_exist_blinds_its_grid_alone(
+    installation: Installation, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.grid("typo", exchange="kukoin")
+    opened = installation.sources.open
+
+    def with_real_ones(exchanges: Any, *, settings: Any, clock: Any, circuits: Any) -> Any:
+        given = dict(opened(exchanges, settings=settings, clock=clock, circuits=circuits))
+        made = ExchangeSources().open(["kukoin"], settings=settings, clock=clock, circuits=circuits)
+        return given | dict(made)
+
+    monkeypatch.setattr(installation.sources, "open", with_real_ones)
+    installation.tick(AT, instance)
+    (typo,), (eth,) = decided(installation, "typo"), decided(installation, "eth")
+    assert typo.state == "UNKNOWN"
+    assert "ccxt knows no exchange 'kukoin'" in typo.reasons[0]
+    assert eth.state != "UNKNOWN"
+
+
+def test_quarantined_candle_of_the_last_day_is_unknown_until_it_is_mended(
+    installation: Installation, instance: dg.DagsterInstance
+) -> None:
+    good = installation.sources.candles[ETH]
+    is_bad = pl.col("open_time") == AT - 8 * BAR
+    installation.sources.candles[ETH] = good.with_columns(high=pl.when(is_bad).then(1.0).otherwise("high"))
+    result = installation.tick(AT, instance)
+    assert metadata_of(result, "candles")["quarantined_rows"] == 1
+    assert "is quarantined" in " ".join(decided(installation, "eth")[-1].reasons)
+    installation.sources.candles[ETH] = good
+    installation.tick(AT + BAR, instance)
+    newest = decided(installation, "eth")[-1]
+    assert (newest.evaluated_at, newest.state == "UNKNOWN") == (AT + BAR, False)
