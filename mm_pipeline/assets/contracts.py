@@ -6,133 +6,42 @@ asset checks and do not belong here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final
 
 import polars as pl
 
+from mm_pipeline.assets.contract import (
+    FLOAT,
+    TOLERANCE,
+    Columns,
+    Contract,
+    aligned,
+    ascending,
+    at_least,
+    between,
+    complete,
+    one_of,
+)
 from mm_pipeline.domain.candles import RAW_SCHEMA
 from mm_pipeline.domain.entry_state import ENTRY_STATES
-from mm_pipeline.domain.errors import ContractError
 from mm_pipeline.domain.exit_state import STATES, TRIGGERS
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.metrics import OU_STATUSES, SWING_STRUCTURES
 from mm_pipeline.domain.regime.verdict import VERDICTS
 
-if TYPE_CHECKING:
-    from pandera.api.polars.types import PolarsData
-    from pandera.polars import DataFrameSchema
-
 TIME: Final = pl.Datetime("ms", "UTC")
-_F, _I, _S, _B = pl.Float64(), pl.Int64(), pl.String(), pl.Boolean()
-_TOLERANCE = 1e-9
-"""Sums and shares are exact up to the rounding of floating point."""
-_UNBOUNDED = frozenset({"ou_half_life_bars"})
-"""Columns that may be +inf; no column may be NaN."""
-
-Columns = Mapping[str, pl.DataType]
-
-
-@dataclass(frozen=True)
-class Contract:
-    """Columns with their types, in order, and rules by name; a rule is an aggregate that is true or null when kept."""
-
-    name: str
-    columns: Columns
-    rules: Mapping[str, pl.Expr]
-
-    def check(self, frame: pl.DataFrame) -> None:
-        """Refuse a frame that breaks the contract.
-
-        Raises
-        ------
-        ContractError
-            Naming everything that is broken.
-        """
-        from pandera.errors import SchemaErrors
-
-        try:
-            self._schema.validate(frame, lazy=True)
-        except (SchemaErrors, pl.exceptions.PolarsError) as error:  # it fails to join reports of several kinds
-            problem = f"{self.name} breaks its contract: {'; '.join(self._broken(frame)) or error}."
-            raise ContractError(problem, "It was not written; the rows that break it come from the stage.") from error
-
-    def empty(self) -> pl.DataFrame:
-        """A frame of this contract without rows."""
-        return pl.DataFrame(schema=dict(self.columns))
-
-    @cached_property
-    def _schema(self) -> DataFrameSchema:
-        import pandera.polars as pa
-
-        def holds(data: PolarsData) -> bool:
-            kept = data.lazyframe.select(**self._all_rules).collect().row(0)
-            return all(value is not False for value in kept)
-
-        columns = {name: pa.Column(kind, nullable=True) for name, kind in self.columns.items()}
-        return pa.DataFrameSchema(columns, checks=[pa.Check(holds, name="rules")], strict=True, ordered=True)
-
-    @cached_property
-    def _all_rules(self) -> dict[str, pl.Expr]:
-        floats = [name for name, kind in self.columns.items() if kind == _F]
-        bounded = [name for name in floats if name not in _UNBOUNDED]
-        return {
-            **self.rules,
-            "no NaN": pl.all_horizontal(pl.lit(True), *(~pl.col(name).is_nan().any() for name in floats)),
-            "no infinity": pl.all_horizontal(pl.lit(True), *(~pl.col(name).is_infinite().any() for name in bounded)),
-        }
-
-    def _broken(self, frame: pl.DataFrame) -> list[str]:
-        """Everything that is wrong with the columns, else the names of the rules that are broken."""
-        found = dict(frame.schema)
-        wrong = [f"{name} is missing" for name in self.columns if name not in found]
-        wrong += [f"{name} is not a column of it" for name in found if name not in self.columns]
-        wrong += [
-            f"{name} is {found[name]}, not {kind}"
-            for name, kind in self.columns.items()
-            if name in found and found[name] != kind
-        ]
-        if wrong or list(found) != list(self.columns):
-            return wrong or ["its columns are in another order"]
-        kept = frame.select(**self._all_rules).row(0, named=True)
-        return [name for name, value in kept.items() if value is False]
-
-
-def _between(low: float, high: float, *names: str) -> pl.Expr:
-    return pl.all_horizontal(pl.col(name).is_between(low - _TOLERANCE, high + _TOLERANCE).all() for name in names)
-
-
-def _at_least(low: float, *names: str) -> pl.Expr:
-    return pl.all_horizontal((pl.col(name) >= low).all() for name in names)
-
-
-def _one_of(name: str, allowed: Iterable[str]) -> pl.Expr:
-    return pl.col(name).is_in(list(allowed)).all()
-
-
-def _complete(*names: str) -> pl.Expr:
-    return pl.all_horizontal(pl.col(name).is_not_null().all() for name in names)
-
-
-def _ascending(name: str) -> pl.Expr:
-    return (pl.col(name).to_physical().diff() > 0).all()
-
-
-def _aligned(name: str, step_ms: int) -> pl.Expr:
-    return (pl.col(name).to_physical() % step_ms == 0).all()
-
+_F, _I, _S, _B = FLOAT, pl.Int64(), pl.String(), pl.Boolean()
 
 CANDLES = Contract(
     "candles",
     RAW_SCHEMA,
     {
-        "no nulls": _complete(*RAW_SCHEMA),
-        "open_time ascends without twins": _ascending("open_time"),
-        "open_time on 15m": _aligned("open_time", Timeframe.M15.ms),
+        "no nulls": complete(*RAW_SCHEMA),
+        "open_time ascends without twins": ascending("open_time"),
+        "open_time on 15m": aligned("open_time", Timeframe.M15.ms),
         "prices above 0": pl.all_horizontal((pl.col(name) > 0).all() for name in ("open", "high", "low", "close")),
-        "volume not below 0": _at_least(0, "volume"),
+        "volume not below 0": at_least(0, "volume"),
         "high and low enclose the bar": (
             (pl.col("high") >= pl.max_horizontal("open", "close"))
             & (pl.col("low") <= pl.min_horizontal("open", "close"))
@@ -170,9 +79,9 @@ _METRICS = (
 def _bar_rules(timeframe: Timeframe) -> dict[str, pl.Expr]:
     length = pl.col("close_time").to_physical() - pl.col("open_time").to_physical()
     return {
-        "times are there": _complete(*_BAR_TIMES),
-        "open_time ascends without twins": _ascending("open_time"),
-        f"bars are {timeframe}": (length == timeframe.ms).all() & _aligned("open_time", timeframe.ms),
+        "times are there": complete(*_BAR_TIMES),
+        "open_time ascends without twins": ascending("open_time"),
+        f"bars are {timeframe}": (length == timeframe.ms).all() & aligned("open_time", timeframe.ms),
         "known at the close or later, in order": (pl.col("known_at") >= pl.col("close_time")).all()
         & (pl.col("known_at").to_physical().diff() >= 0).all(),
     }
@@ -193,14 +102,15 @@ def _metrics_contract(timeframe: Timeframe) -> Contract:
         },
         {
             **_bar_rules(timeframe),
-            "prices are there": _complete("high", "low", "close", "is_synthetic"),
-            "shares in 0..1": _between(0, 1, *_RANKS),
-            "counts in 0..72": _between(0, 72, *_COUNTS_72),
-            "adx in 0..100": _between(0, 100, "adx_14"),
-            "not below 0": _at_least(0, *_NOT_NEGATIVE),
+            "prices are there": complete("high", "low", "close", "is_synthetic"),
+            "shares in 0..1": between(0, 1, *_RANKS),
+            "counts in 0..72": between(0, 72, *_COUNTS_72),
+            "adx in 0..100": between(0, 100, "adx_14"),
+            "not below 0": at_least(0, *_NOT_NEGATIVE),
             "range is not inverted": (pl.col("range_high") >= pl.col("range_low")).all(),
-            "names": _one_of("swing_structure", SWING_STRUCTURES) & _one_of("ou_status", OU_STATUSES),
+            "names": one_of("swing_structure", SWING_STRUCTURES) & one_of("ou_status", OU_STATUSES),
         },
+        unbounded=frozenset({"ou_half_life_bars"}),
     )
 
 
@@ -226,13 +136,13 @@ def _regime_contract(timeframe: Timeframe) -> Contract:
         },
         {
             **_bar_rules(timeframe),
-            "shares in 0..1": _between(0, 1, "range_score", "confidence", *_PROBABILITIES),
-            "probabilities sum to 1": (pl.col("p_range_ok").is_null() | ((total - 1).abs() <= _TOLERANCE)).all(),
+            "shares in 0..1": between(0, 1, "range_score", "confidence", *_PROBABILITIES),
+            "probabilities sum to 1": (pl.col("p_range_ok").is_null() | ((total - 1).abs() <= TOLERANCE)).all(),
             "a verdict has its probabilities": (pl.col("verdict").is_null() | pl.col("p_range_ok").is_not_null()).all(),
-            "names": _one_of("verdict", VERDICTS)
-            & _one_of("verdict_raw", VERDICTS)
-            & _one_of("primary_regime", ("RANGE", "TREND"))
-            & _one_of("secondary_signal", ("STABLE", "WEAKENING", "BREAKING")),
+            "names": one_of("verdict", VERDICTS)
+            & one_of("verdict_raw", VERDICTS)
+            & one_of("primary_regime", ("RANGE", "TREND"))
+            & one_of("secondary_signal", ("STABLE", "WEAKENING", "BREAKING")),
         },
     )
 
@@ -244,9 +154,9 @@ _HEALTH = ("ABOVE_GRID", "IN_GRID", "BELOW_GRID")
 _STOP_RISK = ("BREACHED", "CRITICAL", "HIGH", "MEDIUM", "SAFE")
 _DISTANCES: Columns = dict.fromkeys(("distance_to_lower_atr", "distance_to_upper_atr", "distance_to_stop_atr"), _F)
 _EVALUATIONS = {
-    "one grid": (pl.col("grid").n_unique() <= 1) & _complete("grid", "evaluated_at"),
-    "evaluated_at ascends without twins": _ascending("evaluated_at"),
-    "evaluated_at on 15m": _aligned("evaluated_at", Timeframe.M15.ms),
+    "one grid": (pl.col("grid").n_unique() <= 1) & complete("grid", "evaluated_at"),
+    "evaluated_at ascends without twins": ascending("evaluated_at"),
+    "evaluated_at on 15m": aligned("evaluated_at", Timeframe.M15.ms),
     "price above 0": (pl.col("price") > 0).all(),
 }
 
@@ -269,14 +179,14 @@ GRID_ANALYSIS = Contract(
     },
     {
         **_EVALUATIONS,
-        "the declaration is there": _complete("grid_version", "is_enabled", "lower", "upper", "stop_loss", "fee"),
+        "the declaration is there": complete("grid_version", "is_enabled", "lower", "upper", "stop_loss", "fee"),
         "stop below lower below upper": (
             (pl.col("stop_loss") < pl.col("lower")) & (pl.col("lower") < pl.col("upper"))
         ).all(),
-        "closes_outside not below 0": _at_least(0, "closes_outside"),
-        "names": _one_of("position_health", _HEALTH)
-        & _one_of("stop_loss_risk", _STOP_RISK)
-        & _one_of("spacing", ("arithmetic", "geometric")),
+        "closes_outside not below 0": at_least(0, "closes_outside"),
+        "names": one_of("position_health", _HEALTH)
+        & one_of("stop_loss_risk", _STOP_RISK)
+        & one_of("spacing", ("arithmetic", "geometric")),
     },
 )
 
@@ -312,11 +222,11 @@ EXIT = Contract(
     },
     {
         **_EVALUATIONS,
-        "state is there": _complete("state", "reasons", "policy", "input_hash"),
-        "names": _one_of("state", STATES)
-        & _one_of("last_known_state", STATES)
-        & _one_of("position_health", _HEALTH)
-        & _one_of("stop_loss_risk", _STOP_RISK),
+        "state is there": complete("state", "reasons", "policy", "input_hash"),
+        "names": one_of("state", STATES)
+        & one_of("last_known_state", STATES)
+        & one_of("position_health", _HEALTH)
+        & one_of("stop_loss_risk", _STOP_RISK),
         "only UNKNOWN and NORMAL need no trigger": (
             pl.col("state").is_in(["NORMAL", "UNKNOWN"]) | pl.any_horizontal(*_fired())
         ).all(),
@@ -351,8 +261,8 @@ ENTRY = Contract(
     },
     {
         **_EVALUATIONS,
-        "state is there": _complete("state", "reasons", "policy", "grid_version", "input_hash"),
-        "names": _one_of("state", ENTRY_STATES) & _one_of("verdict", VERDICTS),
+        "state is there": complete("state", "reasons", "policy", "grid_version", "input_hash"),
+        "names": one_of("state", ENTRY_STATES) & one_of("verdict", VERDICTS),
         "what to enter is proposed": (
             (pl.col("state") != "ENTER")
             | pl.all_horizontal(

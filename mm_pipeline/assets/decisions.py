@@ -11,6 +11,7 @@ import polars as pl
 from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.journal import EvaluationKind, Journal, MarketNotice
 from mm_pipeline.assets import contracts
+from mm_pipeline.assets.contract import Contract
 from mm_pipeline.assets.input_hash import input_hashes, text_hash
 from mm_pipeline.assets.problems import BLINDING, as_problems, lagging, notices_in
 from mm_pipeline.assets.views import Views, of_market, viewed
@@ -112,7 +113,7 @@ def _hashes(
 
 
 def _finished(
-    states: pl.DataFrame, hashes: pl.DataFrame, notices: Sequence[MarketNotice], contract: contracts.Contract
+    states: pl.DataFrame, hashes: pl.DataFrame, notices: Sequence[MarketNotice], contract: Contract
 ) -> pl.DataFrame:
     """Add the input hash, and in front of the reasons what went wrong without blinding the market."""
     told = as_problems(notices).group_by("evaluated_at").agg(pl.col("problem").unique(maintain_order=True))

@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 from mm_pipeline.assets import contracts, summaries
+from mm_pipeline.assets.contract import Contract
 from mm_pipeline.assets.stage import Outcome, by_name, contract_result, contract_spec, declared, each, note, plan_of
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.pipeline import COARSE, Frames, metrics_of, regime_of
@@ -15,7 +16,7 @@ from mm_pipeline.resources.io_managers import TIMEFRAMES
 ByMarket = dict[str, dict[Timeframe, pl.DataFrame]]
 """Frames by the market's ``path_key`` and timeframe."""
 
-_Contracts = Mapping[Timeframe, contracts.Contract]
+_Contracts = Mapping[Timeframe, Contract]
 _DECLARED = {TIMEFRAMES: [timeframe.value for timeframe in COARSE]}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from mm_pipeline.adapters.journal import Evaluation, EvaluationKind
 from mm_pipeline.assets import contracts
-from mm_pipeline.assets.contracts import Contract
+from mm_pipeline.assets.contract import Contract
 from mm_pipeline.domain.errors import ClockSkewed, ContractError, ExchangeUnavailable
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.resources import ExchangeSources
@@ -267,6 +267,36 @@ def test_removed_grid_ends_and_returns_without_the_time_between(
     installation.tick(AT + 4 * BAR, instance)
     assert [row.evaluated_at for row in decided(installation, "eth")] == [AT, AT + 4 * BAR]
     assert states(installation, "eth")["evaluated_at"].tail(2).to_list() == [AT, AT + 4 * BAR]
+
+
+@pytest.mark.parametrize("name", ["main.yaml", "My ETH grid.yaml"])
+def test_unreadable_file_that_does_not_tell_its_grid_ends_no_grid(
+    installation: Installation, instance: dg.DagsterInstance, name: str
+) -> None:
+    file = (installation.folder / "grids" / "eth.yaml").rename(installation.folder / "grids" / name)
+    installation.tick(AT, instance)
+    known, declared = decided(installation, "eth")[-1].state, file.read_text()
+    file.write_text(declared + "upper: [\n")
+    installation.tick(AT + BAR, instance)
+    blind = decided(installation, "eth")[-1]
+    assert (blind.state, blind.evaluated_at) == ("UNKNOWN", AT + BAR)
+    assert name in blind.reasons[0]
+    assert states(installation, "eth")["last_known_state"][-1] == known
+    assert decided(installation, "btc")[-1].state != "UNKNOWN"
+    file.write_text(declared)
+    installation.tick(AT + 2 * BAR, instance)
+    assert decided(installation, "eth")[-1].state == known
+
+
+def test_removed_grid_stays_removed_beside_an_unreadable_file(
+    installation: Installation, instance: dg.DagsterInstance
+) -> None:
+    installation.tick(AT, instance)
+    (installation.folder / "grids" / "eth.yaml").unlink()
+    installation.tick(AT + BAR, instance)
+    (installation.folder / "grids" / "other.yaml").write_text("lower: [\n")
+    installation.tick(AT + 2 * BAR, instance)
+    assert [row.evaluated_at for row in decided(installation, "eth")] == [AT]
 
 
 def test_lost_grid_folder_ends_no_grid_but_blinds_all(installation: Installation, instance: dg.DagsterInstance) -> None:

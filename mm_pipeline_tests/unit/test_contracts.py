@@ -11,7 +11,7 @@ import pytest
 
 from mm_pipeline.adapters.calibration_files import load_calibration, shipped_calibration
 from mm_pipeline.assets import contracts
-from mm_pipeline.assets.contracts import Contract
+from mm_pipeline.assets.contract import Contract
 from mm_pipeline.assets.input_hash import input_hashes, text_hash
 from mm_pipeline.domain.candles import RAW_SCHEMA, epoch_ms, fill_gaps
 from mm_pipeline.domain.errors import ContractError
