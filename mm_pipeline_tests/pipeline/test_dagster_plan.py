@@ -107,6 +107,19 @@ def test_history_with_a_removal_gives_versions_and_an_absence() -> None:
     assert found.absences_ms == ((to_ms(times[1]), to_ms(times[2])),)
 
 
+@pytest.mark.parametrize("was_removed", [False, True])
+def test_version_seen_while_the_clock_was_ahead_gives_way_to_what_was_seen_later(was_removed: bool) -> None:
+    first, ahead, newest = grid(MARCH), None if was_removed else grid(MARCH, upper=3200), grid(MARCH, upper=3300)
+    seen = [(MARCH, first), (MARCH + 3 * DAY, ahead), (MARCH + DAY, newest)]
+    rows = [
+        GridHistoryRow(grid_id="g", version_hash="x", valid_from=at, seen_at=at, grid=declared) for at, declared in seen
+    ]
+    found = WatchedGrid.from_history("g", rows)
+    assert [version.grid for version in found.versions] == [first, newest]
+    assert found.absences_ms == ()
+    assert found.in_force(to_ms(MARCH + 4 * DAY), to_ms(MARCH + 5 * DAY)) == [newest]
+
+
 @pytest.mark.parametrize(("minute", "second", "floor"), [(0, 0, 0), (14, 59, 0), (15, 0, 15), (59, 59, 45)])
 def test_evaluation_is_the_newest_close(minute: int, second: int, floor: int) -> None:
     at = datetime(2025, 3, 20, 12, minute, second, tzinfo=UTC)
