@@ -143,7 +143,7 @@ def load_settings(file: Path | None = None, *, policy: str | None = None) -> Set
     defaults = parse_mapping((_PACKAGED / "defaults.yaml").read_text(), file="defaults.yaml")
     own = load_mapping(file) if file else {}
     name = policy or own.get("policy", defaults["policy"])
-    merged = _merged(_merged(defaults, _policy(str(name))), own) | {"policy": name}
+    merged = _merged(_merged(defaults, _policy(str(name), None if policy else file)), own) | {"policy": name}
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:
@@ -195,9 +195,10 @@ def _shown_bound(bound: object) -> str:
 _SIGNS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
 
 
-def _policy(name: str) -> dict[str, Any]:
+def _policy(name: str, file: Path | None) -> dict[str, Any]:
     if name not in policy_names():
-        raise ConfigError(f"there is no policy {name!r}.", f"Use one of: {', '.join(policy_names())}.", key="policy")
+        mend = f"Use one of: {', '.join(policy_names())}."
+        raise ConfigError(f"there is no policy {name!r}.", mend, file=str(file or ""), key="policy")
     return parse_mapping((_PACKAGED / "policies" / f"{name}.yaml").read_text(), file=f"{name}.yaml")
 
 

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from mm_pipeline.domain.candles import fill_gaps
+from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market_view import MarketView
 from mm_pipeline.domain.pipeline import evaluate, market_view
@@ -221,3 +222,10 @@ def test_settings_that_decide_nothing_are_tried_elsewhere() -> None:
         name = key.rsplit(".", 1)[1]
         files = [TESTS / place] if place.endswith(".py") else sorted((TESTS / place).glob("*.py"))
         assert any(name in file.read_text() for file in files), f"no test in {place} tries {key}"
+
+
+def test_policy_that_does_not_exist_is_refused_with_file_key_and_mend(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("policy: sed\n")
+    with pytest.raises(ConfigError, match=r"settings\.yaml: policy: there is no policy 'sed'\. Use one of: .*seed"):
+        load_settings(file)
