@@ -55,8 +55,9 @@ def advise(
     policy
         Thresholds.
     problems
-        ``evaluated_at, problem``: evaluations at which the market could not be judged for a reason that its bars do not
-        show (a skewed clock, a broken contract); they are UNKNOWN.
+        ``evaluated_at, problem, hides_bars``: evaluations at which the market could not be judged for a reason that its
+        bars do not show; they are UNKNOWN. Where bars are hidden (a skewed clock) nothing is believed; else (metrics
+        that broke their contract) a breached stop still wins.
     from_ms
         First evaluation (epoch ms) that is advised on; those before it are only looked back on. All are, without it.
 
@@ -104,12 +105,15 @@ def _rows(frame: pl.DataFrame, is_wanted: Bools) -> pl.DataFrame:
 
 
 def _blinded(quality: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
-    """Mark evaluations that met a problem as not good and not fresh, the problem first among the reasons."""
-    named = problems.group_by("evaluated_at").agg(pl.col("problem").unique(maintain_order=True))
+    """Mark evaluations that met a problem as not good, the problem first among the reasons."""
+    named = problems.group_by("evaluated_at").agg(
+        pl.col("problem").unique(maintain_order=True), pl.col("hides_bars").any()
+    )
     joined = quality.join(named, on="evaluated_at", how="left", maintain_order="left")
     has_problem = pl.col("problem").is_not_null()
     return joined.with_columns(
         is_good=pl.col("is_good") & ~has_problem,
-        is_stale=pl.col("is_stale") | has_problem,
+        is_stale=pl.col("is_stale") | pl.col("hides_bars").fill_null(False),
         reasons=pl.concat_list(pl.col("problem").fill_null([]), "reasons"),
-    ).drop("problem")
+        **{HAS_METRICS: ~has_problem},
+    ).drop("problem", "hides_bars")

@@ -105,18 +105,20 @@ def _stop_loss_risk(is_breached: Bools, to_stop_atr: Floats, policy: StopLossRis
 def _range_excess_atr(grid: Grid, market: MarketView, evaluated_ms: Times) -> Floats:
     """Farthest 4h close beyond the grid's bounds widened by the 1h range known at the start, so far, in ATR(4h).
 
-    Without a confirmed swing then, the bounds stand alone; where the bars before the start are too few to tell, there
-    is no value.
+    Where no range was known then, the bounds stand alone: that fires sooner, and a range that cannot be known must not
+    switch the trigger off. For the same reason closes before the first known ATR are measured by that one, once it is
+    known.
     """
     known = market.hourly.at(np.array([grid.started_at_ms]))
-    if known.column("swing_structure").has_nulls():
-        return np.full(len(evaluated_ms), np.nan)
     top = np.fmax(grid.upper, known.floats("range_high")[0])
     bottom = np.fmin(grid.lower, known.floats("range_low")[0])
     four_hourly = market.four_hourly
     close, atr = four_hourly.floats("close"), four_hourly.floats("atr_14")
-    excess = _in_atr(np.maximum(close - top, bottom - close), atr)
-    excess[four_hourly.opened_ms < grid.started_at_ms] = np.nan
+    beyond = np.maximum(close - top, bottom - close)
+    beyond[four_hourly.opened_ms < grid.started_at_ms] = np.nan
+    excess = _in_atr(beyond, atr)
+    first_known = int(np.argmax(atr > 0)) if (atr > 0).any() else 0
+    excess[first_known : first_known + 1] = _in_atr(np.fmax.accumulate(beyond), atr)[first_known : first_known + 1]
     return four_hourly.at(evaluated_ms).pick(np.fmax.accumulate(excess))
 
 
@@ -126,13 +128,19 @@ def _lowest_low(grid: Grid, market: MarketView, evaluated_ms: Times) -> Floats:
 
 
 def _closes_outside(grid: Grid, market: MarketView, evaluated_ms: Times, timeframe: Timeframe) -> Times:
-    """Closes in a row, strictly outside on one side, of bars opened since the start; synthetic bars are passed over."""
+    """Closes in a row, strictly outside on one side, of bars opened since the start.
+
+    Synthetic bars are passed over; a bar that is not there at all (a quarantined candle) breaks the run, as nobody
+    knows where it closed.
+    """
     bars = market.timeline(timeframe)
     is_counted = ~bars.frame["is_synthetic"].to_numpy() & (bars.opened_ms >= grid.started_at_ms)
     close = bars.floats("close")[is_counted]
     side = (close > grid.upper).astype(np.int64) - (close < grid.lower)
+    stretch = np.cumsum(np.diff(bars.opened_ms, prepend=0) != timeframe.ms)[is_counted]
     position = np.arange(len(side))
-    began = np.maximum.accumulate(np.where(np.diff(side, prepend=0) != 0, position, 0))
+    is_new = (np.diff(side, prepend=0) != 0) | (np.diff(stretch, prepend=0) != 0)
+    began = np.maximum.accumulate(np.where(is_new, position, 0))
     run = (position - began + 1) * np.abs(side)
     known_count = np.searchsorted(bars.known_ms[is_counted], evaluated_ms, side="right")
     return np.concatenate([[0], run])[known_count]

@@ -38,8 +38,14 @@ STATES: Final = ("NORMAL", "WARNING", "LATEST_ACCEPTABLE_EXIT", "MANDATORY_EXIT"
 _NORMAL, _WARNING, _LATEST, _MANDATORY, _UNKNOWN = range(5)
 Codes = NDArray[np.int64]
 
+_STOP: Final = "stop_loss_breached"
 _COUNTERFACTUAL: Final = pl.List(pl.Struct({"trigger": pl.String, "state": pl.String}))
 _NO_HISTORY: Final = "candles do not reach back to the grid's started_at"
+_NO_VERDICT: Final = "no verdict at 1h or 4h: too many bars are missing"
+_NO_BASELINE: Final = "half_life_doubled and reversion_slowing are off: the market did not revert over the last 30 days"
+
+HAS_METRICS: Final = "has_metrics"
+"""Column of ``quality``: false where 1h and 4h bars do not reach as far as the 15m ones."""
 
 ANALYSIS_COLUMNS: Final = (
     "position_health",
@@ -50,7 +56,9 @@ ANALYSIS_COLUMNS: Final = (
 )
 
 
-def decide_state(fired: Mapping[str, Bools], *, is_good: Bools, is_fresh: Bools, policy: ExitStatePolicy) -> Codes:
+def decide_state(
+    fired: Mapping[str, Bools], *, is_good: Bools, is_fresh: Bools, has_metrics: Bools, policy: ExitStatePolicy
+) -> Codes:
     """State at each evaluation from what fired and whether the data is good: the whole decision.
 
     Parameters
@@ -61,6 +69,8 @@ def decide_state(fired: Mapping[str, Bools], *, is_good: Bools, is_fresh: Bools,
         Data is good (SPEC 2).
     is_fresh
         The market is not stale: a trigger that is a fact about bars may be believed although other data is not good.
+    has_metrics
+        1h and 4h bars reach as far as the 15m ones: where they do not, only the 15m fact, the stop, may be believed.
     policy
         ``latest.min_triggers`` and ``warning.min_triggers``.
 
@@ -69,7 +79,7 @@ def decide_state(fired: Mapping[str, Bools], *, is_good: Bools, is_fresh: Bools,
     Index into ``STATES`` for each evaluation, of the same shape.
     """
     mandatory = np.any([fired[name] for name in MANDATORY], axis=0)
-    seen = np.any([fired[name] for name in SEEN_IN_BARS], axis=0)
+    seen = np.any([fired[name] & (has_metrics | (name == _STOP)) for name in SEEN_IN_BARS], axis=0)
     latest = np.sum([fired[name] for name in LATEST], axis=0) >= policy.latest.min_triggers
     warning = np.sum([fired[name] for name in WARNING], axis=0) >= policy.warning.min_triggers
     return np.select(
@@ -114,10 +124,12 @@ def exit_states(
     evaluated_ms = epoch_ms(analysis["evaluated_at"])
     triggers = market_triggers(market, evaluated_ms, policy) | grid_triggers(analysis, policy)
     has_history = analysis["has_history"].to_numpy()
-    is_good, is_fresh = quality["is_good"].to_numpy() & has_history, ~quality["is_stale"].to_numpy()
-    decisions = _decide({name: triggers[name].fired for name in TRIGGERS}, is_good, is_fresh, policy)
+    has_verdict = _has(market.hourly.at(evaluated_ms), "verdict") & _has(market.four_hourly.at(evaluated_ms), "verdict")
+    is_good = quality["is_good"].to_numpy() & has_history & has_verdict
+    trust = _Trust(is_good=is_good, is_fresh=~quality["is_stale"].to_numpy(), has_metrics=_metrics_there(quality))
+    decisions = _decide({name: triggers[name].fired for name in TRIGGERS}, trust, policy)
     window_ms = int(policy.since_window.total_seconds() * 1000)
-    last_known = _last_known(decisions.state, evaluated_ms, window_ms)
+    last_known = _last_known(decisions.state, evaluated_ms, window_ms, analysis["grid_version"])
     first = 0 if from_ms is None else int(np.searchsorted(evaluated_ms, from_ms))
     seen, shown = analysis.slice(first), slice(first, None)
     hourly = market.hourly.at(evaluated_ms[shown])
@@ -131,7 +143,15 @@ def exit_states(
             *(seen[name] for name in ANALYSIS_COLUMNS),
             *(_struct(name, triggers[name], evaluated_ms, window_ms, shown) for name in TRIGGERS),
             decisions.counterfactual(shown),
-            _reasons(quality["reasons"].slice(first), {_NO_HISTORY: ~has_history[shown], **fired}),
+            _reasons(
+                quality["reasons"].slice(first),
+                {
+                    _NO_HISTORY: ~has_history[shown],
+                    _NO_VERDICT: quality["is_good"].to_numpy()[shown] & ~has_verdict[shown],
+                    **fired,
+                    _NO_BASELINE: has_verdict[shown] & ~_has(hourly, "ou_kappa_baseline"),
+                },
+            ),
             name_column("last_known_state", last_known[shown], STATES),
             constant_column("policy", policy_name, len(seen), pl.String),
             *(seen[name] for name in ("grid_version", "lower", "upper", "stop_loss")),
@@ -139,6 +159,26 @@ def exit_states(
             hourly.column("confidence"),
         ]
     )
+
+
+@dataclass(frozen=True)
+class _Trust:
+    """What may be believed at each evaluation; see :func:`decide_state`."""
+
+    is_good: Bools
+    is_fresh: Bools
+    has_metrics: Bools
+
+
+def _metrics_there(quality: pl.DataFrame) -> Bools:
+    """Whether 1h and 4h bars reach as far as the 15m ones; true where nothing says otherwise."""
+    if HAS_METRICS in quality.columns:
+        return quality[HAS_METRICS].to_numpy()
+    return np.ones(len(quality), dtype=bool)
+
+
+def _has(rows: TimelineRows, name: str) -> Bools:
+    return rows.column(name).is_not_null().to_numpy()
 
 
 @dataclass(frozen=True)
@@ -174,15 +214,20 @@ class _Decisions:
         return pl.Series("counterfactual", lists, dtype=_COUNTERFACTUAL)[self.case[shown]]
 
 
-def _decide(fired: Mapping[str, Bools], is_good: Bools, is_fresh: Bools, policy: ExitStatePolicy) -> _Decisions:
+def _decide(fired: Mapping[str, Bools], trust: _Trust, policy: ExitStatePolicy) -> _Decisions:
     """Decide each distinct combination once: as it is, and with each trigger left out in turn."""
-    (*cases, case_is_good, case_is_fresh), case = cases_of([*fired.values(), is_good, is_fresh])
+    flags = [*fired.values(), trust.is_good, trust.is_fresh, trust.has_metrics]
+    (*cases, is_good, is_fresh, has_metrics), case = cases_of(flags)
     on = np.array(cases)
     variants = np.repeat(on[:, None, :], 1 + len(fired), axis=1)
     for trigger in range(len(fired)):
         variants[trigger, 1 + trigger] = False
     states = decide_state(
-        dict(zip(fired, variants, strict=True)), is_good=case_is_good, is_fresh=case_is_fresh, policy=policy
+        dict(zip(fired, variants, strict=True)),
+        is_good=is_good,
+        is_fresh=is_fresh,
+        has_metrics=has_metrics,
+        policy=policy,
     )
     return _Decisions(state=states[0][case], case=case, fired=on, without=states[1:])
 
@@ -219,9 +264,13 @@ def _reasons(data_reasons: pl.Series, texts: Mapping[str, Bools]) -> pl.Series:
     return both.select(reasons=pl.concat_list("data", "own")).to_series()
 
 
-def _last_known(state: Codes, evaluated_ms: Times, window_ms: int) -> Codes:
-    """For UNKNOWN rows the newest other state of the rows before, at most ``window_ms`` back; else -1."""
+def _last_known(state: Codes, evaluated_ms: Times, window_ms: int, version: pl.Series) -> Codes:
+    """For UNKNOWN rows the newest other state of the rows before, at most ``window_ms`` back; else -1.
+
+    Rows of another version do not count: what was said of a range that has been left is not known of the new one.
+    """
     is_known = state != _UNKNOWN
     newest = np.maximum.accumulate(np.where(is_known, np.arange(len(state)), -1))
     is_recent = evaluated_ms - evaluated_ms[newest] <= window_ms
-    return np.where(~is_known & (newest >= 0) & is_recent, state[newest], -1)
+    is_same = version.rle_id().to_numpy()[newest] == version.rle_id().to_numpy()
+    return np.where(~is_known & (newest >= 0) & is_recent & is_same, state[newest], -1)

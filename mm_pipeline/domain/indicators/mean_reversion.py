@@ -7,7 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from mm_pipeline.domain.indicators.windows import Floats, is_flat, trailing
+from mm_pipeline.domain.indicators.windows import (
+    Floats,
+    block_sum,
+    by_rows,
+    from_first_window,
+    is_flat,
+    lagged,
+    moving,
+    moving_sum,
+    rows,
+)
 
 RHO_FLOOR = 0.01
 """Lowest autoregressive coefficient taken a logarithm of: below it the half-life is shorter than a bar anyway."""
@@ -38,17 +48,32 @@ class OrnsteinUhlenbeck:
     t: Floats
 
 
-def _slopes(level: Floats, change: Floats) -> Floats:
-    """Least squares of change on level in each window: columns b, se(b); NaN where the level is flat."""
-    n = level.shape[1]
-    centred = level - level.mean(axis=1, keepdims=True)
-    change = change - change.mean(axis=1, keepdims=True)
-    flat = is_flat(level)
-    sum_xx = np.where(flat, np.nan, np.square(centred).sum(axis=1))
-    slope = (centred * change).sum(axis=1) / sum_xx
-    residual = change - slope[:, None] * centred
-    standard_error = np.sqrt(np.square(residual).sum(axis=1) / (n - 2) / sum_xx)
-    return np.column_stack([slope, standard_error])
+def _log_ratio(price: Floats, reference: Floats) -> Floats:
+    """``ln(price / reference)`` as exact as the prices: a difference of logarithms loses what a quiet market does."""
+    return np.log1p((price - reference) / reference)
+
+
+def _autoregression(close: Floats, pairs: int) -> tuple[Floats, Floats]:
+    """Least squares of the change on the level of log close in each window of ``pairs`` pairs: slope and its error.
+
+    One value for each pair, NaN before the first window and where the levels are flat. Levels are taken against the
+    first price of a block, which every window that reaches into that block holds: so sums of squares about it are at
+    most ``pairs`` times those about the mean, and lose no more than two digits. The cross product follows from
+    ``2 x dx = (x + dx)^2 - x^2 - dx^2``, of which the first two telescope.
+    """
+    level, after = close[:-1], close[1:]
+    start = np.arange(len(level)) // pairs * pairs
+    reference = level[start]
+    head, tail = _log_ratio(level, reference), _log_ratio(level, level[np.minimum(start + pairs, len(level) - 1)])
+    sum_x, sum_xx = block_sum(head, tail, pairs), block_sum(head * head, tail * tail, pairs)
+    first = from_first_window(rows(level, pairs)[:, 0], len(level))
+    sum_y, sum_yy = _log_ratio(after, first), moving_sum(np.square(_log_ratio(after, level)), pairs)
+    sum_xy = (np.square(_log_ratio(after, reference)) - np.square(_log_ratio(first, reference)) - sum_yy) / 2
+    sum_xx = np.where(is_flat(level, pairs), np.nan, sum_xx - sum_x * sum_x / pairs)
+    sum_xy -= sum_x * sum_y / pairs
+    slope = sum_xy / sum_xx
+    residual = np.maximum(0.0, sum_yy - sum_y * sum_y / pairs - slope * sum_xy)
+    return slope, np.sqrt(residual / (pairs - 2) / sum_xx)
 
 
 def ornstein_uhlenbeck(close: Floats, n_closes: int, upper_z: float) -> OrnsteinUhlenbeck:
@@ -56,10 +81,8 @@ def ornstein_uhlenbeck(close: Floats, n_closes: int, upper_z: float) -> Ornstein
 
     ``upper_z`` is the normal quantile of the one-sided interval of kappa (1.645: 95 %).
     """
-    log_close = np.log(close)
     pairs = n_closes - 1
-    fitted = trailing(_slopes, pairs, log_close[:-1], np.diff(log_close))
-    slope, standard_error = np.concatenate([np.full((1, 2), np.nan), fitted]).T[:, : len(close)]
+    slope, standard_error = (from_first_window(fit, len(close)) for fit in _autoregression(close, pairs))
     rho = 1.0 + slope
     rho = np.maximum(RHO_FLOOR, rho + (1.0 + 3.0 * rho) / pairs)
     kappa = np.maximum(0.0, -np.log(rho))
@@ -75,10 +98,11 @@ def median_before(values: Floats, n: int, lookback: int) -> Floats:
 
     ``lookback`` is the number of bars that must exist, the present one included.
     """
-    median = pl.Series(values).fill_nan(None).to_frame("v").select(pl.col("v").rolling_median(n, min_samples=1))
-    result = np.concatenate([[np.nan], median.to_series().to_numpy()])[: len(values)]
-    result[: lookback - 1] = np.nan
-    return np.where(result == 0, np.nan, result)
+    first = int(np.argmax(~np.isnan(values))) if len(values) else 0  # without nulls in front polars is twice as fast
+    median = pl.Series(values[first:], nan_to_null=True).rolling_median(n, min_samples=1).to_numpy()
+    before = lagged(from_first_window(median, len(values)), 1)
+    before[: lookback - 1] = np.nan
+    return np.where(before == 0, np.nan, before)
 
 
 def variance_ratio(log_return: Floats, q: int, n: int) -> tuple[Floats, Floats]:
@@ -88,21 +112,22 @@ def variance_ratio(log_return: Floats, q: int, n: int) -> tuple[Floats, Floats]:
     Lookback n + 1 bars.
     """
     unbiased = (n - q + 1) * (1.0 - q / n)
+    weights = [(2.0 * (1.0 - lag / q)) ** 2 for lag in range(1, q)]
 
-    def ratio(window: Floats) -> Floats:
+    def ratio(window: Floats, long_window: Floats) -> Floats:
         mean = window.mean(axis=1, keepdims=True)
         squared = np.square(window - mean)
-        total = np.where(is_flat(window), np.nan, squared.sum(axis=1))
-        sums = np.cumsum(np.concatenate([np.zeros((len(window), 1)), window - mean], axis=1), axis=1)
-        long_variance = np.square(sums[:, q:] - sums[:, :-q]).sum(axis=1) / (q * unbiased)
-        value = long_variance / (total / (n - 1))
+        total = squared.sum(axis=1)
+        long = long_window - q * mean
+        value = np.vecdot(long, long) / (q * unbiased) / (total / (n - 1))
         theta = np.zeros(len(window))
-        for lag in range(1, q):
-            delta = n * (squared[:, lag:] * squared[:, :-lag]).sum(axis=1) / np.square(total)
-            theta += (2.0 * (1.0 - lag / q)) ** 2 * delta
-        with np.errstate(divide="ignore", invalid="ignore"):
-            z = np.sqrt(n) * (value - 1.0) / np.sqrt(theta)
+        for lag, weight in enumerate(weights, start=1):
+            theta += weight * np.vecdot(squared[:, lag:], squared[:, :-lag])
+        z = np.sqrt(n) * (value - 1.0) / np.sqrt(n * theta / np.square(total))
         return np.column_stack([value, z])
 
-    result = trailing(ratio, n, log_return)
+    long_return = moving(np.add, log_return, q)[q - 1 :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        result = from_first_window(by_rows(ratio, rows(log_return, n), rows(long_return, n - q + 1)), len(log_return))
+    result[is_flat(log_return, n)] = np.nan
     return result[:, 0], result[:, 1]

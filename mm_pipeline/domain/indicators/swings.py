@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mm_pipeline.domain.indicators.windows import Floats, rows, trailing
+from mm_pipeline.domain.indicators.windows import Floats, by_rows, count_true, from_first_window, lagged, moving, rows
 
 CONFIRMATION_BARS = 2
 """A Williams fractal stands out over two bars on either side; it is known at the close of the second after it."""
@@ -61,8 +61,7 @@ def swing_highs(high: Floats, n: int) -> Swings:
 
     newest, before = nth_newest(1), nth_newest(2)
     # The newest bars of the window are not confirmed yet, so the extreme runs over the n - k bars before them.
-    highest = trailing(lambda window: window.max(axis=1), n - k, np.where(fractal, high, -np.inf))
-    extreme = np.concatenate([np.full(k, np.nan), highest])[:length]
+    extreme = lagged(moving(np.maximum, np.where(fractal, high, -np.inf), n - k), k)
     return Swings(
         newest=_price_at(high, newest),
         before=_price_at(high, before),
@@ -110,26 +109,36 @@ def range_behaviour(
     ``tolerance`` (quote) is how near to a bound counts as touching it. There is a range only where both bounds are
     known and the upper is above the lower.
     """
-    length = len(close)
-    result = np.full((length, 4), np.nan)
-    bars = np.flatnonzero((range_high > range_low) & ~np.isnan(tolerance) & (np.arange(length) >= n - 1))
+
+    def behaviour(*windows_and_range: Floats) -> Floats:
+        high_n, low_n, close_n, top, bottom, near = windows_and_range
+        counts = [
+            count_true((close_n >= bottom) & (close_n <= top)),
+            count_true(high_n >= top - near),
+            count_true(low_n <= bottom + near),
+            _sign_changes(close_n - (top + bottom) / 2),
+        ]
+        return np.column_stack(counts)
+
     windows = [rows(values, n) for values in (high, low, close)]
-    for block in np.array_split(bars, max(1, len(bars) // 2048)):
-        high_n, low_n, close_n = (view[block - n + 1] for view in windows)
-        top, bottom, near = range_high[block, None], range_low[block, None], tolerance[block, None]
-        result[block, 0] = ((close_n >= bottom) & (close_n <= top)).mean(axis=1)
-        result[block, 1] = (high_n >= top - near).sum(axis=1)
-        result[block, 2] = (low_n <= bottom + near).sum(axis=1)
-        result[block, 3] = _sign_changes(close_n - (top + bottom) / 2)
-    return RangeBehaviour(*result.T)
+    known = [values[n - 1 :, None] for values in (range_high, range_low, tolerance)]
+    result = from_first_window(by_rows(behaviour, *windows, *known), len(close))
+    result[~(range_high > range_low) | np.isnan(tolerance)] = np.nan
+    return RangeBehaviour(result[:, 0] / n, *result.T[1:])
 
 
-def _sign_changes(values: Floats) -> NDArray[np.int64]:
-    """Sign changes along each row, zeros skipped."""
-    sign = np.sign(values).astype(np.int8)
+def _sign_changes(values: Floats) -> Floats:
+    """Sign changes along each row, zeros skipped: a zero takes the sign before it."""
+    sign = (values > 0).astype(np.int8) - (values < 0)
+    has_zero = (sign == 0).any(axis=1)
+    if has_zero.any():
+        sign[has_zero] = _carried_on(sign[has_zero])
+    return count_true(sign[:, 1:] * sign[:, :-1] < 0)
+
+
+def _carried_on(sign: NDArray[np.int8]) -> NDArray[np.int8]:
     column = np.where(sign != 0, np.arange(sign.shape[1]), 0)
-    filled = np.take_along_axis(sign, np.maximum.accumulate(column, axis=1), axis=1)
-    return np.asarray((filled[:, 1:] * filled[:, :-1] < 0).sum(axis=1))
+    return np.take_along_axis(sign, np.maximum.accumulate(column, axis=1), axis=1)
 
 
 def _price_at(price: Floats, bar: NDArray[np.int64]) -> Floats:

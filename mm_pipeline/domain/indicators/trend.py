@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from mm_pipeline.domain.indicators.windows import Floats, ema_decay, finite_mean, trailing, wilder_decay
+from mm_pipeline.domain.indicators.windows import (
+    Floats,
+    ema_decay,
+    finite_mean,
+    from_first_window,
+    lagged,
+    moving,
+    wilder_decay,
+)
 
 
 def efficiency_ratio(close: Floats, n: int) -> Floats:
@@ -12,13 +20,9 @@ def efficiency_ratio(close: Floats, n: int) -> Floats:
 
     0 where nothing moved. A random walk has mean about 1/sqrt(n). Lookback n + 1 bars.
     """
-
-    def ratio(window: Floats) -> Floats:
-        path = np.abs(np.diff(window, axis=1)).sum(axis=1)
-        net = np.abs(window[:, -1] - window[:, 0])
-        return np.asarray(np.minimum(np.divide(net, path, out=np.zeros_like(net), where=path > 0), 1.0))
-
-    return trailing(ratio, n + 1, close)
+    path = moving(np.add, np.abs(np.diff(close, prepend=np.nan)), n)
+    net = np.abs(close - lagged(close, n))
+    return np.minimum(net / np.where(path == 0, 1.0, path), 1.0)
 
 
 def ema(close: Floats, n: int) -> Floats:
@@ -57,8 +61,5 @@ def linear_drop(values: Floats, n: int) -> tuple[Floats, Floats]:
     position = np.arange(n) - (n - 1) / 2
     weights = position * (n - 1) / np.square(position).sum()
 
-    def drops(window: Floats) -> Floats:
-        return np.column_stack([-(window * weights).sum(axis=1), window[:, 0] - window[:, -1]])
-
-    result = trailing(drops, n, values)
-    return result[:, 0], result[:, 1]
+    fitted = np.correlate(values, -weights, "valid") if len(values) >= n else np.empty(0)
+    return from_first_window(fitted, len(values)), lagged(values, n - 1) - values

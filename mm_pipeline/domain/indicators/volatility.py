@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 
-from mm_pipeline.domain.indicators.windows import Floats, finite_mean, is_flat, trailing, wilder_decay
+from mm_pipeline.domain.indicators.windows import (
+    Floats,
+    by_rows,
+    count_true,
+    finite_mean,
+    from_first_window,
+    is_flat,
+    lagged,
+    moving,
+    moving_sum,
+    rows,
+    wilder_decay,
+)
+
+ROUNDING = 1e-12
+"""Relative difference that a sum of the same values in another order can have."""
 
 
 def true_range(high: Floats, low: Floats, close: Floats) -> Floats:
     """Wilder's true range (quote), NaN on the first bar, which has no previous close."""
-    previous = np.concatenate([[np.nan], close[:-1]])
+    previous = lagged(close, 1)
     return np.asarray(np.maximum(high, previous) - np.minimum(low, previous))
 
 
@@ -20,26 +34,29 @@ def average_true_range(true_range: Floats, n: int) -> Floats:
 
 
 def simple_mean(values: Floats, n: int) -> Floats:
-    """Mean of the last ``n`` values. Lookback n."""
-    return trailing(lambda window: window.mean(axis=1), n, values)
+    """Mean of the last ``n`` values, many. Lookback n."""
+    return moving_sum(values, n) / n
 
 
 def bollinger(close: Floats, n: int) -> tuple[Floats, Floats]:
     """Mean and population standard deviation (quote) of the last ``n`` closes; sigma is exactly 0 on a flat window."""
-
-    def moments(window: Floats) -> Floats:
-        mean = window.mean(axis=1)
-        sigma = np.sqrt(np.square(window - mean[:, None]).mean(axis=1))
-        return np.column_stack([mean, np.where(is_flat(window), 0.0, sigma)])
-
-    result = trailing(moments, n, close)
-    return result[:, 0], result[:, 1]
+    mean = moving(np.add, close, n) / n
+    centre = mean[n - 1 :]
+    squares = np.zeros(len(centre))
+    for first in range(n):
+        squares += np.square(close[first : first + len(centre)] - centre)
+    sigma = from_first_window(np.sqrt(squares / n), len(close))
+    return mean, np.where(is_flat(close, n), 0.0, sigma)
 
 
 def rank_strictly_below(values: Floats, n: int) -> Floats:
-    """Share (0..1) of the last ``n`` values, the present one included, that are strictly below the present one."""
-    rank = pl.Series(values).fill_nan(None).to_frame("v").select(pl.col("v").rolling_rank(n, method="min"))
-    return np.asarray((rank.to_series().cast(pl.Float64).to_numpy() - 1.0) / n)
+    """Share (0..1) of the last ``n`` values (none negative), the present one included, strictly below the present one.
+
+    What differs by rounding alone is equal: the same closes in another order have the same bandwidth. NaN where one of
+    the values is.
+    """
+    below = by_rows(lambda window: count_true(window < window[:, -1:] * (1.0 - ROUNDING)), rows(values, n))
+    return np.where(np.isnan(moving_sum(values, n)), np.nan, from_first_window(below / n, len(values)))
 
 
 def realised_volatility(log_return: Floats, n: int, bars_per_year: float) -> Floats:

@@ -1,4 +1,4 @@
-"""Trailing windows and the finite form of recursive filters, the building blocks of every indicator."""
+"""Reductions of trailing windows and the finite form of recursive filters, the building blocks of every indicator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 TRUNCATION = 1e-4
 """Weight of the neglected tail of a recursive filter (SPEC 1)."""
 
-_CHUNK_ROWS = 2048
+_CACHED_ROWS = 256
 
 
 def finite_length(decay: float) -> int:
@@ -38,22 +38,23 @@ def rows(values: Floats, n: int) -> Floats:
     return np.lib.stride_tricks.sliding_window_view(values, n)
 
 
-def trailing(reduce: Callable[..., Floats], n: int, *inputs: Floats) -> Floats:
-    """Apply ``reduce(window_of_first, window_of_second, ...)`` to every full window of the last ``n`` values.
+def by_rows(reduce: Callable[..., Floats], *windows: Floats) -> Floats:
+    """Apply ``reduce`` to a few hundred windows at a time: what it makes of them on the way fits the processor's cache.
 
-    ``reduce`` gets arrays of shape (rows, n) and returns (rows,) or (rows, k); it is called on blocks of rows so that
-    temporaries stay small. The result has the length of the input, NaN before the first full window.
+    Each input has one window a row; the result has one value (or row of values) for each.
     """
-    length = len(inputs[0])
-    views = [rows(values, n) for values in inputs]
-    blocks = [
-        reduce(*(view[start : start + _CHUNK_ROWS] for view in views)) for start in range(0, len(views[0]), _CHUNK_ROWS)
-    ]
-    if not blocks:
-        shape = reduce(*(np.ones((1, n)) for _ in inputs)).shape[1:]
-        return np.full((length, *shape), np.nan)
-    values = np.concatenate(blocks)
-    return np.concatenate([np.full((min(n - 1, length), *values.shape[1:]), np.nan), values])
+    starts = range(0, max(1, len(windows[0])), _CACHED_ROWS)
+    return np.concatenate([reduce(*(view[start : start + _CACHED_ROWS] for view in windows)) for start in starts])
+
+
+def from_first_window(values: Floats, length: int) -> Floats:
+    """One value (or row of values) for each full window, as one for each of ``length`` bars: NaN before the first."""
+    return np.concatenate([np.full((length - len(values), *values.shape[1:]), np.nan), values])
+
+
+def lagged(values: Floats, bars: int) -> Floats:
+    """The value some bars ago, at least one; NaN where there is none."""
+    return np.concatenate([np.full(min(bars, len(values)), np.nan), values[:-bars]])
 
 
 def moving(reduce: np.ufunc, values: Floats, n: int) -> Floats:
@@ -62,34 +63,56 @@ def moving(reduce: np.ufunc, values: Floats, n: int) -> Floats:
     The same values give the same bits wherever they stand, so that equal windows compare equal. NaN before the first
     full window and where a value is NaN.
     """
-    result = np.full(len(values), np.nan)
-    if len(values) >= n:
-        total = result[n - 1 :]
-        total[:] = values[: len(total)]
-        for later in range(1, n):
-            reduce(total, values[later : later + len(total)], out=total)
-    return result
+    total = rows(values, n)[:, 0].copy()
+    for later in range(1, n):
+        reduce(total, values[later : later + len(total)], out=total)
+    return from_first_window(total, len(values))
 
 
-def lagged(values: Floats, bars: int) -> Floats:
-    """The value some bars ago, at least one; NaN where there is none."""
-    return np.concatenate([np.full(min(bars, len(values)), np.nan), values[:-bars]])
+def moving_sum(values: Floats, n: int, *, decay: float = 1.0) -> Floats:
+    """Sum of ``decay^k`` times the value k bars ago over the last ``n`` values, many; NaN as in :func:`moving`."""
+    return block_sum(values, values, n, decay=decay)
+
+
+def block_sum(heads: Floats, tails: Floats, n: int, *, decay: float = 1.0) -> Floats:
+    """Sum over each window of ``n``: of ``tails`` up to the end of a block, of ``heads`` from the next block on.
+
+    Blocks of ``n`` values start at every multiple of ``n``, so each window is the tail of one and the head of the next,
+    both known from running sums. Nothing is ever subtracted: no rounding of a large value outlives it, and a window of
+    zeros sums to exactly 0.
+    """
+    fade = decay ** np.arange(n)
+    head_sums = np.cumsum(_blocks(heads, n) / fade, axis=1) * fade
+    tail_sums = np.cumsum((_blocks(tails, n) / fade)[:, ::-1], axis=1)[:, ::-1] * (fade * decay ** (n - 1))
+    tail_sums[:, 0] = 0.0  # the window is one whole block, which is all head
+    windows = max(0, len(heads) - n + 1)
+    total = head_sums.ravel()[n - 1 : n - 1 + windows] + tail_sums.ravel()[:windows]
+    return from_first_window(total, len(heads))
+
+
+def _blocks(values: Floats, n: int) -> Floats:
+    """The values in rows of ``n``, the last filled up with zeros."""
+    return np.concatenate([values, np.zeros(-len(values) % n)]).reshape(-1, n)
 
 
 def finite_mean(values: Floats, decay: float) -> Floats:
     """Finite weighted mean ``sum_{k<L} d^k x_{t-k} / sum_{k<L} d^k`` with L from :func:`finite_length` (SPEC 1).
 
-    Leading NaN of the input (its own lookback) are passed over; the output starts L - 1 values later.
+    NaN before the first L values that follow the leading NaN of the input (its own lookback).
     """
     length = finite_length(decay)
-    weights = decay ** np.arange(length, dtype=np.float64)
-    skip = int(np.isnan(values).sum())
-    result = np.full(len(values), np.nan)
-    if len(values) - skip >= length:
-        result[skip + length - 1 :] = np.convolve(values[skip:], weights, "valid") / weights.sum()
-    return result
+    total_weight = math.fsum(decay**k for k in range(length))
+    return moving_sum(values, length, decay=decay) / total_weight
 
 
-def is_flat(window: Floats) -> NDArray[np.bool_]:
-    """Rows of a (rows, n) window whose values are all equal, exactly: no rounding decides what is flat."""
-    return np.asarray(window.max(axis=1) == window.min(axis=1))
+def is_flat(values: Floats, n: int) -> NDArray[np.bool_]:
+    """Bars whose last ``n`` values are all equal, exactly: no rounding decides what is flat."""
+    bar = np.arange(len(values))
+    newest_change = np.maximum.accumulate(np.where(np.diff(values, prepend=np.nan) != 0, bar, 0))
+    return np.asarray(bar - newest_change >= n - 1)
+
+
+def count_true(flags: NDArray[np.bool_]) -> Floats:
+    """How many flags of each row are set; packed into bytes they are counted faster than one by one."""
+    counts: Floats = np.bitwise_count(np.packbits(flags, axis=1)).sum(axis=1, dtype=np.float64)
+    return counts
