@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from mm_pipeline.adapters.calibration_files import load_calibration, shipped_calibration
 from mm_pipeline.adapters.clock import to_ms
 from mm_pipeline.adapters.grid_files import load_grids
 from mm_pipeline.domain.candles import fill_gaps
-from mm_pipeline.domain.grid import GridVersion
-from mm_pipeline.domain.pipeline import MarketPolicy, evaluate, market_view
-from mm_pipeline.settings import load_settings
+from mm_pipeline.domain.grid import Grid, GridVersion
+from mm_pipeline.domain.pipeline import evaluate, market_view
+from mm_pipeline.settings import Settings, load_settings
 
 MARGIN_DAYS = 1
 
@@ -31,12 +31,11 @@ class LiveTicks:
 
     def __call__(self, ticks: Sequence[datetime]) -> pl.DataFrame:
         """``grid, evaluated_at, state, price, reasons``, a row per grid and tick."""
-        settings = load_settings(self.settings_file)
-        policy = MarketPolicy(settings.metrics, settings.regime, load_calibration(shipped_calibration()))
-        versions = [GridVersion(grid, grid.started_at) for grid in load_grids(self.grids).grids]
+        settings = self._settings
+        versions = [GridVersion(grid, grid.started_at) for grid in self._grids]
         rows = []
         for at in ticks:
-            view = market_view(self.bars_at(at), np.empty(0, dtype=np.int64), policy)
+            view = market_view(self.bars_at(at), np.empty(0, dtype=np.int64), settings.market)
             for version in versions:
                 advice = evaluate([version], view, settings.advice, first_ms=to_ms(at), last_ms=to_ms(at))
                 frame = advice.exit_states if version.grid.enabled else advice.entry_states
@@ -45,9 +44,16 @@ class LiveTicks:
 
     def bars_at(self, at: datetime) -> pl.DataFrame:
         """Bars closed by ``at``, from ``warm_up_days`` before what the evaluation looks at."""
-        settings = load_settings(self.settings_file)
-        started = [grid.started_at for grid in load_grids(self.grids).grids if grid.started_at <= at]
-        looked_at = min([at - settings.exit_state.since_window, *started])
-        first = looked_at - timedelta(days=settings.data.warm_up_days + MARGIN_DAYS)
+        started = [grid.started_at for grid in self._grids if grid.started_at <= at]
+        looked_at = min([at - self._settings.exit_state.since_window, *started])
+        first = looked_at - timedelta(days=self._settings.data.warm_up_days + MARGIN_DAYS)
         closed = at - timedelta(minutes=15)
         return fill_gaps(self.candles.filter(pl.col("open_time").is_between(first, closed)), quarantined_ms=None)
+
+    @cached_property
+    def _settings(self) -> Settings:
+        return load_settings(self.settings_file)
+
+    @cached_property
+    def _grids(self) -> tuple[Grid, ...]:
+        return load_grids(self.grids).grids

@@ -10,7 +10,6 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 import mm_pipeline
-from mm_pipeline.adapters.calibration_files import load_calibration, shipped_calibration
 from mm_pipeline.adapters.candle_sources import CandleUpdate, StoredCandles, update_markets
 from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.adapters.frame_store import FrameStore
@@ -20,7 +19,6 @@ from mm_pipeline.domain.candles import FetchRange
 from mm_pipeline.domain.errors import CandleSourceError, ConfigError, MarketNotFound
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.pipeline import MarketPolicy
-from mm_pipeline.domain.regime import Calibration
 from mm_pipeline.resources.candle_shelf import CandleShelf, MarketBars
 from mm_pipeline.resources.clock import ClockResource
 from mm_pipeline.resources.journal import JournalResource
@@ -55,7 +53,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
     @property
     def market_policy(self) -> MarketPolicy:
         """What a market is judged by."""
-        return MarketPolicy(self.settings.metrics, self.settings.regime, _shipped_models())
+        return self.settings.market
 
     @property
     def since_window_ms(self) -> int:
@@ -200,14 +198,8 @@ def _isolated(
 
 
 @cache
-def _shipped_models() -> Calibration:
-    return load_calibration(shipped_calibration())
-
-
-@cache
 def code_version() -> str:
-    """Version, and the first 8 hex digits of the SHA-256 of everything in the package that decides a state."""
-    package = Path(mm_pipeline.__file__).parent
-    files = sorted([*package.glob("domain/**/*.py"), *package.glob("settings/calibration/*.yaml")])
+    """Version, and the first 8 hex digits of the SHA-256 of the code that decides a state."""
+    files = sorted((Path(mm_pipeline.__file__).parent / "domain").glob("**/*.py"))
     digest = sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     return f"{mm_pipeline.__version__}+{digest[:8]}"

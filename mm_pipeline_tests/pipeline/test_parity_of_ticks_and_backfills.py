@@ -31,12 +31,12 @@ BAR = timedelta(minutes=15)
 LIVE_TICKS, DAGSTER_TICKS = 2000, 50
 GRIDS = {
     "held": {"lower": 2450, "upper": 2650, "stop_loss": 2280, "started_at": "2025-05-14T06:30:00Z"},
-    "flat": {"lower": 2450, "upper": 2650, "stop_loss": 2280, "started_at": "2025-04-10T00:00:00Z", "enabled": False},
+    "flat": {"lower": 2450, "upper": 2650, "stop_loss": 2280, "started_at": "2025-05-12T00:00:00Z", "enabled": False},
 }
 
 
 def installation(folder: Path, candles: pl.DataFrame) -> Installation:
-    made = Installation(folder, FixedSources({ETH: candles}))
+    made = Installation(folder, FixedSources({ETH: candles}), settings={"extra_markets": [str(ETH)]})
     for grid, declared in GRIDS.items():
         made.grid(grid, **declared)
     return made
@@ -134,4 +134,4 @@ def test_bars_after_a_tick_and_before_its_look_back_are_not_there(candles: pl.Da
     at = datetime(2025, 5, 20, tzinfo=UTC)
     seen = job.bars_at(at)
     assert seen["close_time"][-1] == at
-    assert seen["open_time"][0] == datetime(2025, 4, 10, tzinfo=UTC) - timedelta(days=51 + 1)
+    assert seen["open_time"][0] == datetime(2025, 5, 12, tzinfo=UTC) - timedelta(days=51 + 1)

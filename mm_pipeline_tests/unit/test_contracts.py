@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.calibration_files import load_calibration, shipped_calibration
 from mm_pipeline.assets import contracts
 from mm_pipeline.assets.contract import Contract
 from mm_pipeline.assets.input_hash import input_hashes, text_hash
@@ -18,7 +17,7 @@ from mm_pipeline.domain.errors import ContractError
 from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.grid_analysis import grid_analysis
 from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.domain.pipeline import COARSE, MarketPolicy, evaluate, evaluations, metrics_of, regime_of, view_of
+from mm_pipeline.domain.pipeline import COARSE, evaluate, evaluations, metrics_of, regime_of, view_of
 from mm_pipeline.paper.simulation import simulate_market
 from mm_pipeline.settings import load_settings
 
@@ -50,7 +49,7 @@ def grid(*, enabled: bool) -> GridVersion:
 def frames() -> dict[str, pl.DataFrame]:
     """A frame of every contract, as the domain makes it."""
     settings = load_settings()
-    policy = MarketPolicy(settings.metrics, settings.regime, load_calibration(shipped_calibration()))
+    policy = settings.market
     bars = simulate_market(seed=11, start=START, bars=DAYS * 96, quiet_share=0.02).filter(pl.col("volume") > 0)
     candles = bars.select(list(RAW_SCHEMA))
     filled = fill_gaps(candles, quarantined_ms=None)
