@@ -53,10 +53,10 @@ class WatchedGrid:
     def in_force(self, first_ms: int, last_ms: int) -> list[Grid]:
         """Declarations that some evaluation in ``[first_ms, last_ms]`` uses."""
         valid_ms = [to_ms(version.valid_from) for version in self.versions]
-        ends_ms = [*valid_ms[1:], _NEVER_MS][: len(valid_ms)]
+        ends_ms = [*valid_ms, *(start for start, _ in self.absences_ms), _NEVER_MS]
         spans = [
-            (version.grid, max(start, version.grid.started_at_ms), end)
-            for version, start, end in zip(self.versions, valid_ms, ends_ms, strict=True)
+            (version.grid, max(start, version.grid.started_at_ms), min(end for end in ends_ms if end > start))
+            for version, start in zip(self.versions, valid_ms, strict=True)
         ]
         return [grid for grid, start, end in spans if start <= last_ms and end > first_ms and start < end]
 

@@ -107,6 +107,14 @@ def test_history_with_a_removal_gives_versions_and_an_absence() -> None:
     assert found.absences_ms == ((to_ms(times[1]), to_ms(times[2])),)
 
 
+def test_removed_grid_is_in_force_until_then_and_asks_for_nothing_later() -> None:
+    removed = WatchedGrid("g", (GridVersion(grid(MARCH), MARCH),), ((to_ms(MARCH + DAY), to_ms(APRIL + 900 * DAY)),))
+    assert len(removed.in_force(to_ms(MARCH), to_ms(MARCH + 2 * DAY))) == 1
+    assert removed.in_force(to_ms(MARCH + DAY), to_ms(APRIL)) == []
+    later = plan(removed, start=APRIL, end=APRIL + 30 * DAY, evaluated_at=APRIL + 20 * DAY)
+    assert (later.grids, later.markets) == ((), ())
+
+
 @pytest.mark.parametrize("was_removed", [False, True])
 def test_version_seen_while_the_clock_was_ahead_gives_way_to_what_was_seen_later(was_removed: bool) -> None:
     first, ahead, newest = grid(MARCH), None if was_removed else grid(MARCH, upper=3200), grid(MARCH, upper=3300)
