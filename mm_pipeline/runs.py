@@ -18,14 +18,14 @@ import polars as pl
 
 from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
-from mm_pipeline.adapters.home import dagster_dir, mm_home
+from mm_pipeline.adapters.home import HOME_VARIABLE, dagster_dir, data_home, mm_home
 from mm_pipeline.adapters.journal import EvaluationKind, Journal
 from mm_pipeline.adapters.months import month_start, next_month, previous_month
 from mm_pipeline.assets.journalling import fired_in
 from mm_pipeline.assets.stage import EVALUATED_AT_TAG, LIVE_TAG, MONTHS
 from mm_pipeline.automation import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG
 from mm_pipeline.definitions import Overrides, build_definitions, watch_of
-from mm_pipeline.domain.errors import ConfigError, PipelineError
+from mm_pipeline.domain.errors import ConfigError, PipelineError, StorageError
 from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Timeframe
@@ -98,7 +98,8 @@ def evaluate_now(
     chosen = replace(overrides or Overrides(), deployment=deployment)
     home = chosen.home or mm_home()
     if at is not None and chosen.frames_root is None:
-        chosen = replace(chosen, frames_root=str(home / "as_of" / "frames"))
+        kept = chosen.home or data_home(is_paper=deployment.settings.is_paper)
+        chosen = replace(chosen, frames_root=str(kept / "as_of" / "frames"))
     watch = watch_of(chosen)
     now = watch.now()
     if at is not None and at > now:
@@ -140,7 +141,7 @@ def backfill(
     if not keys:
         raise ConfigError(
             f"no month from {MONTHS.get_first_partition_key()} to now lies in {start:%Y-%m-%d} to {end:%Y-%m-%d}.",
-            "Give an earlier and a later day.",
+            "Give days between these.",
         )
     tags = {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1], LIVE_TAG: "false"}
     _run(chosen.home or mm_home(), chosen, EVALUATION_JOB, tags=tags, on_progress=on_progress)
@@ -149,12 +150,24 @@ def backfill(
 
 @contextmanager
 def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
-    """Dagster's own storage under the home, made and configured where it is not there yet."""
+    """Dagster's own storage under the home, made and configured where it is not there yet.
+
+    Raises
+    ------
+    StorageError
+        When the home cannot be written.
+    """
     folder = dagster_dir(home)
     settings = folder / "dagster.yaml"
-    if not settings.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        settings.write_text(INSTANCE_SETTINGS.read_text())
+    try:
+        if not settings.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            settings.write_text(INSTANCE_SETTINGS.read_text())
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be made: {error.strerror or error}.",
+            f"Check the path and its permissions, or set {HOME_VARIABLE} to another folder.",
+        ) from error
     with dg.DagsterInstance.from_config(str(folder)) as instance:
         yield instance
 
@@ -183,9 +196,17 @@ def _run(
         )
     if not result.success:
         failed = [event for event in result.all_events if event.is_step_failure]
-        causes = [str(event.step_failure_data.error_display_string).strip() for event in failed]
-        last = causes[-1].splitlines()[0] if causes else "no step says why"
-        raise PipelineError(f"the run {run_id} failed: {last}.", "Its log in the Dagster UI has the whole story.")
+        last = _cause(failed[-1]) if failed else "no step says why"
+        raise PipelineError(f"the run {run_id} failed: {last}", "Its log in the Dagster UI has the whole story.")
+
+
+def _cause(failed: dg.DagsterEvent) -> str:
+    """What the step itself raised, and not that Dagster saw it fail."""
+    error = failed.step_failure_data.error
+    if error is None:
+        return str(failed.message)
+    told = (error.cause or error).message.strip()
+    return told.splitlines()[0].removeprefix(f"{PipelineError.__module__}.")
 
 
 def _listener(on_progress: OnProgress, total: int) -> Callable[[EventLogEntry], None]:

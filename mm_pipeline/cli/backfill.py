@@ -38,4 +38,5 @@ def backfill(*, start: datetime, end: datetime, settings_file: Path | None, poli
     if as_json:
         print_json({"months": months, "seconds": seconds})
     else:
-        click.echo(f"{len(months)} months, {months[0]} to {months[-1]}, in {seconds:.1f} s")
+        counted = "1 month" if len(months) == 1 else f"{len(months)} months"
+        click.echo(f"{counted}, {months[0]} to {months[-1]}, in {seconds:.1f} s")
