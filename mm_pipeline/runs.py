@@ -18,7 +18,7 @@ import polars as pl
 
 from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
-from mm_pipeline.adapters.home import HOME_VARIABLE, dagster_dir, data_home, mm_home
+from mm_pipeline.adapters.home import HOME_VARIABLE, dagster_dir, mm_home
 from mm_pipeline.adapters.journal import EvaluationKind, Journal
 from mm_pipeline.adapters.months import month_start, next_month, previous_month
 from mm_pipeline.assets.journalling import fired_in
@@ -98,8 +98,7 @@ def evaluate_now(
     chosen = replace(overrides or Overrides(), deployment=deployment)
     home = chosen.home or mm_home()
     if at is not None and chosen.frames_root is None:
-        kept = chosen.home or data_home(is_paper=deployment.settings.is_paper)
-        chosen = replace(chosen, frames_root=str(kept / "as_of" / "frames"))
+        chosen = replace(chosen, frames_root=str(home / "as_of" / "frames"))
     watch = watch_of(chosen)
     now = watch.now()
     if at is not None and at > now:
