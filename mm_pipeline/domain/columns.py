@@ -70,20 +70,39 @@ def picked(column: pl.Series, index: Integers) -> pl.Series:
 
 
 def cases_of(flags: Sequence[Bools]) -> tuple[list[Bools], Integers]:
-    """Distinct combinations among flags, at most 16, and the number of its combination for each row.
+    """Distinct combinations among flags, at most 16, and for each row the number of its combination.
 
-    A year of evaluations has 35,040 rows and a few dozen combinations; what depends on flags alone is worked out once
-    for each.
+    A year of evaluations has 35,040 rows and some dozens of combinations; what depends on flags alone is worked out
+    once for each.
     """
-    keys = np.zeros(len(flags[0]), dtype=np.uint16)
-    for bit, flag in enumerate(flags):
-        keys |= flag.astype(np.uint16) << bit
-    distinct, case = np.unique(keys, return_inverse=True)
-    return [(distinct >> bit) % 2 == 1 for bit in range(len(flags))], case
+    keys = sum(flag.astype(np.int64) << bit for bit, flag in enumerate(flags))
+    is_met = np.zeros(1 << len(flags), dtype=bool)
+    is_met[keys] = True
+    met = np.flatnonzero(is_met)
+    return [(met >> bit) % 2 == 1 for bit in range(len(flags))], (np.cumsum(is_met) - 1)[keys]
+
+
+def grouped(values: pl.Series, row: Integers, rows: int) -> pl.Series:
+    """List of the values that belong to each of so many rows, in their order; ``row`` ascends."""
+    lists = pl.DataFrame([pl.Series("row", row), values]).group_by("row", maintain_order=True).agg(values.name)
+    empty = constant_column(values.name, [], 1, pl.List(values.dtype))
+    has_any = np.isin(np.arange(rows), row)
+    return pl.concat([lists[values.name], empty])[np.where(has_any, np.cumsum(has_any) - 1, -1)]
 
 
 def texts_column(name: str, flags: Mapping[str, Bools]) -> pl.Series:
     """For each row the list of texts whose flag is set, in their order."""
     cases, case = cases_of(list(flags.values()))
-    texts = [[text for text, is_told in zip(flags, told, strict=True) if is_told] for told in np.transpose(cases)]
-    return pl.Series(name, texts, dtype=pl.List(pl.String))[case]
+    told, text = np.nonzero(np.transpose(cases))
+    return grouped(name_column(name, text, list(flags)), told, len(cases[0]))[case]
+
+
+def chained(first: pl.Series, then: pl.Series) -> pl.Series:
+    """Lists of two columns one after the other; named as the second one, whose lists most rows have alone."""
+    has_first = floats_of(first.list.len()) > 0
+    if not has_first.any():
+        return then
+    both = pl.DataFrame([first.alias("first"), then.alias("then")]).filter(pl.Series(has_first))
+    chains = both.select(pl.concat_list("first", "then").alias(then.name)).to_series()
+    row = np.arange(len(then))
+    return pl.concat([then, chains])[np.where(has_first, len(then) + np.cumsum(has_first) - 1, row)]

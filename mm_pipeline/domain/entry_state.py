@@ -10,6 +10,7 @@ import polars as pl
 
 from mm_pipeline.domain.columns import (
     Bools,
+    chained,
     constant_column,
     epoch_ms,
     float_column,
@@ -70,9 +71,7 @@ def entry_states(
     state = np.select([~is_good, is_avoided, ~is_hindered], [_UNKNOWN, _AVOID, _ENTER], _WAIT)
     verdicts = dict(zip((f"the verdict is {name}" for name in _AVOIDED), (is_trend, is_transition), strict=True))
     against[_NOT_RANGE_OK] &= ~is_avoided
-    told = pl.DataFrame(
-        [quality["reasons"], quality["liquidity_reasons"], texts_column("own", verdicts | against)]
-    ).select(reasons=pl.concat_list("reasons", "liquidity_reasons", "own"))
+    own = texts_column("reasons", verdicts | against)
     return pl.DataFrame(
         [
             analysis["grid"],
@@ -82,7 +81,7 @@ def entry_states(
             hourly.column("verdict"),
             hourly.column("confidence"),
             *proposal.columns(),
-            told["reasons"],
+            chained(quality["reasons"], chained(quality["liquidity_reasons"], own)),
             constant_column("policy", policy_name, len(analysis), pl.String),
             analysis["grid_version"],
         ]

@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from mm_pipeline.domain.columns import epoch_ms, float_column, floats_of, name_column, times_of
 from mm_pipeline.domain.indicators.mean_reversion import median_before, ornstein_uhlenbeck, variance_ratio
-from mm_pipeline.domain.indicators.swings import range_behaviour, swing_highs, swing_lows, swing_structure
+from mm_pipeline.domain.indicators.swings import Swings, range_behaviour, swing_highs, swing_lows, swing_structure
 from mm_pipeline.domain.indicators.trend import adx, efficiency_ratio, ema
 from mm_pipeline.domain.indicators.volatility import (
     average_true_range,
@@ -101,20 +102,20 @@ def market_metrics(bars: pl.DataFrame, timeframe: Timeframe, policy: MetricsPoli
     One row per bar: ``open_time, close_time, known_at, high, low, close, is_synthetic``, then SPEC 3's names with their
     units; null where the lookback is not there or the metric has no value (flat window, no confirmed swing).
     """
-    high, low, close = (bars[name].to_numpy().astype(np.float64) for name in ("high", "low", "close"))
-    columns: dict[str, Floats] = {}
-    columns |= _trend_and_volatility(high, low, close, timeframe)
-    columns |= _mean_reversion_columns(close, timeframe, policy)
-    structure, confirmed, swings = _swing_columns(high, low, close, columns["atr_14"], policy)
-    columns |= swings
-    frame = bars.select("open_time", "close_time", "known_at", "high", "low", "close", "is_synthetic").with_columns(
-        pl.Series(name, values).fill_nan(None) for name, values in columns.items()
-    )
-    close_time = bars["close_time"]
-    return frame.with_columns(
-        structure.alias("swing_structure"),
-        _ou_status(columns, policy, timeframe).alias("ou_status"),
-        *(_at(close_time, bar).alias(f"{side}_confirmed_at") for side, bar in confirmed.items()),
+    high, low, close = (floats_of(bars[name]) for name in ("high", "low", "close"))
+    columns = _trend_and_volatility(high, low, close, timeframe) | _mean_reversion_columns(close, timeframe, policy)
+    highs, lows = swing_highs(high, SWING_WINDOW_BARS), swing_lows(low, SWING_WINDOW_BARS)
+    columns |= _range_columns((high, low, close), highs, lows, policy.touch_atr * columns["atr_14"])
+    closed_ms = epoch_ms(bars["close_time"])
+    return pl.DataFrame(
+        [
+            *(bars[name] for name in ("open_time", "close_time", "known_at", "high", "low", "close", "is_synthetic")),
+            *(float_column(name, values) for name, values in columns.items()),
+            _swing_structure(highs, lows),
+            _ou_status(columns["ou_rho"], columns["ou_t"], policy, timeframe),
+            _confirmed_at("swing_high_confirmed_at", highs, closed_ms),
+            _confirmed_at("swing_low_confirmed_at", lows, closed_ms),
+        ]
     )
 
 
@@ -167,33 +168,26 @@ def _mean_reversion_columns(close: Floats, timeframe: Timeframe, policy: Metrics
     }
 
 
-def _ou_status(columns: dict[str, Floats], policy: MetricsPolicy, timeframe: Timeframe) -> pl.Series:
-    rho, t = columns["ou_rho"], columns["ou_t"]
-    with np.errstate(invalid="ignore"):
-        status = np.select(
-            [rho >= 1.0, t < policy.dickey_fuller_critical], ["NOT_MEAN_REVERTING", "MEAN_REVERTING"], "INCONCLUSIVE"
-        )
+def _ou_status(rho: Floats, t: Floats, policy: MetricsPolicy, timeframe: Timeframe) -> pl.Series:
     has_value = (np.arange(len(rho)) >= OU_CLOSES - 1) & (timeframe is Timeframe.H1)
-    return _where(has_value, pl.Series(status.tolist(), dtype=pl.String))
+    codes = np.select([~has_value, rho >= 1.0, t < policy.dickey_fuller_critical], [-1, 2, 1], 0)
+    return name_column("ou_status", codes, OU_STATUSES)
 
 
-def _swing_columns(
-    high: Floats, low: Floats, close: Floats, atr: Floats, policy: MetricsPolicy
-) -> tuple[pl.Series, dict[str, NDArray[np.int64]], dict[str, Floats]]:
-    n = SWING_WINDOW_BARS
-    highs, lows = swing_highs(high, n), swing_lows(low, n)
+def _range_columns(
+    prices: tuple[Floats, Floats, Floats], highs: Swings, lows: Swings, tolerance: Floats
+) -> dict[str, Floats]:
+    high, low, close = prices
     behaviour = range_behaviour(
         high=high,
         low=low,
         close=close,
         range_high=highs.extreme,
         range_low=lows.extreme,
-        tolerance=policy.touch_atr * atr,
-        n=n,
+        tolerance=tolerance,
+        n=SWING_WINDOW_BARS,
     )
-    structure = pl.Series(np.array(SWING_STRUCTURES)[swing_structure(highs, lows) + 1].tolist(), dtype=pl.String)
-    has_value = np.arange(len(high)) >= LOOKBACK_BARS["swing_structure"] - 1
-    values = {
+    return {
         "swing_high": highs.newest,
         "swing_low": lows.newest,
         "range_high": highs.extreme,
@@ -203,8 +197,17 @@ def _swing_columns(
         "touches_lower_72": behaviour.touches_lower,
         "midline_crossings_72": behaviour.crossings,
     }
-    confirmed = {"swing_high": highs.confirmed_bar, "swing_low": lows.confirmed_bar}
-    return _where(has_value, structure), confirmed, values
+
+
+def _swing_structure(highs: Swings, lows: Swings) -> pl.Series:
+    direction = swing_structure(highs, lows)
+    has_value = np.arange(len(direction)) >= LOOKBACK_BARS["swing_structure"] - 1
+    return name_column("swing_structure", np.where(has_value, direction + 1, -1), SWING_STRUCTURES)
+
+
+def _confirmed_at(name: str, swings: Swings, closed_ms: NDArray[np.int64]) -> pl.Series:
+    bar = swings.confirmed_bar
+    return times_of(closed_ms[bar], name, is_there=bar >= 0)
 
 
 def _ratio(numerator: Floats, denominator: Floats, *, at_zero: float) -> Floats:
@@ -212,13 +215,3 @@ def _ratio(numerator: Floats, denominator: Floats, *, at_zero: float) -> Floats:
     zero = denominator == 0
     value = numerator / np.where(zero, 1.0, denominator)
     return np.where(zero & ~np.isnan(numerator), at_zero, value)
-
-
-def _where(has_value: NDArray[np.bool_], values: pl.Series) -> pl.Series:
-    """Values where there is one, else null."""
-    return values.zip_with(pl.Series(has_value, dtype=pl.Boolean), pl.Series([None], dtype=values.dtype))
-
-
-def _at(times: pl.Series, bar: NDArray[np.int64]) -> pl.Series:
-    """Times at the given indices; null at index -1."""
-    return _where(bar >= 0, times.gather(np.maximum(bar, 0)))

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from mm_pipeline.domain.columns import (
     Bools,
     cases_of,
+    chained,
     constant_column,
     epoch_ms,
     float_column,
+    grouped,
     name_column,
     texts_column,
     times_of,
@@ -32,14 +34,13 @@ from mm_pipeline.domain.exit_state.triggers import (
     market_triggers,
 )
 from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.domain.market_view import MarketView, Times
+from mm_pipeline.domain.market_view import Known, MarketView, Times
 
 STATES: Final = ("NORMAL", "WARNING", "LATEST_ACCEPTABLE_EXIT", "MANDATORY_EXIT", "UNKNOWN")
 _NORMAL, _WARNING, _LATEST, _MANDATORY, _UNKNOWN = range(5)
 Codes = NDArray[np.int64]
 
 _STOP: Final = "stop_loss_breached"
-_COUNTERFACTUAL: Final = pl.List(pl.Struct({"trigger": pl.String, "state": pl.String}))
 _NO_HISTORY: Final = "candles do not reach back to the grid's started_at"
 _NO_VERDICT: Final = "no verdict at 1h or 4h: too many bars are missing"
 _NO_BASELINE: Final = "half_life_doubled and reversion_slowing are off: the market did not revert over the last 30 days"
@@ -134,6 +135,12 @@ def exit_states(
     seen, shown = analysis.slice(first), slice(first, None)
     hourly = market.hourly.at(evaluated_ms[shown])
     fired = {name: triggers[name].fired[shown] for name in TRIGGERS}
+    told = {
+        _NO_HISTORY: ~has_history[shown],
+        _NO_VERDICT: quality["is_good"].to_numpy()[shown] & ~has_verdict[shown],
+        **fired,
+        _NO_BASELINE: has_verdict[shown] & ~_has(hourly, "ou_kappa_baseline"),
+    }
     return pl.DataFrame(
         [
             seen["grid"],
@@ -143,15 +150,7 @@ def exit_states(
             *(seen[name] for name in ANALYSIS_COLUMNS),
             *(_struct(name, triggers[name], evaluated_ms, window_ms, shown) for name in TRIGGERS),
             decisions.counterfactual(shown),
-            _reasons(
-                quality["reasons"].slice(first),
-                {
-                    _NO_HISTORY: ~has_history[shown],
-                    _NO_VERDICT: quality["is_good"].to_numpy()[shown] & ~has_verdict[shown],
-                    **fired,
-                    _NO_BASELINE: has_verdict[shown] & ~_has(hourly, "ou_kappa_baseline"),
-                },
-            ),
+            chained(quality["reasons"].slice(first), texts_column("reasons", told)),
             name_column("last_known_state", last_known[shown], STATES),
             constant_column("policy", policy_name, len(seen), pl.String),
             *(seen[name] for name in ("grid_version", "lower", "upper", "stop_loss")),
@@ -177,7 +176,7 @@ def _metrics_there(quality: pl.DataFrame) -> Bools:
     return np.ones(len(quality), dtype=bool)
 
 
-def _has(rows: TimelineRows, name: str) -> Bools:
+def _has(rows: Known, name: str) -> Bools:
     return rows.column(name).is_not_null().to_numpy()
 
 
@@ -204,14 +203,10 @@ class _Decisions:
 
     def counterfactual(self, shown: slice) -> pl.Series:
         """For every fired trigger the state that would stand without it."""
-        lists = [
-            [
-                {"trigger": TRIGGERS[trigger], "state": STATES[self.without[trigger, case]]}
-                for trigger in np.flatnonzero(self.fired[:, case])
-            ]
-            for case in range(self.fired.shape[1])
-        ]
-        return pl.Series("counterfactual", lists, dtype=_COUNTERFACTUAL)[self.case[shown]]
+        case, trigger = np.nonzero(self.fired.T)
+        names = [name_column("trigger", trigger, TRIGGERS), name_column("state", self.without[trigger, case], STATES)]
+        entries = pl.DataFrame(names).to_struct("counterfactual")
+        return grouped(entries, case, self.fired.shape[1])[self.case[shown]]
 
 
 def _decide(fired: Mapping[str, Bools], trust: _Trust, policy: ExitStatePolicy) -> _Decisions:
@@ -256,12 +251,6 @@ def _struct(name: str, trigger: Trigger, evaluated_ms: Times, window_ms: int, sh
             times_of(since_ms, "since", is_there=fired),
         ]
     ).to_struct(name)
-
-
-def _reasons(data_reasons: pl.Series, texts: Mapping[str, Bools]) -> pl.Series:
-    """Why: what is wrong with the data first, then the names of the triggers that fired."""
-    both = pl.DataFrame([data_reasons.alias("data"), texts_column("own", texts)])
-    return both.select(reasons=pl.concat_list("data", "own")).to_series()
 
 
 def _last_known(state: Codes, evaluated_ms: Times, window_ms: int, version: pl.Series) -> Codes:

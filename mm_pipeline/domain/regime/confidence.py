@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from mm_pipeline.domain.columns import floats_of
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.regime.features import day_circle
 
@@ -42,7 +43,7 @@ def confidence_features(
         "raw_agrees": (raw == shown).astype(np.float64),
         "p_transition": np.nan_to_num(p_transition),
         "range_score": range_score,
-        "efficiency_ratio_10": metrics["efficiency_ratio_10"].cast(pl.Float64).to_numpy(),
+        "efficiency_ratio_10": floats_of(metrics["efficiency_ratio_10"]),
     }
     by_verdict = {
         f"{verdict}:{part}": np.where(shown == code, parts[part], 0.0)

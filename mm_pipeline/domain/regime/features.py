@@ -8,7 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from mm_pipeline.domain.columns import epoch_ms, floats_of
 from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.market import Timeframe
 
 FARTHEST: Final = 8.0
 """Distances to a bound beyond this many ATR, or usual eight-hour moves, are all alike: eight hours rarely go there."""
@@ -72,9 +74,9 @@ def transition_features(metrics: pl.DataFrame) -> dict[str, Floats]:
 
 def day_circle(close_time: pl.Series) -> tuple[Floats, Floats]:
     """Sine and cosine of the hour (UTC) at which each 1h bar closed, 24 hours being the full circle."""
-    hour = close_time.dt.hour().to_numpy() * (2.0 * np.pi / 24.0)
+    hour = epoch_ms(close_time) // Timeframe.H1.ms % 24 * (2.0 * np.pi / 24.0)
     return np.sin(hour), np.cos(hour)
 
 
 def _floats(frame: pl.DataFrame, name: str) -> Floats:
-    return frame[name].cast(pl.Float64).to_numpy()
+    return floats_of(frame[name])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,8 +10,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from mm_pipeline.domain.columns import (
+    Bools,
+    epoch_ms,
+    flag_column,
+    float_column,
+    floats_of,
+    integer_column,
+    name_column,
+)
 from mm_pipeline.domain.indicators.trend import linear_drop
-from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.indicators.windows import Floats, lagged
 from mm_pipeline.domain.regime.confidence import confidence_features
 from mm_pipeline.domain.regime.features import has_range, transition_features
 from mm_pipeline.domain.regime.logistic import LogisticSeries
@@ -20,6 +29,8 @@ from mm_pipeline.domain.regime.policy import LONGEST_SHOWN_WINDOW_BARS, RegimePo
 VERDICTS: Final = ("RANGE_OK", "RANGE_WEAK", "TRANSITION", "TREND")
 RANGE_OK, RANGE_WEAK, TRANSITION, TREND = range(4)
 NO_VERDICT: Final = -1
+PRIMARY_REGIMES: Final = ("RANGE", "TREND")
+SECONDARY_SIGNALS: Final = ("STABLE", "WEAKENING", "BREAKING")
 
 DIRECTION_BARS: Final = 24
 RAW_LOOKBACK_1H_BARS: Final = 240
@@ -61,14 +72,15 @@ def market_regime(
     ``is_in_sample, primary_regime, secondary_signal``; null where a raw verdict's lookback is not there, and what is
     shown until the whole hysteresis window (24 bars) has raw verdicts.
     """
-    has_lookback = _has_lookback(metrics, higher)
+    close_ms = epoch_ms(metrics["close_time"])
+    higher_gap = None if higher is None else _higher_gap(close_ms, higher)
+    has_lookback = _has_lookback(len(metrics), higher_gap)
     direction = _direction(_floats(metrics, "close"))
-    held = _confirmations(metrics, higher, direction, policy)
+    held = _confirmations(metrics, higher_gap, direction, policy)
     confirmations = held.sum(axis=0)
     score = range_score(metrics, policy, with_reversion=higher is not None)
     nothing = np.full(len(metrics), np.nan)
     p_transition, is_in_sample = nothing, np.zeros(len(metrics), dtype=bool)
-    close_ms = metrics["close_time"].dt.epoch("ms").to_numpy()
     if calibration is not None:
         p_transition, is_in_sample = calibration.p_transition.predict(transition_features(metrics), close_ms)
     p_transition = np.where(has_lookback, p_transition, np.nan)
@@ -83,8 +95,8 @@ def market_regime(
         [NO_VERDICT, TREND, TRANSITION, RANGE_OK],
         RANGE_WEAK,
     )
-    shown = shown_verdict(raw, policy.shown.window_bars)
     has_shown = np.cumsum(has_lookback) >= LONGEST_SHOWN_WINDOW_BARS
+    shown = shown_verdict(raw, policy.shown.window_bars)
     confidence = nothing
     if calibration is not None:
         features = confidence_features(metrics, raw=raw, shown=shown, p_transition=p_transition, range_score=score)
@@ -92,23 +104,27 @@ def market_regime(
         confidence = np.where(has_shown, confidence, np.nan)
         is_in_sample = is_in_sample | is_in_confidence_sample
     probabilities = _probabilities(p_transition, confirmations / len(held), score)
-    is_trending = (shown == TREND) | ((shown == TRANSITION) & (confirmations >= 2))
-    frame = metrics.select("open_time", "close_time", "known_at").with_columns(
-        direction=pl.Series(direction),
-        confirmations=pl.Series(confirmations, dtype=pl.Int64),
-        range_score=pl.Series(score),
-        **{name: pl.Series(values) for name, values in probabilities.items()},
-        verdict_raw=_names(raw),
-        verdict=_names(shown),
-        confidence=pl.Series(confidence),
-        is_in_sample=pl.Series(is_in_sample),
-        primary_regime=pl.Series(np.where(is_trending, "TREND", "RANGE").tolist(), dtype=pl.String),
-        secondary_signal=_secondary_signal(shown, p_transition, confidence, policy),
-    )
-    shown_columns = ("verdict", "confidence", "primary_regime", "secondary_signal")
-    judged = [name for name in frame.columns if name not in ("open_time", "close_time", "known_at", *shown_columns)]
-    return frame.with_columns(*_where(has_lookback, judged), *_where(has_shown, shown_columns)).with_columns(
-        pl.col(pl.Float64).fill_nan(None)
+
+    def judged(values: Floats | Codes) -> Floats:
+        return np.where(has_lookback, values, np.nan)
+
+    def named(name: str, codes: Codes, names: Sequence[str]) -> pl.Series:
+        return name_column(name, np.where(has_shown, codes, -1), names)
+
+    return pl.DataFrame(
+        [
+            *(metrics[name] for name in ("open_time", "close_time", "known_at")),
+            integer_column("direction", judged(direction)),
+            integer_column("confirmations", judged(confirmations)),
+            float_column("range_score", judged(score)),
+            *(float_column(name, judged(values)) for name, values in probabilities.items()),
+            name_column("verdict_raw", raw, VERDICTS),
+            named("verdict", shown, VERDICTS),
+            float_column("confidence", confidence),
+            flag_column("is_in_sample", is_in_sample, has_lookback),
+            named("primary_regime", _primary_regime(shown, confirmations), PRIMARY_REGIMES),
+            named("secondary_signal", _secondary_signal(shown, p_transition, confidence, policy), SECONDARY_SIGNALS),
+        ]
     )
 
 
@@ -135,47 +151,43 @@ def shown_verdict(raw: Codes, window_bars: int) -> Codes:
     return np.where((newest > 0) & (newest - 1 > bar - window_bars), raw[newest], raw)
 
 
-def _has_lookback(metrics: pl.DataFrame, higher: pl.DataFrame | None) -> NDArray[np.bool_]:
-    bar = np.arange(len(metrics))
-    if higher is None:
+def _has_lookback(length: int, higher_gap: Floats | None) -> Bools:
+    bar = np.arange(length)
+    if higher_gap is None:
         return bar >= RAW_LOOKBACK_4H_BARS - 1
-    return (bar >= RAW_LOOKBACK_1H_BARS - 1) & ~np.isnan(_higher_gap(metrics, higher))
+    return (bar >= RAW_LOOKBACK_1H_BARS - 1) & ~np.isnan(higher_gap)
 
 
-def _higher_gap(metrics: pl.DataFrame, higher: pl.DataFrame) -> Floats:
+def _higher_gap(close_ms: Codes, higher: pl.DataFrame) -> Floats:
     """``ema_gap_atr`` of the newest 4h bar that closed no later than each 1h bar."""
-    joined = metrics.select("close_time").join_asof(higher.select("close_time", "ema_gap_atr"), on="close_time")
-    return _floats(joined, "ema_gap_atr")
+    newest = np.searchsorted(epoch_ms(higher["close_time"]), close_ms, side="right") - 1
+    return np.asarray(np.append(_floats(higher, "ema_gap_atr"), np.nan)[newest])
 
 
 def _direction(close: Floats) -> Codes:
-    before = np.concatenate([np.full(min(DIRECTION_BARS, len(close)), np.nan), close[:-DIRECTION_BARS]])
-    return np.asarray(np.nan_to_num(np.sign(close - before)), dtype=np.int64)
+    return np.asarray(np.nan_to_num(np.sign(close - lagged(close, DIRECTION_BARS))), dtype=np.int64)
 
 
-def _confirmations(
-    metrics: pl.DataFrame, higher: pl.DataFrame | None, direction: Codes, policy: RegimePolicy
-) -> NDArray[np.bool_]:
+def _confirmations(metrics: pl.DataFrame, higher_gap: Floats | None, direction: Codes, policy: RegimePolicy) -> Bools:
     """Which confirmations of a trend hold, shape (4, n) at 1h and (3, n) at 4h."""
-    structure = metrics["swing_structure"].replace_strict({"UP": 1, "DOWN": -1, "MIXED": 0}, return_dtype=pl.Int64)
-    agrees = (direction != 0) & (structure.fill_null(0).to_numpy() == direction)
+    is_up, is_down = (floats_of(metrics["swing_structure"] == name) == 1 for name in ("UP", "DOWN"))
+    agrees = (is_up & (direction > 0)) | (is_down & (direction < 0))
     held = [
         _floats(metrics, "efficiency_ratio_24") >= policy.trend.efficiency_ratio,
         agrees,
         direction * _floats(metrics, "ema_gap_atr") >= policy.trend.ema_gap_atr,
     ]
-    if higher is not None:
-        held.append(direction * _higher_gap(metrics, higher) >= policy.trend.ema_gap_atr)
+    if higher_gap is not None:
+        held.append(direction * higher_gap >= policy.trend.ema_gap_atr)
     return np.array(held)
 
 
-def _is_transition(metrics: pl.DataFrame, policy: RegimePolicy) -> NDArray[np.bool_]:
+def _is_transition(metrics: pl.DataFrame, policy: RegimePolicy) -> Bools:
     rules = policy.transition
     ratio, close = _floats(metrics, "efficiency_ratio_24"), _floats(metrics, "close")
-    before = np.concatenate([np.full(min(rules.rising_bars, len(ratio)), np.nan), ratio[: -rules.rising_bars]])
     outside = (close > _floats(metrics, "range_high")) | (close < _floats(metrics, "range_low"))
     signals = [
-        (ratio >= rules.efficiency_ratio) & (ratio > before),
+        (ratio >= rules.efficiency_ratio) & (ratio > lagged(ratio, rules.rising_bars)),
         _floats(metrics, "volatility_expansion") > rules.volatility_expansion,
         has_range(metrics) & outside,
     ]
@@ -195,23 +207,18 @@ def _probabilities(p_transition: Floats, trend_share: Floats, score: Floats) -> 
     }
 
 
-def _secondary_signal(shown: Codes, p_transition: Floats, confidence: Floats, policy: RegimePolicy) -> pl.Series:
+def _primary_regime(shown: Codes, confirmations: Codes) -> Codes:
+    is_trending = (shown == TREND) | ((shown == TRANSITION) & (confirmations >= 2))
+    return np.where(is_trending, 1, 0)
+
+
+def _secondary_signal(shown: Codes, p_transition: Floats, confidence: Floats, policy: RegimePolicy) -> Codes:
     rules = policy.weakening
     fitted, drop = linear_drop(confidence, rules.confidence_bars)
     declining = (fitted > 0) & (drop >= rules.confidence_drop)
-    weakening = (shown == RANGE_WEAK) | (p_transition >= rules.p_transition) | declining
-    signal = np.select([shown >= TRANSITION, weakening], ["BREAKING", "WEAKENING"], "STABLE")
-    return pl.Series(signal.tolist(), dtype=pl.String)
-
-
-def _names(codes: Codes) -> pl.Series:
-    return pl.Series([VERDICTS[code] if code >= 0 else None for code in codes.tolist()], dtype=pl.String)
-
-
-def _where(there: NDArray[np.bool_], names: Iterable[str]) -> list[pl.Expr]:
-    """The columns, null where a judgement is not there."""
-    return [pl.when(pl.lit(pl.Series(there))).then(pl.col(name)).alias(name) for name in names]
+    is_weakening = (shown == RANGE_WEAK) | (p_transition >= rules.p_transition) | declining
+    return np.select([shown >= TRANSITION, is_weakening], [2, 1], 0)
 
 
 def _floats(frame: pl.DataFrame, name: str) -> Floats:
-    return frame[name].cast(pl.Float64).to_numpy()
+    return floats_of(frame[name])
