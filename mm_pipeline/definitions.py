@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 
 from mm_pipeline import automation
-from mm_pipeline.adapters.home import frames_dir, journal_file, mm_home
+from mm_pipeline.adapters.home import data_home, frames_dir, journal_file
 from mm_pipeline.adapters.journal import sqlite_url
 from mm_pipeline.assets.candles import candles
 from mm_pipeline.assets.grids import grid_analysis
@@ -55,8 +55,8 @@ class Overrides:
 
 def watch_of(overrides: Overrides) -> Watch:
     """The watch that an installation's assets ask."""
-    home = overrides.home or mm_home()
     deployment = overrides.deployment or load_deployment()
+    home = overrides.home or data_home(is_paper=deployment.settings.is_paper)
     sources = overrides.sources or ExchangeSources()
     journal_url = overrides.journal_url or os.environ.get(JOURNAL_VARIABLE) or sqlite_url(journal_file(home))
     return Watch(

@@ -18,12 +18,12 @@ import polars as pl
 
 from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
-from mm_pipeline.adapters.home import HOME_VARIABLE, dagster_dir, mm_home
+from mm_pipeline.adapters.home import HOME_VARIABLE, dagster_dir, data_home, mm_home
 from mm_pipeline.adapters.journal import EvaluationKind, Journal
 from mm_pipeline.adapters.months import month_start, next_month, previous_month
 from mm_pipeline.assets.journalling import fired_in
 from mm_pipeline.assets.stage import EVALUATED_AT_TAG, LIVE_TAG, MONTHS
-from mm_pipeline.automation import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG
+from mm_pipeline.automation import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG, tick_request
 from mm_pipeline.definitions import Overrides, build_definitions, watch_of
 from mm_pipeline.domain.errors import ConfigError, PipelineError, StorageError
 from mm_pipeline.domain.exit_state import TRIGGERS
@@ -98,15 +98,20 @@ def evaluate_now(
     chosen = replace(overrides or Overrides(), deployment=deployment)
     home = chosen.home or mm_home()
     if at is not None and chosen.frames_root is None:
-        chosen = replace(chosen, frames_root=str(home / "as_of" / "frames"))
+        kept = chosen.home or data_home(is_paper=deployment.settings.is_paper)
+        chosen = replace(chosen, frames_root=str(kept / "as_of" / "frames"))
     watch = watch_of(chosen)
     now = watch.now()
     if at is not None and at > now:
         raise ConfigError(f"{at.isoformat()} is in the future.", "Give a moment that has passed.")
     evaluated_ms = floor_to_evaluation(at or now)
-    month = month_start(from_ms(evaluated_ms - Timeframe.M15.ms))
-    tags = {EVALUATED_AT_TAG: from_ms(evaluated_ms).isoformat(), LIVE_TAG: "true" if at is None else "false"}
-    _run(home, chosen, EVALUATION_JOB, partition_key=_key(month), tags=tags)
+    if at is None:  # as the schedule does: with every month since the last evaluation
+        request = tick_request(watch.decisions(), evaluated_ms, run_key="")
+        month, tags = request.partition_key, dict(request.tags) | {LIVE_TAG: "true"}
+    else:
+        month = _key(month_start(from_ms(evaluated_ms - Timeframe.M15.ms)))
+        tags = {EVALUATED_AT_TAG: from_ms(evaluated_ms).isoformat(), LIVE_TAG: "false"}
+    _run(home, chosen, EVALUATION_JOB, partition_key=month, tags=tags)
     try:
         return _evaluations_at(FrameStore(watch.frames_root), watch.decisions(), evaluated_ms)
     finally:

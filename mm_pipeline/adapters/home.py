@@ -38,6 +38,15 @@ def project_root() -> Path | None:
     return next((folder for folder in (here, *here.parents) if (folder / "workspace.yaml").is_file()), None)
 
 
+def data_home(*, is_paper: bool) -> Path:
+    """Where frames and journal are kept: simulated markets have a folder of their own in the home.
+
+    Markets bear the same names on the paper exchange and on the real one; together, a switch from one to the other
+    would judge simulated candles as real ones.
+    """
+    return mm_home() / "paper" if is_paper else mm_home()
+
+
 def frames_dir(home: Path) -> Path:
     """Root of the frame store."""
     return home / "frames"

@@ -24,7 +24,10 @@ from mm_pipeline.resources import Plan
 BLINDING: Final = frozenset({ClockSkewed.code, MarketNotFound.code, CONTRACT, COMPUTATION})
 """Codes that make a market UNKNOWN at once; other failed fetches do when its newest bar is too old."""
 
-_SCHEMA = {"evaluated_at": pl.Datetime("ms", "UTC"), "problem": pl.String()}
+_SEEN_ALL_THE_SAME: Final = frozenset({CONTRACT, COMPUTATION})
+"""Codes of faults in what is made of bars: the bars themselves are there, and a breached stop in them still counts."""
+
+_SCHEMA = {"evaluated_at": pl.Datetime("ms", "UTC"), "problem": pl.String(), "hides_bars": pl.Boolean()}
 
 
 def notices_in(journal: Journal, subject: str, plan: Plan) -> list[MarketNotice]:
@@ -33,13 +36,13 @@ def notices_in(journal: Journal, subject: str, plan: Plan) -> list[MarketNotice]
 
 
 def as_problems(notices: Iterable[MarketNotice]) -> pl.DataFrame:
-    """Notices as ``evaluated_at, problem``."""
-    rows = [(notice.tick_at, notice.message) for notice in notices]
+    """Notices as ``evaluated_at, problem, hides_bars``."""
+    rows = [(notice.tick_at, notice.message, notice.code not in _SEEN_ALL_THE_SAME) for notice in notices]
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 
 def lagging(market: Market, view: MarketView, evaluated_ms: Times) -> pl.DataFrame:
-    """``evaluated_at, problem`` where a closed 1h or 4h bar is known that metrics and verdicts do not have.
+    """``evaluated_at, problem, hides_bars`` where a closed 1h or 4h bar is known that metrics and verdicts do not have.
 
     Metrics that broke their contract, or were never made, must not look like a quiet market.
     """
@@ -49,7 +52,7 @@ def lagging(market: Market, view: MarketView, evaluated_ms: Times) -> pl.DataFra
         behind = _newest(expected, evaluated_ms) != _newest(view.timeline(timeframe), evaluated_ms)
         problem = f"metrics and verdict of {market} at {timeframe} do not reach this evaluation; see the run's checks"
         at = times_of(evaluated_ms[behind], "evaluated_at")
-        parts.append(at.to_frame().with_columns(problem=pl.lit(problem)))
+        parts.append(at.to_frame().with_columns(problem=pl.lit(problem), hides_bars=pl.lit(False)))
     return pl.concat(parts)
 
 

@@ -20,7 +20,7 @@ from typing import Final
 from mm_pipeline.adapters.candle_sources import MemoryCircuits
 from mm_pipeline.adapters.clock import Clock, from_ms
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
-from mm_pipeline.adapters.home import HOME_VARIABLE, frames_dir, journal_file, mm_home
+from mm_pipeline.adapters.home import HOME_VARIABLE, data_home, frames_dir, journal_file, mm_home
 from mm_pipeline.domain.candles import CandleSource, ExchangePolicy, epoch_ms
 from mm_pipeline.domain.errors import CandleSourceError, ExchangeUnavailable, PipelineError
 from mm_pipeline.domain.market import Market, Timeframe
@@ -67,8 +67,8 @@ def checks(deployment: Deployment, clock: Clock) -> list[tuple[str, Callable[[],
         ("settings", partial(_settings, deployment)),
         ("calibration", _calibration),
         ("grids", partial(_grids, deployment, folder)),
-        ("journal", _journal),
-        ("frames", _frames),
+        ("journal", partial(_journal, settings)),
+        ("frames", partial(_frames, settings)),
         *asked,
         ("secrets", _secrets),
     ]
@@ -122,14 +122,14 @@ def _grids(deployment: Deployment, folder: GridFolder) -> Findings:
         yield Finding("grids", Status.OK if enabled else Status.WARN, seen, mend)
 
 
-def _journal() -> Findings:
+def _journal(settings: Settings) -> Findings:
     import sqlalchemy as sa
 
     from mm_pipeline.adapters.journal import Journal, sqlite_url
     from mm_pipeline.adapters.journal.migrations import MIGRATIONS
     from mm_pipeline.definitions import JOURNAL_VARIABLE
 
-    named, file = os.environ.get(JOURNAL_VARIABLE), journal_file(mm_home())
+    named, file = os.environ.get(JOURNAL_VARIABLE), journal_file(data_home(is_paper=settings.is_paper))
     if not named and not file.exists():
         yield Finding("journal", Status.OK, f"{file}, made at the first run")
         return
@@ -140,8 +140,8 @@ def _journal() -> Findings:
     yield Finding("journal", Status.OK, f"{place}, schema {MIGRATIONS[-1].version}, {known} grids")
 
 
-def _frames() -> Findings:
-    folder = frames_dir(mm_home())
+def _frames(settings: Settings) -> Findings:
+    folder = frames_dir(data_home(is_paper=settings.is_paper))
     yield _writable("frames", folder, str(folder))
 
 

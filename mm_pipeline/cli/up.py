@@ -26,7 +26,7 @@ def up(*, settings_file: Path | None, port: int) -> None:
     Everything listens on loopback alone. Each evaluation is told in one line as the journal gets it. Ctrl-C or SIGTERM
     stops it all; a tick in progress is ended, and made up for at the next start.
     """
-    from mm_pipeline.adapters.home import logs_dir, mm_home
+    from mm_pipeline.adapters.home import data_home, logs_dir, mm_home
     from mm_pipeline.cli.up_processes import DagsterProcess, Stop, free_port
     from mm_pipeline.cli.up_ticks import follow_journal
     from mm_pipeline.runs import dagster_instance
@@ -48,7 +48,7 @@ def up(*, settings_file: Path | None, port: int) -> None:
         if dagster.wait_until_ready(stop):
             click.echo(f"UI          {dagster.url}\nhome        {home}\ngrids       {deployment.grids_folder}")
             click.echo("Evaluations come at 1, 16, 31 and 46 past the hour (UTC); Ctrl-C stops.")
-            follow_journal(home, dagster, stop)
+            follow_journal(data_home(is_paper=deployment.settings.is_paper), dagster, stop)
         click.echo("stopping ...")
     click.echo("stopped")
 

@@ -114,29 +114,43 @@ def bars_since(bars: Bars, started_at: int, at: int) -> range:
 def range_excess_atr(market: Market, grid: Grid, at: int) -> float | None:
     """Farthest 4h close beyond the bounds widened by the 1h range known at ``started_at``, in ATR(4h) of that bar.
 
-    None where bars do not reach far enough back to know that range: without it a bound may be too narrow. A 4h bar
-    without an ATR tells nothing.
+    Where no range was known then the bounds stand alone. Bars from before the first ATR wait for it and are measured
+    by it; a later bar without an ATR tells nothing.
     """
     hour = newest_known(market.hourly.bars, grid.started_at)
-    row = None if hour is None else market.hourly.at(hour)
-    if row is None or row["swing_structure"] is None:
-        return None
-    upper = grid.upper if row["range_high"] is None else max(grid.upper, row["range_high"])
-    lower = grid.lower if row["range_low"] is None else min(grid.lower, row["range_low"])
+    row = {} if hour is None else market.hourly.at(hour)
+    upper, lower = grid.upper, grid.lower
+    if row.get("range_high") is not None:
+        upper = max(upper, row["range_high"])
+    if row.get("range_low") is not None:
+        lower = min(lower, row["range_low"])
     worst = None
+    waiting: list[float] = []
+    before = bisect_left(market.coarse.bars.open_time, grid.started_at) - 1
+    has_seen_atr = before >= 0 and bool(market.coarse.at(before)["atr_14"])
     for i in bars_since(market.coarse.bars, grid.started_at, at):
         atr, close = market.coarse.at(i)["atr_14"], market.coarse.bars.close[i]
-        if atr is None or atr == 0:
+        if not atr:
+            if not has_seen_atr:
+                waiting.append(close)
             continue
-        excess = max((close - upper) / atr, (lower - close) / atr)
-        worst = excess if worst is None else max(worst, excess)
+        has_seen_atr = True
+        for seen in (*waiting, close):
+            excess = max((seen - upper) / atr, (lower - seen) / atr)
+            worst = excess if worst is None else max(worst, excess)
+        waiting = []
     return worst
 
 
 def closes_outside(bars: Bars, grid: Grid, at: int) -> int:
-    """Consecutive real closes strictly outside on one side; a fully synthetic bar neither counts nor resets."""
+    """Consecutive real closes strictly outside on one side; a fully synthetic bar neither counts nor resets.
+
+    A bar that is missing altogether (a quarantined candle) ends the run.
+    """
     run, side = 0, 0
     for i in bars_since(bars, grid.started_at, at):
+        if i > 0 and bars.open_time[i] != bars.close_time[i - 1]:
+            run, side = 0, 0
         if bars.is_synthetic[i]:
             continue
         now = (bars.close[i] > grid.upper) - (bars.close[i] < grid.lower)

@@ -6,15 +6,17 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mm_pipeline.domain.candles import epoch_ms, fill_gaps
 from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.exit_state.states import STATES, decide_state
 from mm_pipeline.domain.exit_state.triggers import LATEST, MANDATORY, SEEN_IN_BARS, WARNING
 from mm_pipeline.domain.grid import GridVersion
-from mm_pipeline.domain.market_view import MarketView
-from mm_pipeline.domain.pipeline import evaluate
+from mm_pipeline.domain.market_view import MarketView, Timeline
+from mm_pipeline.domain.pipeline import evaluate, market_view
 from mm_pipeline_tests.markets import grid_around, settings_of, simulated_candles, view_of_candles
 
 SEED = settings_of("seed")
@@ -53,9 +55,10 @@ def test_grid_switched_on_and_off_gets_each_evaluation_exactly_one_kind(flips: l
 FIRED = st.dictionaries(st.sampled_from(TRIGGERS), st.booleans())
 
 
-def plain_state(fired: set[str], *, is_good: bool, is_fresh: bool) -> str:
+def plain_state(fired: set[str], *, is_good: bool, is_fresh: bool, has_metrics: bool = True) -> str:
     """SPEC 6's table, read aloud."""
-    if not is_good and not (is_fresh and fired & set(SEEN_IN_BARS)):
+    believed = set(SEEN_IN_BARS) if has_metrics else {"stop_loss_breached"}
+    if not is_good and not (is_fresh and fired & believed):
         return "UNKNOWN"
     if fired & set(MANDATORY):
         return "MANDATORY_EXIT"
@@ -67,12 +70,15 @@ def plain_state(fired: set[str], *, is_good: bool, is_fresh: bool) -> str:
 
 
 @settings(max_examples=300)
-@given(fired=FIRED, is_good=st.booleans(), is_fresh=st.booleans())
-def test_state_follows_the_table_for_every_combination(fired: dict[str, bool], is_good: bool, is_fresh: bool) -> None:
+@given(fired=FIRED, is_good=st.booleans(), is_fresh=st.booleans(), has_metrics=st.booleans())
+def test_state_follows_the_table_for_every_combination(
+    fired: dict[str, bool], is_good: bool, is_fresh: bool, has_metrics: bool
+) -> None:
     arrays = {name: np.array([fired.get(name, False)]) for name in TRIGGERS}
-    code = decide_state(arrays, is_good=np.array([is_good]), is_fresh=np.array([is_fresh]), policy=SEED.exit_state)
+    good, fresh, metrics = (np.array([flag]) for flag in (is_good, is_fresh, has_metrics))
+    code = decide_state(arrays, is_good=good, is_fresh=fresh, has_metrics=metrics, policy=SEED.exit_state)
     on = {name for name in TRIGGERS if fired.get(name)}
-    assert STATES[code[0]] == plain_state(on, is_good=is_good, is_fresh=is_fresh)
+    assert STATES[code[0]] == plain_state(on, is_good=is_good, is_fresh=is_fresh, has_metrics=has_metrics)
 
 
 def test_counterfactual_names_the_state_without_each_fired_trigger() -> None:
@@ -87,7 +93,9 @@ def test_counterfactual_names_the_state_without_each_fired_trigger() -> None:
         assert {entry["trigger"] for entry in row["counterfactual"]} == fired
         for entry in row["counterfactual"]:
             assert entry["state"] == plain_state(fired - {entry["trigger"]}, is_good=True, is_fresh=True)
-        assert set(row["reasons"]) == fired
+        assert {reason for reason in row["reasons"] if reason in TRIGGERS} == fired
+        is_off = row["half_life_doubled"]["value"] is None and row["reversion_slowing"]["value"] is None
+        assert any("did not revert" in reason for reason in row["reasons"]) == is_off
 
 
 def test_stale_market_is_unknown_although_a_stop_was_breached_earlier() -> None:
@@ -112,3 +120,55 @@ def test_breached_stop_wins_over_thin_coverage_but_a_trend_does_not() -> None:
         for grid in (breached, untouched)
     ]
     assert states == ["MANDATORY_EXIT", "UNKNOWN"]
+
+
+@pytest.mark.parametrize(("hides_bars", "state"), [(False, "MANDATORY_EXIT"), (True, "UNKNOWN")])
+def test_broken_metrics_never_hide_a_breached_stop_but_a_skewed_clock_does(hides_bars: bool, state: str) -> None:
+    at_ms = int(view().bars.frame["close_time"].dt.epoch("ms")[-1])
+    problems = pl.DataFrame(
+        {"evaluated_at": view().bars.frame["close_time"][-1:], "problem": ["told"], "hides_bars": [hides_bars]}
+    )
+    breached, untouched = grid_around(10_000.0, STARTED_AT), grid_around(2000.0, STARTED_AT, width=1.1)
+    rows = [
+        evaluate(
+            [GridVersion(grid, STARTED_AT)], view(), SEED.advice, first_ms=at_ms, last_ms=at_ms, problems=problems
+        ).exit_states.row(0, named=True)
+        for grid in (breached, untouched)
+    ]
+    assert [row["state"] for row in rows] == [state, "UNKNOWN"]
+    assert all(row["reasons"][0] == "told" for row in rows)
+
+
+def test_missing_verdict_is_unknown_and_says_so() -> None:
+    """Holes in many 4h bars can leave no verdict although coverage at 15m looks fine."""
+    whole = view()
+    blank = whole.four_hourly.frame.with_columns(verdict=pl.lit(None, pl.String))
+    partial = MarketView(whole.bars, whole.hourly, Timeline(blank), whole.quarantined_ms)
+    at_ms = int(whole.bars.frame["close_time"].dt.epoch("ms")[-1])
+    grid = grid_around(2000.0, STARTED_AT, width=1.1)
+    row = evaluate([GridVersion(grid, STARTED_AT)], partial, SEED.advice, first_ms=at_ms, last_ms=at_ms)
+    assert row.exit_states["state"].to_list() == ["UNKNOWN"]
+    assert "no verdict" in row.exit_states["reasons"].to_list()[0][0]
+
+
+def test_hour_that_nobody_saw_breaks_a_run_of_closes_outside() -> None:
+    """A quarantined candle leaves a hole in the hours: outside, unknown, outside is not two in a row."""
+    candles = simulated_candles(seed=4)
+    start = candles["open_time"][-1] - timedelta(hours=6)
+    grid = grid_around(10_000.0, start, width=0.01)
+    hour = pl.col("open_time").dt.truncate("1h")
+    hole = candles.select(hour.alias("h"))["h"][-1] - timedelta(hours=1)
+    missing = candles.filter(hour == hole)["open_time"][:1]
+    quarantined = epoch_ms(missing)
+    bars = fill_gaps(candles.filter(~pl.col("open_time").is_in(missing.to_list())), quarantined_ms=quarantined)
+    whole = market_view(fill_gaps(candles, quarantined_ms=None), np.empty(0, dtype=np.int64), SEED.market)
+    holed = market_view(bars, quarantined, SEED.market)
+    at_ms = int(bars["close_time"].dt.epoch("ms")[-1])
+    counts = [
+        evaluate([GridVersion(grid, start)], market, SEED.advice, first_ms=at_ms, last_ms=at_ms)
+        .exit_states["closes_outside"]
+        .struct.field("value")
+        .item()
+        for market in (whole, holed)
+    ]
+    assert counts[0] > counts[1] == 1

@@ -108,15 +108,15 @@ def test_no_enabled_grid_is_a_warning_and_no_failure(home: Path, tmp_path: Path,
 
 
 def test_journal_is_opened_and_told(home: Path, tmp_path: Path, paper: PaperExchange) -> None:
-    home.mkdir()
-    Journal(sqlite_url(journal_file(home))).close()
+    (home / "paper").mkdir(parents=True)
+    Journal(sqlite_url(journal_file(home / "paper"))).close()
     _, found = examine(deployment(tmp_path, paper.url))
     assert "schema 1, 0 grids" in found["journal"][0]["seen"]
 
 
 def test_damaged_journal_fails(home: Path, tmp_path: Path, paper: PaperExchange) -> None:
-    home.mkdir()
-    journal_file(home).write_bytes(b"not a database" * 100)
+    (home / "paper").mkdir(parents=True)
+    journal_file(home / "paper").write_bytes(b"not a database" * 100)
     code, found = examine(deployment(tmp_path, paper.url))
     assert code == 1
     assert found["journal"][0]["status"] == "fail"
@@ -144,7 +144,7 @@ def test_file_in_the_place_of_the_home_fails_and_ends_a_run_without_traceback(
     assert code == 1
     assert (found["home"][0]["status"], found["frames"][0]["status"]) == ("fail", "fail")
     assert run.exit_code == 1
-    assert "cannot be made" in run.output
+    assert "cannot be opened" in run.output
     assert "Check the path" in run.output
 
 

@@ -37,7 +37,7 @@ class Installation:
         )
 
     def journalled(self) -> int:
-        with Journal(sqlite_url(journal_file(self.home))) as journal:
+        with Journal(sqlite_url(journal_file(self.home / "paper"))) as journal:
             return len(journal.evaluations())
 
 
@@ -114,7 +114,7 @@ def test_backfill_tells_its_months_and_journals_nothing(
     data = json.loads(done.stdout)
     assert data["months"] == sorted({f"{today - timedelta(days=days):%Y-%m}" for days in (1, 2)})
     assert installed.journalled() == before
-    kept = frames_dir(installed.home) / "exit_states" / "eth-calm"
+    kept = frames_dir(installed.home / "paper") / "exit_states" / "eth-calm"
     assert [
         path for path in kept.rglob("*.parquet") if data["months"][0].replace("-", "") in path.name.replace("-", "")
     ]

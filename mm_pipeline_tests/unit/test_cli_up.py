@@ -122,7 +122,7 @@ def test_up_serves_the_ui_evaluates_by_itself_and_ends_whole(tmp_path: Path) -> 
         output.until("stopped")
         assert process.wait(timeout=60) == 0
     assert processes_of(home) == []
-    with Journal(sqlite_url(journal_file(home))) as journal:
+    with Journal(sqlite_url(journal_file(home / "paper"))) as journal:
         assert {one.grid for one in journal.evaluations()} == {"eth-paper", "eth-v3"}
 
 

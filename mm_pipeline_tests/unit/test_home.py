@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_pipeline.adapters.home import dagster_dir, frames_dir, journal_file, logs_dir, mm_home
+from mm_pipeline.adapters.home import dagster_dir, data_home, frames_dir, journal_file, logs_dir, mm_home
 from mm_pipeline.domain.errors import ConfigError
 
 
@@ -53,3 +53,15 @@ def test_parts_of_the_home_do_not_overlap() -> None:
     parts = {frames_dir(home), journal_file(home), logs_dir(home), dagster_dir(home)}
     assert len(parts) == 4
     assert all(part.parent == home for part in parts)
+
+
+def test_simulated_markets_never_share_frames_or_journal_with_real_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They bear the same names: a switch would otherwise judge simulated candles as real ones."""
+    monkeypatch.setenv("MM_HOME", str(tmp_path))
+    real, simulated = data_home(is_paper=False), data_home(is_paper=True)
+    assert real == tmp_path
+    assert simulated.is_relative_to(tmp_path)
+    assert journal_file(simulated) != journal_file(real)
+    assert frames_dir(simulated) != frames_dir(real)
