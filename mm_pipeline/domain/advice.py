@@ -73,6 +73,7 @@ def advise(
         evaluated_ms=evaluated_ms,
         policy=policy.data,
         lookback_ms=longest_lookback_ms(policy.exit_state),
+        told_from_ms=from_ms,
     )
     if problems is not None:
         quality = _blinded(quality, problems)

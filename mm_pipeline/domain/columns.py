@@ -23,7 +23,7 @@ TIME = pl.Datetime("ms", "UTC")
 
 def floats_of(column: pl.Series) -> Floats:
     """Numbers or booleans, null as NaN; perhaps a view of the column, so not to be written to."""
-    return column.cast(pl.Float64).to_numpy()
+    return (column if column.dtype == pl.Float64 else column.cast(pl.Float64)).to_numpy()
 
 
 def epoch_ms(times: pl.Series) -> Integers:
@@ -41,7 +41,7 @@ def times_of(epoch_milliseconds: Integers, name: str, *, is_there: Bools | None 
 
 def float_column(name: str, values: Floats) -> pl.Series:
     """Numbers, null where NaN."""
-    return pl.Series(name, values, dtype=pl.Float64, nan_to_null=True)
+    return pl.Series(name, values, nan_to_null=True)
 
 
 def integer_column(name: str, values: Floats) -> pl.Series:
@@ -56,7 +56,7 @@ def flag_column(name: str, flags: Bools, is_there: Bools) -> pl.Series:
 
 def name_column(name: str, codes: Integers, names: Sequence[str]) -> pl.Series:
     """The names that codes stand for, null at -1."""
-    return pl.Series(name, [*names, None], dtype=pl.String)[codes]
+    return taken(pl.Series(name, [*names, None], dtype=pl.String), codes)
 
 
 def constant_column(name: str, value: object, length: int, dtype: Type) -> pl.Series:
@@ -64,9 +64,18 @@ def constant_column(name: str, value: object, length: int, dtype: Type) -> pl.Se
     return pl.Series(name, [value], dtype=dtype).new_from_index(0, length)
 
 
+def taken(column: pl.Series, index: Integers) -> pl.Series:
+    """Values at row numbers; those below 0 count from the end."""
+    if len(index) == 0:
+        return column.clear()
+    return column[np.where(index < 0, index + len(column), index).astype(np.uint32)]
+
+
 def picked(column: pl.Series, index: Integers) -> pl.Series:
     """Values at row numbers, null at -1."""
-    return pl.concat([column, pl.Series(column.name, [None], dtype=column.dtype)])[index]
+    if len(column) > 0 and not (index < 0).any():
+        return taken(column, index)
+    return taken(pl.concat([column, pl.Series(column.name, [None], dtype=column.dtype)]), index)
 
 
 def cases_of(flags: Sequence[Bools]) -> tuple[list[Bools], Integers]:
@@ -84,17 +93,19 @@ def cases_of(flags: Sequence[Bools]) -> tuple[list[Bools], Integers]:
 
 def grouped(values: pl.Series, row: Integers, rows: int) -> pl.Series:
     """List of the values that belong to each of so many rows, in their order; ``row`` ascends."""
+    empty = constant_column(values.name, [], rows, pl.List(values.dtype))
+    if len(row) == 0:
+        return empty
     lists = pl.DataFrame([pl.Series("row", row), values]).group_by("row", maintain_order=True).agg(values.name)
-    empty = constant_column(values.name, [], 1, pl.List(values.dtype))
     has_any = np.isin(np.arange(rows), row)
-    return pl.concat([lists[values.name], empty])[np.where(has_any, np.cumsum(has_any) - 1, -1)]
+    return taken(pl.concat([lists[values.name], empty.slice(0, 1)]), np.where(has_any, np.cumsum(has_any) - 1, -1))
 
 
 def texts_column(name: str, flags: Mapping[str, Bools]) -> pl.Series:
     """For each row the list of texts whose flag is set, in their order."""
     cases, case = cases_of(list(flags.values()))
     told, text = np.nonzero(np.transpose(cases))
-    return grouped(name_column(name, text, list(flags)), told, len(cases[0]))[case]
+    return taken(grouped(name_column(name, text, list(flags)), told, len(cases[0])), case)
 
 
 def chained(first: pl.Series, then: pl.Series) -> pl.Series:
@@ -105,4 +116,4 @@ def chained(first: pl.Series, then: pl.Series) -> pl.Series:
     both = pl.DataFrame([first.alias("first"), then.alias("then")]).filter(pl.Series(has_first))
     chains = both.select(pl.concat_list("first", "then").alias(then.name)).to_series()
     row = np.arange(len(then))
-    return pl.concat([then, chains])[np.where(has_first, len(then) + np.cumsum(has_first) - 1, row)]
+    return taken(pl.concat([then, chains]), np.where(has_first, len(then) + np.cumsum(has_first) - 1, row))

@@ -9,7 +9,9 @@ import numpy as np
 import polars as pl
 
 from mm_pipeline.domain.columns import (
+    TIME,
     Bools,
+    Type,
     chained,
     constant_column,
     epoch_ms,
@@ -29,6 +31,22 @@ ENTRY_STATES: Final = ("ENTER", "WAIT", "AVOID", "UNKNOWN")
 _ENTER, _WAIT, _AVOID, _UNKNOWN = range(4)
 _AVOIDED: Final = ("TREND", "TRANSITION")
 _NOT_RANGE_OK: Final = "the verdict is not RANGE_OK"
+
+ENTRY_SCHEMA: Final[dict[str, Type]] = {
+    "grid": pl.String,
+    "evaluated_at": TIME,
+    "state": pl.String,
+    "price": pl.Float64,
+    "verdict": pl.String,
+    "confidence": pl.Float64,
+    "proposed_lower": pl.Float64,
+    "proposed_upper": pl.Float64,
+    "proposed_levels": pl.Int64,
+    "proposed_stop_loss": pl.Float64,
+    "reasons": pl.List(pl.String),
+    "policy": pl.String,
+    "grid_version": pl.String,
+}
 
 
 def entry_states(
@@ -61,6 +79,8 @@ def entry_states(
     ``proposed_lower, proposed_upper, proposed_stop_loss`` (quote), ``proposed_levels`` (prices), ``reasons``,
     ``policy, grid_version``.
     """
+    if analysis.is_empty():
+        return pl.DataFrame(schema=ENTRY_SCHEMA)
     hourly = market.hourly.at(epoch_ms(analysis["evaluated_at"]))
     proposal = propose_range(analysis, market, policy)
     against = _against(analysis, hourly, proposal, policy) | _would_be_on(market, analysis, exit_policy)

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mm_pipeline.domain.columns import epoch_ms, floats_of, picked
+from mm_pipeline.domain.columns import Bools, epoch_ms, floats_of, picked
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market import Timeframe
 
@@ -81,6 +81,10 @@ class Known:
     def floats(self, name: str) -> Floats:
         """A numeric column, NaN where it is null or nothing is known."""
         return self.pick(self.timeline.floats(name))
+
+    def has(self, name: str) -> Bools:
+        """Whether a column has a value; not where nothing is known."""
+        return np.append(self.timeline.frame[name].is_not_null().to_numpy(), False)[self.index]
 
     def column(self, name: str) -> pl.Series:
         """A column, null where nothing is known."""

@@ -23,7 +23,7 @@ from mm_pipeline.domain.indicators.volatility import (
     simple_mean,
     true_range,
 )
-from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.indicators.windows import Floats, lagged
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.policy import Policy, threshold
 
@@ -126,7 +126,7 @@ def _trend_and_volatility(high: Floats, low: Floats, close: Floats, timeframe: T
     ranges = true_range(high, low, close)
     atr, baseline = average_true_range(ranges, 14), simple_mean(ranges, 200)
     fast, slow = ema(close, 20), ema(close, 50)
-    log_return = np.diff(np.log(close), prepend=np.nan)
+    log_return = np.log(close) - lagged(np.log(close), 1)
     ratio, ratio_z = variance_ratio(log_return, 10, 240)
     return {
         "efficiency_ratio_10": efficiency_ratio(close, 10),

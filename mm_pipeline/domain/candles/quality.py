@@ -22,10 +22,9 @@ from mm_pipeline.domain.columns import (
     constant_column,
     epoch_ms,
     float_column,
-    floats_of,
     times_of,
 )
-from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.indicators.windows import Floats, from_first_window, moving_sum, rows
 from mm_pipeline.domain.market import Timeframe
 
 DAY_MS = 86_400_000
@@ -54,6 +53,7 @@ def data_quality(
     evaluated_ms: Integers,
     policy: DataPolicy,
     lookback_ms: int,
+    told_from_ms: int | None = None,
 ) -> pl.DataFrame:
     """Judge the candles as each evaluation saw them (SPEC 2).
 
@@ -75,6 +75,8 @@ def data_quality(
     lookback_ms
         Longest lookback of the metrics in use. Warm-up is there when the first real bar of the window opens at least
         this long before the evaluation.
+    told_from_ms
+        Evaluations before it get no sentences: they are only looked back on. All get them, without it.
 
     Returns
     -------
@@ -105,11 +107,12 @@ def data_quality(
     is_bad, is_low_liquidity = (
         np.any([breaks[name] for name in names], axis=0) for names in (QUALITY_BREAKS, LIQUIDITY_BREAKS)
     )
+    is_told = evaluated_ms >= (np.iinfo(np.int64).min if told_from_ms is None else told_from_ms)
     judged = [
         pl.Series("is_good", ~is_bad),
         pl.Series("is_low_liquidity", is_low_liquidity),
-        _sentences("reasons", facts, is_bad, lambda: quality_reasons(policy, lookback_ms=lookback_ms)),
-        _sentences("liquidity_reasons", facts, is_low_liquidity, lambda: liquidity_reasons(policy)),
+        _sentences("reasons", facts, is_bad & is_told, lambda: quality_reasons(policy, lookback_ms=lookback_ms)),
+        _sentences("liquidity_reasons", facts, is_low_liquidity & is_told, lambda: liquidity_reasons(policy)),
     ]
     columns = facts.hstack(judged)
     return pl.DataFrame([columns[name] for name in QUALITY_SCHEMA])
@@ -211,8 +214,27 @@ def _median_quote_volume_24h(bars_15m: pl.DataFrame, evaluated_ms: Integers) -> 
     is_on_line = (slot_of_bar >= 0) & (slot_of_bar < len(line)) & ~bars_15m["is_synthetic"].to_numpy()
     quote_volume = bars_15m["close"].to_numpy() * bars_15m["volume"].to_numpy()
     line[slot_of_bar[is_on_line]] = quote_volume[is_on_line]
-    medians = floats_of(float_column("", line).rolling_median(Timeframe.M15.bars_per_day, min_samples=1))
-    return np.asarray(medians[evaluated_ms // step - first_slot])
+    return np.asarray(_median_of_day(line)[evaluated_ms // step - first_slot])
+
+
+def _median_of_day(line: Floats) -> Floats:
+    """Median of the last 24 h of each slot, NaN left out.
+
+    polars takes four times as long once a single value is missing, so it only gets the days without a gap; those with
+    one are sorted, which puts their NaN last.
+    """
+    bars = Timeframe.M15.bars_per_day
+    days = rows(line, bars)
+    medians = pl.Series(np.nan_to_num(line)).rolling_median(bars).to_numpy()[bars - 1 :].copy()
+    has_gap = np.isnan(moving_sum(line, bars))[bars - 1 :]
+    medians[has_gap] = _median_of_sorted(np.sort(days[has_gap], axis=1))
+    return from_first_window(medians, len(line))
+
+
+def _median_of_sorted(days: Floats) -> Floats:
+    count = np.isfinite(days).sum(axis=1)
+    row = np.arange(len(days))
+    return np.where(count > 0, (days[row, (count - 1) // 2] + days[row, count // 2]) / 2, np.nan)
 
 
 def _newest_quarantined(quarantined_ms: Integers | None, evaluated_ms: Integers, policy: DataPolicy) -> _Times:

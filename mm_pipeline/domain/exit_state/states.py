@@ -11,7 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mm_pipeline.domain.columns import (
+    TIME,
     Bools,
+    Type,
     cases_of,
     chained,
     constant_column,
@@ -19,6 +21,7 @@ from mm_pipeline.domain.columns import (
     float_column,
     grouped,
     name_column,
+    taken,
     texts_column,
     times_of,
 )
@@ -34,7 +37,7 @@ from mm_pipeline.domain.exit_state.triggers import (
     market_triggers,
 )
 from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.domain.market_view import Known, MarketView, Times
+from mm_pipeline.domain.market_view import MarketView, Times
 
 STATES: Final = ("NORMAL", "WARNING", "LATEST_ACCEPTABLE_EXIT", "MANDATORY_EXIT", "UNKNOWN")
 _NORMAL, _WARNING, _LATEST, _MANDATORY, _UNKNOWN = range(5)
@@ -55,6 +58,32 @@ ANALYSIS_COLUMNS: Final = (
     "distance_to_stop_atr",
     "stop_loss_risk",
 )
+
+_TRIGGER: Final = pl.Struct(
+    {"value": pl.Float64, "threshold": pl.Float64, "margin": pl.Float64, "fired": pl.Boolean, "since": TIME}
+)
+EXIT_SCHEMA: Final[dict[str, Type]] = {
+    "grid": pl.String,
+    "evaluated_at": TIME,
+    "state": pl.String,
+    "price": pl.Float64,
+    "position_health": pl.String,
+    "distance_to_lower_atr": pl.Float64,
+    "distance_to_upper_atr": pl.Float64,
+    "distance_to_stop_atr": pl.Float64,
+    "stop_loss_risk": pl.String,
+    **dict.fromkeys(TRIGGERS, _TRIGGER),
+    "counterfactual": pl.List(pl.Struct({"trigger": pl.String, "state": pl.String})),
+    "reasons": pl.List(pl.String),
+    "last_known_state": pl.String,
+    "policy": pl.String,
+    "grid_version": pl.String,
+    "lower": pl.Float64,
+    "upper": pl.Float64,
+    "stop_loss": pl.Float64,
+    "verdict": pl.String,
+    "confidence": pl.Float64,
+}
 
 
 def decide_state(
@@ -122,10 +151,12 @@ def exit_states(
     ``last_known_state`` (of the rows before, where UNKNOWN), ``policy, grid_version``, the declaration in force
     (``lower, upper, stop_loss``, quote) and the hourly ``verdict, confidence``.
     """
+    if analysis.is_empty():
+        return pl.DataFrame(schema=EXIT_SCHEMA)
     evaluated_ms = epoch_ms(analysis["evaluated_at"])
     triggers = market_triggers(market, evaluated_ms, policy) | grid_triggers(analysis, policy)
     has_history = analysis["has_history"].to_numpy()
-    has_verdict = _has(market.hourly.at(evaluated_ms), "verdict") & _has(market.four_hourly.at(evaluated_ms), "verdict")
+    has_verdict = market.hourly.at(evaluated_ms).has("verdict") & market.four_hourly.at(evaluated_ms).has("verdict")
     is_good = quality["is_good"].to_numpy() & has_history & has_verdict
     trust = _Trust(is_good=is_good, is_fresh=~quality["is_stale"].to_numpy(), has_metrics=_metrics_there(quality))
     decisions = _decide({name: triggers[name].fired for name in TRIGGERS}, trust, policy)
@@ -139,7 +170,7 @@ def exit_states(
         _NO_HISTORY: ~has_history[shown],
         _NO_VERDICT: quality["is_good"].to_numpy()[shown] & ~has_verdict[shown],
         **fired,
-        _NO_BASELINE: has_verdict[shown] & ~_has(hourly, "ou_kappa_baseline"),
+        _NO_BASELINE: has_verdict[shown] & ~hourly.has("ou_kappa_baseline"),
     }
     return pl.DataFrame(
         [
@@ -176,10 +207,6 @@ def _metrics_there(quality: pl.DataFrame) -> Bools:
     return np.ones(len(quality), dtype=bool)
 
 
-def _has(rows: Known, name: str) -> Bools:
-    return rows.column(name).is_not_null().to_numpy()
-
-
 @dataclass(frozen=True)
 class _Decisions:
     """State of each evaluation, and what it would be without each fired trigger.
@@ -206,7 +233,7 @@ class _Decisions:
         case, trigger = np.nonzero(self.fired.T)
         names = [name_column("trigger", trigger, TRIGGERS), name_column("state", self.without[trigger, case], STATES)]
         entries = pl.DataFrame(names).to_struct("counterfactual")
-        return grouped(entries, case, self.fired.shape[1])[self.case[shown]]
+        return taken(grouped(entries, case, self.fired.shape[1]), self.case[shown])
 
 
 def _decide(fired: Mapping[str, Bools], trust: _Trust, policy: ExitStatePolicy) -> _Decisions:
@@ -261,5 +288,6 @@ def _last_known(state: Codes, evaluated_ms: Times, window_ms: int, version: pl.S
     is_known = state != _UNKNOWN
     newest = np.maximum.accumulate(np.where(is_known, np.arange(len(state)), -1))
     is_recent = evaluated_ms - evaluated_ms[newest] <= window_ms
-    is_same = version.rle_id().to_numpy()[newest] == version.rle_id().to_numpy()
+    stretch = version.rle_id().to_numpy()
+    is_same = stretch[newest] == stretch
     return np.where(~is_known & (newest >= 0) & is_recent & is_same, state[newest], -1)

@@ -20,7 +20,7 @@ def efficiency_ratio(close: Floats, n: int) -> Floats:
 
     0 where nothing moved. A random walk has mean about 1/sqrt(n). Lookback n + 1 bars.
     """
-    path = moving(np.add, np.abs(np.diff(close, prepend=np.nan)), n)
+    path = moving(np.add, np.abs(close - lagged(close, 1)), n)
     net = np.abs(close - lagged(close, n))
     return np.minimum(net / np.where(path == 0, 1.0, path), 1.0)
 
@@ -32,7 +32,7 @@ def ema(close: Floats, n: int) -> Floats:
 
 def directional_movement(high: Floats, low: Floats) -> tuple[Floats, Floats]:
     """Wilder's +DM and -DM (quote), NaN on the first bar."""
-    up, down = np.diff(high, prepend=np.nan), -np.diff(low, prepend=np.nan)
+    up, down = high - lagged(high, 1), lagged(low, 1) - low
     plus = np.where((up > down) & (up > 0), up, 0.0)
     minus = np.where((down > up) & (down > 0), down, 0.0)
     plus[:1] = minus[:1] = np.nan

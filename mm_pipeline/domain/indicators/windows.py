@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ def moving(reduce: np.ufunc, values: Floats, n: int) -> Floats:
     The same values give the same bits wherever they stand, so that equal windows compare equal. NaN before the first
     full window and where a value is NaN.
     """
-    total = rows(values, n)[:, 0].copy()
+    total = values[: max(0, len(values) - n + 1)].copy()
     for later in range(1, n):
         reduce(total, values[later : later + len(total)], out=total)
     return from_first_window(total, len(values))
@@ -101,14 +102,18 @@ def finite_mean(values: Floats, decay: float) -> Floats:
     NaN before the first L values that follow the leading NaN of the input (its own lookback).
     """
     length = finite_length(decay)
-    total_weight = math.fsum(decay**k for k in range(length))
-    return moving_sum(values, length, decay=decay) / total_weight
+    return moving_sum(values, length, decay=decay) / _total_weight(decay, length)
+
+
+@cache
+def _total_weight(decay: float, length: int) -> float:
+    return math.fsum(decay**k for k in range(length))
 
 
 def is_flat(values: Floats, n: int) -> NDArray[np.bool_]:
     """Bars whose last ``n`` values are all equal, exactly: no rounding decides what is flat."""
     bar = np.arange(len(values))
-    newest_change = np.maximum.accumulate(np.where(np.diff(values, prepend=np.nan) != 0, bar, 0))
+    newest_change = np.maximum.accumulate(np.where(values != lagged(values, 1), bar, 0))
     return np.asarray(bar - newest_change >= n - 1)
 
 
