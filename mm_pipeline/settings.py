@@ -45,7 +45,9 @@ _DECIDING = ("data", "metrics", "regime", "exit_state", "entry")
 class NotifyPolicy(Policy):
     """What is live, and so may be paged."""
 
-    max_lateness: Duration = threshold(unit="duration", source="SPEC 8: one tick and five minutes")
+    max_lateness: Duration = threshold(
+        unit="duration", source="SPEC 8: one tick and five minutes", ge=timedelta(minutes=1), le=timedelta(hours=2)
+    )
 
 
 class Settings(Policy):

@@ -40,7 +40,13 @@ def _series(features: Sequence[str], *, intercept: float, weight: float) -> Logi
 METRICS_POLICY = MetricsPolicy(touch_atr=0.25, dickey_fuller_critical=-2.88, kappa_upper_z=1.645)
 
 REGIME_POLICY = RegimePolicy(
-    trend=TrendPolicy(min_confirmations=3, min_confirmations_4h=3, efficiency_ratio=0.49, ema_gap_atr=0.25),
+    trend=TrendPolicy(
+        min_confirmations=3,
+        min_confirmations_4h=3,
+        leaning_confirmations=2,
+        efficiency_ratio=0.49,
+        ema_gap_atr=0.25,
+    ),
     transition=TransitionPolicy(
         p_transition=0.5, min_signals=2, efficiency_ratio=0.42, rising_bars=6, volatility_expansion=1.25
     ),

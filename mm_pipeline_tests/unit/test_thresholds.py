@@ -37,6 +37,7 @@ CHANGED: dict[str, Any] = {
     "metrics.kappa_upper_z": 0.0,
     "regime.trend.min_confirmations": 2,
     "regime.trend.min_confirmations_4h": 2,
+    "regime.trend.leaning_confirmations": 1,
     "regime.trend.efficiency_ratio": 0.3,
     "regime.trend.ema_gap_atr": 1.0,
     "regime.transition.p_transition": 0.2,

@@ -19,8 +19,8 @@ class DataPolicy(Policy):
     warm_up_days: int = threshold(
         unit="days", source="longest lookback 42.5 days (255 4h bars) + 7 days of `since`, rounded up", ge=2, le=400
     )
-    min_coverage: float = threshold(unit="0..1 of 15m bars in warm_up_days", source="SPEC 2", ge=0.0, le=1.0)
-    min_coverage_24h: float = threshold(unit="0..1 of 15m bars in 24 h", source="SPEC 2", ge=0.0, le=1.0)
+    min_coverage: float = threshold(unit="0..1 of 15m bars in warm_up_days", source="SPEC 2", ge=0.5, le=1.0)
+    min_coverage_24h: float = threshold(unit="0..1 of 15m bars in 24 h", source="SPEC 2", ge=0.5, le=1.0)
     quarantine_window: Duration = threshold(
         unit="duration", source="SPEC 2", ge=timedelta(minutes=15), le=timedelta(days=7)
     )

@@ -56,6 +56,9 @@ class ExchangePolicy(Policy):
         unit="duration", source="a third of the time between two ticks: the next tick tries once", gt=_ZERO
     )
     max_clock_offset: Duration = threshold(
-        unit="duration", source="half of the minute between a bar's close and its tick", gt=_ZERO
+        unit="duration",
+        source="half of the minute between a bar's close and its tick",
+        gt=_ZERO,
+        le=timedelta(minutes=10),
     )
     clock_check_interval: Duration = threshold(unit="duration", source="once per tick", gt=_ZERO, le=timedelta(days=1))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.policy import Duration, Policy, threshold
@@ -18,6 +19,12 @@ class StopLossRiskPolicy(Policy):
     critical_atr: float = threshold(unit="ATR", source="SPEC 5", gt=0, le=100)
     high_atr: float = threshold(unit="ATR", source="SPEC 5", gt=0, le=100)
     medium_atr: float = threshold(unit="ATR", source="SPEC 5", gt=0, le=100)
+
+    @model_validator(mode="after")
+    def _levels_rise(self) -> StopLossRiskPolicy:
+        if not self.critical_atr <= self.high_atr <= self.medium_atr:
+            raise ValueError("critical_atr, high_atr and medium_atr do not rise; a nearer stop is the higher risk")
+        return self
 
 
 class RegimeTrendPolicy(Policy):
@@ -105,7 +112,12 @@ class ReversionSlowingPolicy(Policy):
 class ExitStatePolicy(Policy):
     """All thresholds of the exit state, one block a trigger; ``seed`` and ``calibrated`` are two files of them."""
 
-    since_window: Duration = threshold(unit="duration", source="SPEC 1: how far back `since` is looked for")
+    since_window: Duration = threshold(
+        unit="duration",
+        source="SPEC 1: how far back `since` is looked for",
+        ge=timedelta(hours=1),
+        le=timedelta(days=14),
+    )
     stop_loss_risk: StopLossRiskPolicy
     regime_trend: RegimeTrendPolicy
     range_invalidated: RangeInvalidatedPolicy

@@ -15,6 +15,9 @@ class TrendPolicy(Policy):
 
     min_confirmations: int = threshold(unit="confirmations of 4", source="SPEC 4; never below 2", ge=2, le=4)
     min_confirmations_4h: int = threshold(unit="confirmations of 3", source="SPEC 4: on 4h all three", ge=2, le=3)
+    leaning_confirmations: int = threshold(
+        unit="confirmations", source="SPEC 4: with these the primary regime of a TRANSITION is TREND", ge=1, le=4
+    )
     efficiency_ratio: float = threshold(unit="0..1", source="SPEC 4", ge=0, le=1)
     ema_gap_atr: float = threshold(unit="ATR", source="SPEC 3: a gap that counts as a cross", ge=0, le=5)
 

@@ -122,7 +122,7 @@ def market_regime(
             named("verdict", shown, VERDICTS),
             float_column("confidence", confidence),
             flag_column("is_in_sample", is_in_sample, has_lookback),
-            named("primary_regime", _primary_regime(shown, confirmations), PRIMARY_REGIMES),
+            named("primary_regime", _primary_regime(shown, confirmations, policy), PRIMARY_REGIMES),
             named("secondary_signal", _secondary_signal(shown, p_transition, confidence, policy), SECONDARY_SIGNALS),
         ]
     )
@@ -207,8 +207,9 @@ def _probabilities(p_transition: Floats, trend_share: Floats, score: Floats) -> 
     }
 
 
-def _primary_regime(shown: Codes, confirmations: Codes) -> Codes:
-    is_trending = (shown == TREND) | ((shown == TRANSITION) & (confirmations >= 2))
+def _primary_regime(shown: Codes, confirmations: Codes, policy: RegimePolicy) -> Codes:
+    is_leaning = confirmations >= policy.trend.leaning_confirmations
+    is_trending = (shown == TREND) | ((shown == TRANSITION) & is_leaning)
     return np.where(is_trending, 1, 0)
 
 
