@@ -101,19 +101,14 @@ def grouped(values: pl.Series, row: Integers, rows: int) -> pl.Series:
     return taken(pl.concat([lists[values.name], empty.slice(0, 1)]), np.where(has_any, np.cumsum(has_any) - 1, -1))
 
 
-def texts_column(name: str, flags: Mapping[str, Bools]) -> pl.Series:
-    """For each row the list of texts whose flag is set, in their order."""
+def texts_column(name: str, flags: Mapping[str, Bools], *, in_front: Sequence[pl.Series] = ()) -> pl.Series:
+    """For each row the list of texts whose flag is set, in their order, behind those of other columns of lists."""
     cases, case = cases_of(list(flags.values()))
     told, text = np.nonzero(np.transpose(cases))
-    return taken(grouped(name_column(name, text, list(flags)), told, len(cases[0])), case)
-
-
-def chained(first: pl.Series, then: pl.Series) -> pl.Series:
-    """Lists of two columns one after the other; named as the second one, whose lists most rows have alone."""
-    has_first = floats_of(first.list.len()) > 0
-    if not has_first.any():
-        return then
-    both = pl.DataFrame([first.alias("first"), then.alias("then")]).filter(pl.Series(has_first))
-    chains = both.select(pl.concat_list("first", "then").alias(then.name)).to_series()
-    row = np.arange(len(then))
-    return taken(pl.concat([then, chains]), np.where(has_first, len(then) + np.cumsum(has_first) - 1, row))
+    lists = grouped(name_column(name, text, list(flags)), told, len(cases[0]))
+    has_more = np.any([np.zeros(len(case)), *(floats_of(column.list.len()) for column in in_front)], axis=0)
+    if not has_more.any():
+        return taken(lists, case)
+    whole = pl.DataFrame([*(column.alias(str(place)) for place, column in enumerate(in_front)), taken(lists, case)])
+    chains = whole.filter(pl.Series(has_more)).select(pl.concat_list(pl.all()).alias(name)).to_series()
+    return taken(pl.concat([lists, chains]), np.where(has_more, len(lists) + np.cumsum(has_more) - 1, case))

@@ -12,7 +12,6 @@ from mm_pipeline.domain.columns import (
     TIME,
     Bools,
     Type,
-    chained,
     constant_column,
     epoch_ms,
     float_column,
@@ -91,7 +90,6 @@ def entry_states(
     state = np.select([~is_good, is_avoided, ~is_hindered], [_UNKNOWN, _AVOID, _ENTER], _WAIT)
     verdicts = dict(zip((f"the verdict is {name}" for name in _AVOIDED), (is_trend, is_transition), strict=True))
     against[_NOT_RANGE_OK] &= ~is_avoided
-    own = texts_column("reasons", verdicts | against)
     return pl.DataFrame(
         [
             analysis["grid"],
@@ -101,7 +99,7 @@ def entry_states(
             hourly.column("verdict"),
             hourly.column("confidence"),
             *proposal.columns(),
-            chained(quality["reasons"], chained(quality["liquidity_reasons"], own)),
+            texts_column("reasons", verdicts | against, in_front=[quality["reasons"], quality["liquidity_reasons"]]),
             constant_column("policy", policy_name, len(analysis), pl.String),
             analysis["grid_version"],
         ]
