@@ -6,7 +6,7 @@ Schedules and sensors do not belong here; they start the same jobs through Dagst
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,8 +21,9 @@ from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
 from mm_pipeline.adapters.home import HOME_VARIABLE, dagster_dir, data_home, mm_home
 from mm_pipeline.adapters.journal import EvaluationKind, Journal
 from mm_pipeline.adapters.months import month_start, next_month, previous_month
+from mm_pipeline.assets.candles import FRESH
 from mm_pipeline.assets.journalling import fired_in
-from mm_pipeline.assets.stage import EVALUATED_AT_TAG, LIVE_TAG, MONTHS
+from mm_pipeline.assets.stage import CONTRACT, EVALUATED_AT_TAG, LIVE_TAG, MONTHS
 from mm_pipeline.automation import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG, tick_request
 from mm_pipeline.definitions import Overrides, build_definitions, watch_of
 from mm_pipeline.domain.errors import ConfigError, PipelineError, StorageError
@@ -124,9 +125,12 @@ def backfill(
     end: datetime,
     on_progress: OnProgress | None = None,
     *,
+    on_problem: Callable[[str], None] | None = None,
     overrides: Overrides | None = None,
 ) -> list[str]:
     """Materialize every month that ``[start, end)`` touches, in one run; months that have not begun are left out.
+
+    ``on_problem`` is told what a check found wrong with a market or a grid; the others are materialized all the same.
 
     Returns
     -------
@@ -148,7 +152,7 @@ def backfill(
             "Give days between these.",
         )
     tags = {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1], LIVE_TAG: "false"}
-    _run(chosen.home or mm_home(), chosen, EVALUATION_JOB, tags=tags, on_progress=on_progress)
+    _run(chosen.home or mm_home(), chosen, EVALUATION_JOB, tags=tags, on_progress=on_progress, on_problem=on_problem)
     return keys
 
 
@@ -184,6 +188,7 @@ def _run(
     tags: dict[str, str],
     partition_key: str | None = None,
     on_progress: OnProgress | None = None,
+    on_problem: Callable[[str], None] | None = None,
 ) -> None:
     definition = build_definitions(overrides).resolve_job_def(job)
     run_id = str(uuid.uuid4())
@@ -202,6 +207,20 @@ def _run(
         failed = [event for event in result.all_events if event.is_step_failure]
         last = _cause(failed[-1]) if failed else "no step says why"
         raise PipelineError(f"the run {run_id} failed: {last}", "Its log in the Dagster UI has the whole story.")
+    if on_problem is not None:
+        for problem in _problems_of(result.all_events):
+            on_problem(problem)
+
+
+def _problems_of(events: Sequence[dg.DagsterEvent]) -> list[str]:
+    """What the contract checks, which every stage has, and the one of fresh candles say of markets and grids."""
+    evaluated = [event for event in events if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION]
+    return [
+        f"{check.asset_key.path[-1]}, {key}: {value.value}"
+        for check in (event.asset_check_evaluation_data for event in evaluated)
+        if not check.passed and check.check_name in {CONTRACT, FRESH}
+        for key, value in check.metadata.items()
+    ]
 
 
 def _cause(failed: dg.DagsterEvent) -> str:

@@ -16,7 +16,7 @@ from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.adapters.journal import Evaluation
 from mm_pipeline.assets.journalling import fired_in
 from mm_pipeline.domain.candles import DataPolicy, epoch_ms
-from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.pipeline import Frames
 from mm_pipeline.resources import MarketBars
 
@@ -159,14 +159,16 @@ def table(rows: list[dict[str, Any]]) -> dg.MetadataValue[Any]:
 
 
 def _charts(frames: Mapping[str, pl.DataFrame], known: Known) -> dict[str, dg.MetadataValue[Any]]:
-    """Price over states of the grids whose state has just changed; only a live run draws."""
-    changed = [
-        grid
-        for grid in known.plan.grids
-        if grid.versions and grid.grid_id in frames and _has_changed(frames[grid.grid_id])
-    ]
+    """Price over states: of grids whose state has just changed, and at a full hour or after a backfill of the others.
+
+    Drawing costs a tick a second, so the ticks between draw only what is news.
+    """
+    is_due = not known.plan.is_live or known.plan.last_ms % Timeframe.H1.ms == 0
+    told = [grid for grid in known.plan.grids if grid.versions and _has_price(frames.get(grid.grid_id))]
+    changed = [grid for grid in told if _has_changed(frames[grid.grid_id])]
+    others = [grid for grid in told if grid not in changed] if is_due else []
     charts: dict[str, dg.MetadataValue[Any]] = {}
-    for grid in changed[:MAX_CHARTS] if known.plan.is_live else ():
+    for grid in [*changed, *others][:MAX_CHARTS]:
         from mm_pipeline.reporting.charts import state_chart_png
 
         declaration, rows = grid.versions[-1].grid, frames[grid.grid_id]
@@ -176,8 +178,12 @@ def _charts(frames: Mapping[str, pl.DataFrame], known: Known) -> dict[str, dg.Me
     return charts
 
 
+def _has_price(rows: pl.DataFrame | None) -> bool:
+    return rows is not None and rows.height > 1 and rows["price"][-1] is not None
+
+
 def _has_changed(rows: pl.DataFrame) -> bool:
-    return rows.height > 1 and rows["state"][-1] != rows["state"][-2] and rows["price"][-1] is not None
+    return bool(rows["state"][-1] != rows["state"][-2])
 
 
 def _last(frame: pl.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def backfill(*, start: datetime, end: datetime, settings_file: Path | None, poli
     """Materialize every month that the range touches.
 
     Candles are fetched where they are missing. What was decided at the time stays: a backfill journals nothing, and
-    nobody is notified.
+    nobody is notified. Exit code 1 when a market or grid could not be judged.
     """
     import time
 
@@ -33,10 +33,15 @@ def backfill(*, start: datetime, end: datetime, settings_file: Path | None, poli
     deployment = load_deployment(settings_file, policy=policy)
     begun = time.perf_counter()
     with progress_bar("candles") as on_progress:
-        months = run_backfill(deployment, start, end, on_progress)
+        problems: list[str] = []
+        months = run_backfill(deployment, start, end, on_progress, on_problem=problems.append)
     seconds = round(time.perf_counter() - begun, 1)
     if as_json:
-        print_json({"months": months, "seconds": seconds})
+        print_json({"months": months, "seconds": seconds, "problems": problems})
     else:
         counted = "1 month" if len(months) == 1 else f"{len(months)} months"
         click.echo(f"{counted}, {months[0]} to {months[-1]}, in {seconds:.1f} s")
+        for problem in problems:
+            click.echo(f"problem: {problem}", err=True)
+    if problems:
+        raise SystemExit(1)

@@ -110,8 +110,9 @@ def test_backfill_tells_its_months_and_journals_nothing(
 ) -> None:
     before, today = installed.journalled(), datetime.now(UTC).date()
     done = installed.mm("backfill", "--from", (today - timedelta(days=2)).isoformat(), "--to", str(today), "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     data = json.loads(done.stdout)
+    assert [problem.split(": ")[0] for problem in data["problems"]] == ["candles, kucoin:XRP/USDT"], "the silent market"
     assert data["months"] == sorted({f"{today - timedelta(days=days):%Y-%m}" for days in (1, 2)})
     assert installed.journalled() == before
     kept = frames_dir(installed.home / "paper") / "exit_states" / "eth-calm"

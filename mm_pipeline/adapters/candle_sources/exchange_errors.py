@@ -98,4 +98,7 @@ def _is_rate_limit(error: Exception, answer: LastAnswer) -> bool:
 def _root(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{type(error).__name__}: {error}"
+    told = str(error)
+    if "Max retries" in told:  # urllib3 quotes itself twice over; its innermost cause is what can be acted on
+        told = told.rsplit(": ", 1)[-1].rstrip(")\"'")
+    return f"{type(error).__name__}: {told}"
