@@ -1,0 +1,103 @@
+"""First in, first out: which buys each sell closes, and what that earned (SPEC 7). Knows fills, not grids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mm_pipeline.domain.columns import Bools
+from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.position.compilation import compiled
+
+
+@dataclass(frozen=True, eq=False)
+class FifoLedger:
+    """What stands after each fill; every array has shape ``(fills + 1,)`` and begins with nothing held.
+
+    Attributes
+    ----------
+    grid_profit_quote
+        Earned so far by matched quantities: proceeds less cost less both sides' fees, in proportion to what matched.
+    held_base
+        Quantity bought and not yet sold.
+    held_cost_quote
+        What the held quantity cost, without fees.
+    unmatched_fees_quote
+        Fees of the buys of the held quantity.
+    oversold_base
+        Quantity sold so far that no earlier buy of these fills stands against. It earns nothing here, and so shows in
+        the residual of the PnL identity.
+    """
+
+    grid_profit_quote: Floats
+    held_base: Floats
+    held_cost_quote: Floats
+    unmatched_fees_quote: Floats
+    oversold_base: Floats
+
+
+def match_fifo(*, is_buy: Bools, quantity_base: Floats, price: Floats, fee_quote: Floats) -> FifoLedger:
+    """Match sells with the oldest buys that are left, partly where quantities differ.
+
+    All intervals of a grid share one queue, as a real account's fills do, which know no interval.
+
+    Parameters
+    ----------
+    is_buy, quantity_base, price, fee_quote
+        One element a fill, in the order in which they happened: side, quantity (0 or more), quote per base, and fee in
+        quote (a fill's own part, so partial fills of an order are fills like any other).
+
+    Raises
+    ------
+    ValueError
+        When the arrays differ in length, or a quantity is negative or not a number.
+    """
+    columns = [np.ascontiguousarray(values, dtype=np.float64) for values in (quantity_base, price, fee_quote)]
+    if len({len(is_buy), *(len(values) for values in columns)}) > 1:
+        raise ValueError("is_buy, quantity_base, price and fee_quote must be of one length")
+    if not (columns[0] >= 0).all():
+        raise ValueError("quantities must be 0 or more; the side tells a sell")
+    return FifoLedger(*compiled(_match)(np.ascontiguousarray(is_buy, dtype=np.bool_), *columns))
+
+
+_Columns = tuple[Floats, Floats, Floats, Floats, Floats]
+
+
+def _match(is_buy: Bools, quantity: Floats, price: Floats, fee: Floats) -> _Columns:
+    count = len(quantity)
+    left = np.where(is_buy, quantity, 0.0)
+    profit, held, cost, fees, oversold = (
+        np.zeros(count + 1),
+        np.zeros(count + 1),
+        np.zeros(count + 1),
+        np.zeros(count + 1),
+        np.zeros(count + 1),
+    )
+    oldest = 0
+    for i in range(count):
+        profit[i + 1], held[i + 1], cost[i + 1] = profit[i], held[i], cost[i]
+        fees[i + 1], oversold[i + 1] = fees[i], oversold[i]
+        if is_buy[i]:
+            held[i + 1] += quantity[i]
+            cost[i + 1] += quantity[i] * price[i]
+            fees[i + 1] += fee[i]
+            continue
+        wanted, matched_cost, matched_fees = quantity[i], 0.0, 0.0
+        while wanted > 0 and oldest < i:
+            taken = min(wanted, left[oldest])
+            if taken > 0:
+                matched_cost += taken * price[oldest]
+                matched_fees += fee[oldest] * (taken / quantity[oldest])
+                wanted -= taken
+                left[oldest] -= taken
+            if left[oldest] <= 0:
+                oldest += 1
+        matched = quantity[i] - wanted
+        if matched > 0:
+            profit[i + 1] += matched * price[i] - matched_cost - matched_fees - fee[i] * (matched / quantity[i])
+        held[i + 1] -= matched
+        cost[i + 1] -= matched_cost
+        fees[i + 1] -= matched_fees
+        oversold[i + 1] += wanted
+    return profit, held, cost, fees, oversold

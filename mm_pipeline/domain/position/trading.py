@@ -1,0 +1,183 @@
+"""How a grid trades along a price path (SPEC 7): which level fills at which bar. Money does not belong here.
+
+Every interval is a two-state machine, and along one path they are never mixed: those from some rung upwards hold, those
+below it are in cash. The state of a whole grid is therefore this one number, with the invariant
+``levels[rung - 1] < price < levels[rung + 1]``, and a bar between these two prices costs two comparisons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mm_pipeline.domain.columns import Bools, Integers
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.position.compilation import compiled, is_compiled
+
+_Walked = tuple[Integers, Integers, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class GridLadder:
+    """A grid as its machine needs it.
+
+    Attributes
+    ----------
+    levels
+        Shape ``(N,)``, quote, strictly rising.
+    quantity_base
+        Shape ``(N - 1,)``: what interval i buys and sells, ``capital / (N - 1) / (levels[i] (1 + fee))``.
+    stop_loss, fee
+        Quote, and fraction of a fill a side.
+    """
+
+    levels: Floats
+    quantity_base: Floats
+    stop_loss: float
+    fee: float
+
+    @classmethod
+    def of(cls, grid: Grid) -> GridLadder:
+        """The ladder of a declared grid."""
+        levels = grid.level_prices()
+        quantity = grid.interval_capital_quote / (levels[:-1] * (1 + grid.fee))
+        return cls(levels, quantity, grid.stop_loss, grid.fee)
+
+    def rung_at(self, start_price: float) -> int:
+        """The first interval that starts holding: the lowest whose lower level is at or above the price."""
+        return int(np.searchsorted(self.levels[:-1], start_price, side="left"))
+
+
+@dataclass(frozen=True, eq=False)
+class PricePath:
+    """Arrays of equal length, one element a bar, oldest first, quote; ``low <= open, close <= high``."""
+
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+
+    def __len__(self) -> int:
+        return len(self.open)
+
+    @property
+    def columns(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Open, high, low, close."""
+        return self.open, self.high, self.low, self.close
+
+
+@dataclass(frozen=True, eq=False)
+class Trades:
+    """Fills in the order in which they happened, one array element each.
+
+    Attributes
+    ----------
+    bar
+        Index of the bar within which the fill happened, or just before whose open.
+    interval
+        Which interval, counted from 0 at the bottom.
+    is_buy, price
+        Side, and price in quote.
+    stopped_bar
+        Index of the bar in which the stop ended the grid; -1 where it still runs.
+    rung
+        The lowest interval that holds at the end; ``N - 1`` where none does (also after the stop).
+    """
+
+    bar: Integers
+    interval: Integers
+    is_buy: Bools
+    price: Floats
+    stopped_bar: int
+    rung: int
+
+
+def trade(ladder: GridLadder, path: PricePath) -> Trades:
+    """Run a grid along bars from their first open P to their last close.
+
+    Where SPEC 7 leaves room, this is what is meant:
+
+    - The intervals with ``levels[i] >= P`` buy at P at the first bar, highest first as if the price had come down
+      through them; a start at or below the stop buys and is stopped out at P at once.
+    - ``open - low <= high - open``, computed in floats, is "the low is nearer, or as near".
+    - Levels that the way from a close to the next open crosses are filled at their own prices, as within a bar, also
+      where bars are missing between the two.
+    - A price that equals a level, or the stop, touches it. An interval that has just bought at a level does not sell
+      before the price reaches the next level above, and the other way round.
+    - The stop sells interval by interval, lowest first, at ``min(stop_loss, open of that bar)``.
+    """
+    top = len(ladder.quantity_base)
+    if len(path) == 0:
+        nothing = np.empty(0, dtype=np.int64)
+        return Trades(nothing, nothing, nothing.astype(np.bool_), nothing.astype(np.float64), -1, top)
+    start = float(path.open[0])
+    first_rung = ladder.rung_at(start)
+    bar, move, rung, stopped = _walk_along(first_rung, ladder, path)
+    interval, is_buy = move >> 1, (move & 1).astype(np.bool_)
+    begun = np.arange(first_rung, top)[::-1]
+    out = np.arange(top if stopped >= 0 else 0)
+    out_price = min(ladder.stop_loss, float(path.open[stopped]))
+    return Trades(
+        np.concatenate([np.zeros_like(begun), bar, np.full(len(out), stopped)]),
+        np.concatenate([begun, interval, out]),
+        np.concatenate([np.ones(len(begun), dtype=np.bool_), is_buy, np.zeros(len(out), dtype=np.bool_)]),
+        np.concatenate(
+            [np.full(len(begun), start), ladder.levels[interval + ~is_buy], np.full(len(out), out_price)],
+        ),
+        stopped,
+        top if stopped >= 0 else rung,
+    )
+
+
+def _walk_along(rung: int, ladder: GridLadder, path: PricePath) -> _Walked:
+    if is_compiled():
+        prices = tuple(map(np.ascontiguousarray, path.columns))
+        return compiled(_walk)(rung, ladder.levels, ladder.stop_loss, prices)
+    touching = np.flatnonzero(_touches_a_line(ladder, path))
+    lists = tuple(prices[touching].tolist() for prices in path.columns)
+    bar, move, rung, stopped = _walk(rung, ladder.levels.tolist(), ladder.stop_loss, lists)
+    return touching[bar], move, rung, int(touching[stopped]) if stopped >= 0 else -1
+
+
+def _touches_a_line(ladder: GridLadder, path: PricePath) -> Bools:
+    """Whether a level or the stop lies on the way of a bar, the way from the close before it included."""
+    lines = np.concatenate([[ladder.stop_loss], ladder.levels])
+    before = np.concatenate([path.open[:1], path.close[:-1]])
+    bottom, top = np.minimum(path.low, before), np.maximum(path.high, before)
+    touches = np.searchsorted(lines, bottom, side="left") < np.searchsorted(lines, top, side="right")
+    # Below the stop no line need lie within a bar: that bar ends the grid all the same.
+    result: Bools = touches | (path.low <= ladder.stop_loss)
+    return result
+
+
+def _walk(rung: int, levels: Any, stop_loss: float, prices: tuple[Any, ...]) -> _Walked:
+    """The machine, from its rung to its last: bar and move of each fill, the last rung, and the bar of the stop or -1.
+
+    A move is twice the interval, plus one for a buy. ``levels`` and the four of ``prices`` are arrays when compiled, and
+    lists, which Python indexes faster, when not.
+    """
+    opens, highs, lows, closes = prices
+    top = len(levels) - 1
+    bars = []
+    moves = []
+    for bar in range(len(opens)):
+        falls_to = levels[rung - 1] if rung > 0 else stop_loss
+        if lows[bar] > falls_to and (rung == top or highs[bar] < levels[rung + 1]):
+            continue
+        is_low_first = opens[bar] - lows[bar] <= highs[bar] - opens[bar]
+        nearer, other = (lows[bar], highs[bar]) if is_low_first else (highs[bar], lows[bar])
+        for corner in (opens[bar], nearer, other, closes[bar]):
+            while rung > 0 and levels[rung - 1] >= corner:
+                rung -= 1
+                bars.append(bar)
+                moves.append(2 * rung + 1)
+            if corner <= stop_loss:
+                return np.array(bars, dtype=np.int64), np.array(moves, dtype=np.int64), rung, bar
+            while rung < top and levels[rung + 1] <= corner:
+                bars.append(bar)
+                moves.append(2 * rung)
+                rung += 1
+    return np.array(bars, dtype=np.int64), np.array(moves, dtype=np.int64), rung, -1
