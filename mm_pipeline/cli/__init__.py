@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "mm_pipeline.cli.evaluate:evaluate",
     "backfill": "mm_pipeline.cli.backfill:backfill",
     "replay": "mm_pipeline.cli.replay:replay",
+    "simulate": "mm_pipeline.cli.simulate:simulate",
     "calibrate": "mm_pipeline.cli.calibrate:calibrate",
     "study": "mm_pipeline.cli.study:study",
     "grids": "mm_pipeline.cli.grids:grids",

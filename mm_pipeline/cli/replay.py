@@ -58,9 +58,10 @@ def replay(
     """Judge every 15m close of candle files.
 
     FILEs hold 15m candles of one market; each close is judged as the pipeline would have judged it then. Writes
-    metrics_1h.parquet, metrics_4h.parquet, exit_states.parquet (of a disabled grid entry_states.parquet) and
-    summary.json; quarantine.parquet too where rows were refused. The files' market overrides the grid's. Bars that
-    open at or after --from and close by --to are written; all bars before them are looked back to.
+    metrics_1h.parquet, metrics_4h.parquet, exit_states.parquet, fills.parquet and equity.parquet of the simulated grid
+    (of a disabled grid entry_states.parquet alone) and summary.json; quarantine.parquet too where rows were refused.
+    The files' market overrides the grid's. Bars that open at or after --from and close by --to are written; all bars
+    before them are looked back to.
     """
     from mm_pipeline.cli.output import print_json, steps
     from mm_pipeline.cli.replay_inputs import read_grid, read_market
@@ -138,7 +139,7 @@ def _frames(
     view: MarketView, recorded: RecordedMarket, grid: Grid, settings: Settings, span_ms: tuple[int, int]
 ) -> dict[str, pl.DataFrame]:
     """Everything that is written, by name; an evaluation belongs to the bar that closes at it."""
-    from mm_pipeline.cli.replay_outputs import advice_frame, metrics_frame
+    from mm_pipeline.cli.replay_outputs import advice_frame, metrics_frame, position_frames
     from mm_pipeline.domain.grid import GridVersion
     from mm_pipeline.domain.market import Timeframe
     from mm_pipeline.domain.pipeline import evaluate
@@ -152,6 +153,7 @@ def _frames(
     }
     name, rows = advice_frame(advice, grid)
     frames[name] = rows
+    frames |= position_frames(grid, recorded.bars, span_ms)
     if len(recorded.clean.quarantine):
         frames["quarantine"] = recorded.clean.quarantine
     return frames

@@ -17,8 +17,9 @@ from mm_pipeline.domain.exit_state import STATES, TRIGGERS
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.market_view import MarketView
+from mm_pipeline.domain.position import simulate_grid
 
-FRAMES: Final = ("metrics_1h", "metrics_4h", "exit_states", "entry_states", "quarantine")
+FRAMES: Final = ("metrics_1h", "metrics_4h", "exit_states", "entry_states", "fills", "equity", "quarantine")
 SUMMARY: Final = "summary.json"
 
 _KEYS = ("market", "open_time", "close_time", "known_at")
@@ -62,6 +63,19 @@ def metrics_frame(view: MarketView, timeframe: Timeframe, market: Market, span_m
 def advice_frame(advice: Advice, grid: Grid) -> tuple[str, pl.DataFrame]:
     """Name and rows of the one advice that this grid gets."""
     return ("exit_states", advice.exit_states) if grid.enabled else ("entry_states", advice.entry_states)
+
+
+def position_frames(grid: Grid, bars: pl.DataFrame, span_ms: tuple[int, int]) -> dict[str, pl.DataFrame]:
+    """Fills and equity of an enabled grid, simulated since its start, of the bars that lie within ``span_ms``.
+
+    A disabled grid holds nothing.
+    """
+    if not grid.enabled:
+        return {}
+    first, end = span_ms
+    simulation = simulate_grid(grid, bars, end_ms=end)
+    inside = pl.col("time").dt.epoch("ms") >= first
+    return {"fills": simulation.fills.filter(inside), "equity": simulation.equity.filter(inside)}
 
 
 def bars_per_state(states: pl.Series, *, is_enabled: bool) -> dict[str, int]:

@@ -21,17 +21,19 @@ def is_compiled() -> bool:
     return find_spec("numba") is not None
 
 
-@cache
 def compiled(loop: Callable[P, R]) -> Callable[P, R]:
     """The loop as machine code, kept on disk for the next process; the loop itself without numba.
 
     Importing numba costs a quarter of a second, so a loop is compiled when it is first run, not when it is imported.
     """
-    if not is_compiled():
-        return loop
+    return cast("Callable[P, R]", _compiled(loop)) if is_compiled() else loop
+
+
+@cache
+def _compiled(loop: Callable[..., Any]) -> Any:
     numba: Any = import_module("numba")
     try:
-        return cast("Callable[P, R]", numba.njit(cache=True)(loop))
+        return numba.njit(cache=True)(loop)
     except RuntimeError:
         # No folder can be written (a read-only container): compiled anew in each process.
-        return cast("Callable[P, R]", numba.njit(loop))
+        return numba.njit(loop)

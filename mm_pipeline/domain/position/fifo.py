@@ -9,6 +9,9 @@ import numpy as np
 from mm_pipeline.domain.columns import Bools
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.position.compilation import compiled
+from mm_pipeline.domain.position.summation import running_sum
+
+_Matched = tuple[Floats, Floats, Floats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,46 +61,39 @@ def match_fifo(*, is_buy: Bools, quantity_base: Floats, price: Floats, fee_quote
         raise ValueError("is_buy, quantity_base, price and fee_quote must be of one length")
     if not (columns[0] >= 0).all():
         raise ValueError("quantities must be 0 or more; the side tells a sell")
-    return FifoLedger(*compiled(_match)(np.ascontiguousarray(is_buy, dtype=np.bool_), *columns))
-
-
-_Columns = tuple[Floats, Floats, Floats, Floats, Floats]
-
-
-def _match(is_buy: Bools, quantity: Floats, price: Floats, fee: Floats) -> _Columns:
-    count = len(quantity)
-    left = np.where(is_buy, quantity, 0.0)
-    profit, held, cost, fees, oversold = (
-        np.zeros(count + 1),
-        np.zeros(count + 1),
-        np.zeros(count + 1),
-        np.zeros(count + 1),
-        np.zeros(count + 1),
+    is_buy = np.ascontiguousarray(is_buy, dtype=np.bool_)
+    quantity, price, fee = columns
+    matched, matched_cost, matched_fees = compiled(_match)(is_buy, *columns)
+    share = np.divide(matched, quantity, out=np.zeros_like(quantity), where=quantity > 0)
+    earned = matched * price - matched_cost - matched_fees - fee * share
+    return FifoLedger(
+        grid_profit_quote=running_sum(earned),
+        held_base=running_sum(np.where(is_buy, quantity, -matched)),
+        held_cost_quote=running_sum(np.where(is_buy, quantity * price, -matched_cost)),
+        unmatched_fees_quote=running_sum(np.where(is_buy, fee, -matched_fees)),
+        oversold_base=running_sum(np.where(is_buy, 0.0, quantity - matched)),
     )
+
+
+def _match(is_buy: Bools, quantity: Floats, price: Floats, fee: Floats) -> _Matched:
+    """Of each sell: the quantity that found buys, their cost and their fees; 0 for a buy."""
+    matched = np.zeros_like(quantity)
+    cost = np.zeros_like(quantity)
+    fees = np.zeros_like(quantity)
+    left = np.where(is_buy, quantity, 0.0)
     oldest = 0
-    for i in range(count):
-        profit[i + 1], held[i + 1], cost[i + 1] = profit[i], held[i], cost[i]
-        fees[i + 1], oversold[i + 1] = fees[i], oversold[i]
+    for i in range(len(quantity)):
         if is_buy[i]:
-            held[i + 1] += quantity[i]
-            cost[i + 1] += quantity[i] * price[i]
-            fees[i + 1] += fee[i]
             continue
-        wanted, matched_cost, matched_fees = quantity[i], 0.0, 0.0
+        wanted = quantity[i]
         while wanted > 0 and oldest < i:
             taken = min(wanted, left[oldest])
             if taken > 0:
-                matched_cost += taken * price[oldest]
-                matched_fees += fee[oldest] * (taken / quantity[oldest])
+                cost[i] += taken * price[oldest]
+                fees[i] += fee[oldest] * (taken / quantity[oldest])
                 wanted -= taken
                 left[oldest] -= taken
             if left[oldest] <= 0:
                 oldest += 1
-        matched = quantity[i] - wanted
-        if matched > 0:
-            profit[i + 1] += matched * price[i] - matched_cost - matched_fees - fee[i] * (matched / quantity[i])
-        held[i + 1] -= matched
-        cost[i + 1] -= matched_cost
-        fees[i + 1] -= matched_fees
-        oversold[i + 1] += wanted
-    return profit, held, cost, fees, oversold
+        matched[i] = quantity[i] - wanted
+    return matched, cost, fees

@@ -13,6 +13,7 @@ from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.position.fifo import FifoLedger, match_fifo
 from mm_pipeline.domain.position.summary import SimulationSummary
+from mm_pipeline.domain.position.summation import running_sum
 from mm_pipeline.domain.position.trading import GridLadder, PricePath, Trades, trade
 from mm_pipeline.domain.position.worst_case import worst_case_quote
 
@@ -156,7 +157,7 @@ class GridSimulation:
         """After each fill, with the capital before the first."""
         amount = self.quantity_base * self.trades.price
         flow = np.where(self.trades.is_buy, -amount, amount) - self.fee_quote
-        return np.cumsum(np.concatenate([[self.grid.capital], flow]))
+        return running_sum(flow, self.grid.capital)
 
     @cached_property
     def _inventory_base(self) -> Floats:
@@ -187,8 +188,8 @@ def simulate_grid(
     The grid begins at the open of the first bar that opens neither before its ``started_at`` nor before ``start_ms``: a
     later ``start_ms`` asks what the grid would have done if placed then. Where the bars begin later than that it
     begins with the first of them; whether that will do is for the caller to judge. How the price path fills levels is
-    said at :func:`~mm_pipeline.domain.position.trading.trade`. Rows of equity go on to the last bar after the stop, with the cash that is left. Cash may fall
-    below 0 where levels are so close that an interval does not earn its fees.
+    said at :func:`~mm_pipeline.domain.position.trading.trade`. After the stop rows of equity go on to the last bar,
+    with the cash that is left. Cash may fall below 0 where levels are so close that an interval does not earn its fees.
 
     The residual of the PnL identity is rounding: within 1e-8 quote for a capital up to 100,000 quote.
 

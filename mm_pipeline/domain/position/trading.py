@@ -156,8 +156,8 @@ def _touches_a_line(ladder: GridLadder, path: PricePath) -> Bools:
 def _walk(rung: int, levels: Any, stop_loss: float, prices: tuple[Any, ...]) -> _Walked:
     """The machine, from its rung to its last: bar and move of each fill, the last rung, and the bar of the stop or -1.
 
-    A move is twice the interval, plus one for a buy. ``levels`` and the four of ``prices`` are arrays when compiled, and
-    lists, which Python indexes faster, when not.
+    A move is twice the interval, plus one for a buy. ``levels`` and the four of ``prices`` are arrays when compiled,
+    and when not, lists, which Python indexes faster.
     """
     opens, highs, lows, closes = prices
     top = len(levels) - 1
