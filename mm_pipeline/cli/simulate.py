@@ -12,9 +12,13 @@ import click
 from mm_pipeline.cli.options import EXISTING_FILE, UTC_TIME, json_option
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from mm_pipeline.cli.replay_inputs import RecordedMarket
-    from mm_pipeline.domain.grid import Grid
     from mm_pipeline.domain.position import GridSimulation
+
+SHOWN_FILLS = 10
+"""Newest fills in the table; mm replay writes all of them."""
 
 
 @click.command()
@@ -55,7 +59,7 @@ def simulate(
     if as_json:
         print_json(data)
     else:
-        _print(data, simulation.grid)
+        _print(data, simulation)
 
 
 def _simulation(
@@ -105,14 +109,14 @@ def _data(simulation: GridSimulation) -> dict[str, Any]:
     } | asdict(simulation.summary)
 
 
-def _print(data: dict[str, Any], grid: Grid) -> None:
+def _print(data: dict[str, Any], simulation: GridSimulation) -> None:
     from rich import box
     from rich.table import Table
 
     from mm_pipeline.cli.output import iso, stdout
     from mm_pipeline.reporting.tables import price_text
 
-    base, quote = grid.market.symbol.split("/")
+    base, quote = simulation.grid.market.symbol.split("/")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("", "value", "unit"):
         table.add_column(heading, justify="right" if heading == "value" else "left", no_wrap=True)
@@ -130,6 +134,26 @@ def _print(data: dict[str, Any], grid: Grid) -> None:
     title = f"{data['grid']} on {data['market']}, {iso(data['from'])} to {iso(data['to'])}"
     console.print(title, soft_wrap=True, highlight=False)
     console.print(table)
+    if len(simulation.fills):
+        console.print(_newest_fills(simulation, base, quote))
+
+
+def _newest_fills(simulation: GridSimulation, base: str, quote: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from mm_pipeline.reporting.tables import price_text
+
+    fills = simulation.fills.tail(SHOWN_FILLS)
+    title = f"{len(fills)} newest of {len(simulation.fills):,} fills"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("bar (UTC)", "side", "interval", f"price {quote}", base, f"fee {quote}"):
+        table.add_column(heading, justify="left" if heading in ("bar (UTC)", "side") else "right", no_wrap=True)
+    for time, side, interval, price, quantity, fee in fills.rows():
+        table.add_row(
+            f"{time:%Y-%m-%d %H:%M}", side, str(interval), price_text(price), f"{quantity:,.6f}", f"{fee:,.4f}"
+        )
+    return table
 
 
 _AMOUNTS = (

@@ -99,7 +99,13 @@ def test_replay_writes_what_the_pipeline_says(tmp_path: Path, candles: Path) -> 
     ).exit_states
     states = pl.read_parquet(tmp_path / "out" / "exit_states.parquet")
     assert states.equals(expected)
-    assert summary["rows"] == {"metrics_1h": DAYS * 24, "metrics_4h": DAYS * 6, "exit_states": len(expected)}
+    assert summary["rows"] == {
+        "metrics_1h": DAYS * 24,
+        "metrics_4h": DAYS * 6,
+        "exit_states": len(expected),
+        "fills": len(pl.read_parquet(tmp_path / "out" / "fills.parquet")),
+        "equity": len(expected) - 1,  # none for the evaluation at the start, before the first bar closes
+    }
     assert summary["bars_per_state"] == {state: expected.filter(pl.col("state") == state).height for state in STATES}
     assert sum(summary["bars_per_state"].values()) == len(expected)
     assert summary["fired_per_trigger"] == {
@@ -138,7 +144,7 @@ def test_parts_of_the_span_join_to_the_whole(tmp_path: Path, candles: Path) -> N
     replayed(tmp_path / "whole", candles, grid)
     replayed(tmp_path / "first", candles, grid, "--to", "2024-03-08")
     replayed(tmp_path / "second", candles, grid, "--from", "2024-03-08")
-    for name in ("metrics_1h", "metrics_4h", "exit_states"):
+    for name in ("metrics_1h", "metrics_4h", "exit_states", "fills", "equity"):
         whole, first, second = (
             pl.read_parquet(tmp_path / part / f"{name}.parquet") for part in ("whole", "first", "second")
         )

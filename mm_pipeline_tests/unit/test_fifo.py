@@ -27,6 +27,12 @@ def ledger_of(fills: list[Fill], parts: int = 1) -> FifoLedger:
     return match_fifo(is_buy=is_buy, quantity_base=quantity, price=price, fee_quote=quantity * price * FEE)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _loops_are_compiled() -> None:
+    """Once before the examples, which have a deadline each."""
+    ledger_of([(True, 1, 1)])
+
+
 def last(ledger: FifoLedger) -> dict[str, float]:
     return {name: float(values[-1]) for name, values in vars(ledger).items()}
 
