@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mm_pipeline.domain.position import GridSimulation, compilation, simulate_grid, trading
+from mm_pipeline.domain.position import GridSimulation, compilation, simulate_grid, trading, worst_case_quote
 from mm_pipeline_tests.candle_samples import STEP_MS, T0_MS
 from mm_pipeline_tests.grid_samples import bars_of, hundreds_grid
 from mm_pipeline_tests.reference.simulation import Bar
@@ -87,6 +87,7 @@ def test_stop_sells_everything_at_the_stop_or_at_an_open_below_it(opened: float,
     assert summary.stopped_at == bars_of([flat(1)] * 2)["open_time"][1]
     assert summary.cash == approx(300 - 115 * Q2 - 100 - 100 + sold_at * (Q0 + Q1 + Q2))
     assert (summary.inventory, summary.worst_case) == (0.0, 0.0)
+    assert (simulation.trades.stopped_bar, simulation.trades.rung) == (1, 3), "no interval holds after the stop"
     assert simulation.equity["equity_quote"][1] == simulation.equity["equity_quote"][2] == summary.cash
     assert summary.max_drawdown == approx(300 - summary.cash)
 
@@ -156,6 +157,7 @@ def test_bars_before_the_start_and_outside_the_span_are_not_traded() -> None:
     simulation = simulate_grid(grid, bars)
     assert simulation.fills["price"][0] == 115.0
     assert len(simulation.equity) == 4
+    assert len(simulate_grid(grid, bars, start_ms=T0_MS).equity) == 4
     later = simulate_grid(grid, bars, start_ms=T0_MS + 2 * STEP_MS, end_ms=T0_MS + 4 * STEP_MS)
     assert later.fills["price"].to_list() == [120.0, 110.0]
     assert later.equity["close"].to_list() == [125.0, 105.0]
@@ -174,3 +176,24 @@ def test_drawdown_is_from_the_highest_close_before() -> None:
     equity = simulation.equity["equity_quote"].to_numpy()
     np.testing.assert_allclose(equity, [300, 300 + 10 * Q2, 300, 300 + 13 * Q2])
     assert simulation.summary.max_drawdown == approx(10 * Q2)
+
+
+@pytest.mark.parametrize(
+    ("price", "stop", "loss"),
+    [
+        (100.0, 80.0, 2 * (100 - 72) + (95 * 1.1 - 72) + 3 * (90 * 1.1 - 72)),
+        (92.0, 80.0, 2 * (92 - 72) + (92 * 1.1 - 72) + 3 * (90 * 1.1 - 72)),
+        (70.0, 80.0, 2 * (70 - 63) + 4 * (70 * 1.1 - 63)),
+    ],
+    ids=["orders below the price", "an order above it", "a price below the stop"],
+)
+def test_worst_case_fills_every_order_and_sells_all_at_the_stop(price: float, stop: float, loss: float) -> None:
+    worst = worst_case_quote(
+        inventory_base=2.0,
+        resting_quantity_base=np.array([1.0, 3.0]),
+        resting_price=np.array([95.0, 90.0]),
+        price=price,
+        stop_loss=stop,
+        fee=0.1,
+    )
+    assert worst == approx(loss)
