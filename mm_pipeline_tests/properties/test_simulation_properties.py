@@ -15,6 +15,7 @@ from mm_pipeline_tests.reference.simulation import Bar, path_after
 
 # Quarters, so that prices hit levels and the stop exactly, and extremes tie, as often as on a real tick ladder.
 prices = st.integers(4 * 86, 4 * 136).map(lambda quarters: quarters / 4)
+untimed = settings(deadline=None)  # the first example compiles the loops
 closeness = 1e-9
 
 
@@ -38,16 +39,11 @@ def run(grid: Grid, rows: list[Bar]) -> GridSimulation:
     return simulate_grid(grid, bars_of(rows))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _loops_are_compiled() -> None:
-    """Once before the examples, which have a deadline each."""
-    _ = run(hundreds_grid(), [(95, 131, 94, 99)]).summary
-
-
 def traded(simulation: GridSimulation) -> list[tuple[str, int, float]]:
     return simulation.fills.select("side", "interval", "price").rows()
 
 
+@untimed
 @given(grids(), bars())
 def test_cash_and_inventory_are_what_fills_left(grid: Grid, rows: list[Bar]) -> None:
     simulation = run(grid, rows)
@@ -62,6 +58,7 @@ def test_cash_and_inventory_are_what_fills_left(grid: Grid, rows: list[Bar]) -> 
     assert (simulation.equity["inventory_base"] >= 0).all()
 
 
+@untimed
 @given(grids(), bars())
 def test_parts_of_the_identity_add_up_at_every_close(grid: Grid, rows: list[Bar]) -> None:
     equity = run(grid, rows).equity
@@ -70,6 +67,7 @@ def test_parts_of_the_identity_add_up_at_every_close(grid: Grid, rows: list[Bar]
     np.testing.assert_allclose((equity["equity_quote"] - equity["total_pnl_quote"]).to_numpy(), grid.capital)
 
 
+@untimed
 @given(grids(), bars())
 def test_equity_changes_by_no_more_than_inventory_moved_and_fees(grid: Grid, rows: list[Bar]) -> None:
     """Fills happen at the path's price, so equity runs on through them but for their fees."""
@@ -84,6 +82,7 @@ def test_equity_changes_by_no_more_than_inventory_moved_and_fees(grid: Grid, row
         assert abs(new - old) <= largest * way + fees[i] + closeness
 
 
+@untimed
 @given(grids(), bars())
 def test_each_interval_buys_and_sells_in_turn(grid: Grid, rows: list[Bar]) -> None:
     simulation = run(grid, rows)
@@ -91,6 +90,7 @@ def test_each_interval_buys_and_sells_in_turn(grid: Grid, rows: list[Bar]) -> No
         assert fills["side"].to_list() == ["buy", "sell"] * (len(fills) // 2) + ["buy"] * (len(fills) % 2)
 
 
+@untimed
 @given(grids(), bars())
 def test_bars_unfolded_into_their_paths_trade_the_same(grid: Grid, rows: list[Bar]) -> None:
     """A bar is its path: as a flat bar at the open and a bar a leg it fills the same levels at the same prices."""
@@ -104,6 +104,7 @@ def test_bars_unfolded_into_their_paths_trade_the_same(grid: Grid, rows: list[Ba
     assert parts.summary.cash == pytest.approx(whole.summary.cash, abs=closeness)
 
 
+@untimed
 @given(grids(), st.lists(prices, min_size=2, max_size=20, unique=True), st.booleans())
 def test_a_one_way_path_trades_the_same_however_it_is_cut(grid: Grid, stations: list[float], is_rising: bool) -> None:
     ordered = sorted(stations, reverse=not is_rising)
@@ -113,6 +114,7 @@ def test_a_one_way_path_trades_the_same_however_it_is_cut(grid: Grid, stations: 
     assert traded(run(grid, many)) == traded(run(grid, [one]))
 
 
+@untimed
 @given(grids(), bars(), st.integers(1, 25))
 def test_later_bars_change_nothing_before_them(grid: Grid, rows: list[Bar], kept: int) -> None:
     whole, part = run(grid, rows), run(grid, rows[:kept])
@@ -120,6 +122,7 @@ def test_later_bars_change_nothing_before_them(grid: Grid, rows: list[Bar], kept
     assert part.fills.equals(whole.fills.head(len(part.fills)))
 
 
+@untimed
 @given(grids(), bars())
 def test_worst_case_is_what_a_fall_through_the_stop_costs(grid: Grid, rows: list[Bar]) -> None:
     """Down to the stop in one bar: every resting buy fills on the way, then everything is sold at it."""
@@ -134,7 +137,7 @@ def test_worst_case_is_what_a_fall_through_the_stop_costs(grid: Grid, rows: list
         assert simulation.summary.worst_case == 0.0
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(grids(), bars(), st.floats(0.1, 1000))
 def test_capital_scales_every_amount(grid: Grid, rows: list[Bar], factor: float) -> None:
     plain, scaled = run(grid, rows), run(grid.model_copy(update={"capital": grid.capital * factor}), rows)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm_pipeline.domain.position import FifoLedger, match_fifo
@@ -14,6 +14,7 @@ Fill = tuple[bool, int, int]
 """Whether it buys, whole units, and price."""
 
 fills = st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.integers(1, 50)), max_size=30)
+untimed = settings(deadline=None)  # the first example compiles the loops
 FEE = 0.125
 """An eighth of the amount: exact in binary."""
 
@@ -25,12 +26,6 @@ def ledger_of(fills: list[Fill], parts: int = 1) -> FifoLedger:
     price = np.array([price for *_, price in split], dtype=np.float64)
     is_buy = np.array([is_buy for is_buy, *_ in split], dtype=np.bool_)
     return match_fifo(is_buy=is_buy, quantity_base=quantity, price=price, fee_quote=quantity * price * FEE)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _loops_are_compiled() -> None:
-    """Once before the examples, which have a deadline each."""
-    ledger_of([(True, 1, 1)])
 
 
 def last(ledger: FifoLedger) -> dict[str, float]:
@@ -78,16 +73,19 @@ def test_no_fills_hold_nothing() -> None:
     assert set(last(ledger_of([])).values()) == {0.0}
 
 
+@untimed
 @given(fills)
 def test_any_fills_match_as_single_units_do(fills: list[Fill]) -> None:
     assert last(ledger_of(fills)) == pytest.approx(unit_by_unit(fills), abs=1e-9)
 
 
+@untimed
 @given(fills, st.integers(2, 7))
 def test_partial_fills_end_as_whole_ones_do(fills: list[Fill], parts: int) -> None:
     assert last(ledger_of(fills, parts)) == pytest.approx(last(ledger_of(fills)), abs=1e-9)
 
 
+@untimed
 @given(fills)
 def test_money_is_conserved_where_nothing_is_oversold(fills: list[Fill]) -> None:
     ledger = ledger_of(fills)
