@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+import yaml
 
 from mm_pipeline.adapters.journal import Evaluation, EvaluationKind
 from mm_pipeline.assets import contracts
@@ -87,6 +88,16 @@ def test_two_hours_of_missed_ticks_are_history_and_the_newest_is_live(
     assert [row.evaluated_at for row in rows] == [AT + n * BAR for n in range(10)]
     # The tick comes 1 min after its close: the evaluation before it is 16 min late, within notify.max_lateness.
     assert [row.is_live for row in rows] == [True, *[False] * 7, True, True]
+
+
+def test_shorter_max_lateness_makes_history_of_what_was_live(
+    installation: Installation, instance: dg.DagsterInstance
+) -> None:
+    installation.settings["notify"] = {"max_lateness": "10min"}
+    installation.settings_file.write_text(yaml.safe_dump({"grids": "grids"} | installation.settings))
+    installation.tick(AT, instance)
+    installation.tick(AT + 2 * BAR, instance)
+    assert [row.is_live for row in decided(installation, "eth")] == [True, False, True]
 
 
 def test_gap_over_the_end_of_a_month_is_filled_by_one_run_over_both(

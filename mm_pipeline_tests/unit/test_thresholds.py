@@ -108,7 +108,7 @@ SEEN_IN_STATE = tuple(
 
 ELSEWHERE = {
     "exchange_access.": "pipeline/test_candle_sources_exchange.py",
-    "notify.max_lateness": "pipeline",
+    "notify.max_lateness": "pipeline/test_dagster_runs.py",
 }
 
 
