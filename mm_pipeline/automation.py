@@ -15,6 +15,7 @@ from mm_pipeline.assets.checks import PARITY, RECONCILIATION, hourly_reconciliat
 from mm_pipeline.assets.stage import CONTRACT, EVALUATED_AT_TAG, LIVE_TAG, MONTHS
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.domain.notifications import TEXT_LIMIT
 from mm_pipeline.resources import Watch
 from mm_pipeline.resources.plan import floor_to_evaluation
 from mm_pipeline.resources.watch import PIPELINE
@@ -31,12 +32,16 @@ HOURLY_CRON: Final = "5 * * * *"
 
 RUN_FAILED: Final = "run_failed"
 
+DELIVERY_INTERVAL_S: Final = 15
+RECEIPT_INTERVAL_S: Final = 30
+"""Pushover asks for at least 5 s between two questions about a receipt."""
+
 MAX_RUNTIME_TAG: Final = "dagster/max_runtime"
 TICK_MAX_RUNTIME_S: Final = 600
 """A tick that hangs is ended before the next but one would have to wait for it; run monitoring does it."""
 
 _MARKET = ("candles", "regime_metrics", "regime")
-_ALL = (*_MARKET, "grid_analysis", "exit_states", "entry_states")
+_ALL = (*_MARKET, "grid_analysis", "exit_states", "entry_states", "notifications", "deliveries")
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
 _CONSOLE = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 """A run tells a hundred steps at level DEBUG; the event log keeps them all the same."""
@@ -177,9 +182,49 @@ def watch_is_blind(context: dg.RunFailureSensorContext, watch: Watch) -> None:
     message = f"{run.job_name} {run.run_id} failed ({what}): {context.failure_event.message}"
     context.log.error(message)
     watch.decisions().record_notices([MarketNotice(market=PIPELINE, tick_at=tick_at, code=RUN_FAILED, message=message)])
+    if is_live:
+        delivery = watch.delivery()
+        delivery.alarms.raise_about(
+            RUN_FAILED,
+            "BLIND: an evaluation run failed, no grid was judged",
+            f"Look at your grids yourself until evaluations come again.\n\n{message}"[:TEXT_LIMIT],
+            every=watch.settings.notify.unknown.second_after,
+        )
+        delivery.relay.run()
+
+
+@dg.sensor(
+    name="due_deliveries",
+    minimum_interval_seconds=DELIVERY_INTERVAL_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Pages that are still due: those of a run that died, and those that a channel did not take yet.",
+)
+def due_deliveries(context: dg.SensorEvaluationContext, watch: Watch) -> dg.SkipReason:
+    """Deliver them here: no run need be started for it."""
+    sent = watch.delivery().relay.run()
+    for one in sent:
+        context.log.info(f"page {one.page} on {one.channel}, attempt {one.attempt}: {one.outcome} {one.detail}")
+    waiting = len(watch.decisions().outbox.waiting())
+    return dg.SkipReason(f"{len(sent)} attempts made, {waiting} pages waiting.")
+
+
+@dg.sensor(
+    name="receipts",
+    minimum_interval_seconds=RECEIPT_INTERVAL_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Acknowledgements at the provider, emergencies to end, and windows that passed unanswered.",
+)
+def receipts(context: dg.SensorEvaluationContext, watch: Watch) -> dg.SkipReason:
+    """Ask about every open emergency, and journal what came back."""
+    heard = watch.delivery().answers.follow()
+    for answer in heard.answers:
+        context.log.info(f"{answer.response.grid}: page {answer.response.page} {answer.response.kind}")
+    for problem in heard.problems:
+        context.log.warning(problem)
+    return dg.SkipReason(f"{len(heard.answers)} new answers, {len(heard.problems)} questions failed.")
 
 
 CHECKS: Final = (replay_parity, hourly_reconciliation)
 JOBS: Final = (exit_evaluation, hourly_metrics)
 SCHEDULES: Final = (every_15_minutes, every_hour)
-SENSORS: Final = (grid_files, watch_is_blind)
+SENSORS: Final = (grid_files, watch_is_blind, due_deliveries, receipts)

@@ -13,16 +13,26 @@ from mm_pipeline.adapters.home import data_home, frames_dir, journal_file
 from mm_pipeline.adapters.journal import sqlite_url
 from mm_pipeline.assets.candles import candles
 from mm_pipeline.assets.grids import grid_analysis
+from mm_pipeline.assets.notifications import deliveries, notifications
 from mm_pipeline.assets.regime import regime, regime_metrics
 from mm_pipeline.assets.states import exit_and_entry_states
-from mm_pipeline.resources import ClockResource, ExchangeSources, FramesIOManager, JournalResource, SourceFactory, Watch
+from mm_pipeline.resources import (
+    ChannelFactory,
+    ClockResource,
+    ConfiguredChannels,
+    ExchangeSources,
+    FramesIOManager,
+    JournalResource,
+    SourceFactory,
+    Watch,
+)
 from mm_pipeline.resources.watch import code_version
 from mm_pipeline.settings import Deployment, load_deployment
 
 JOURNAL_VARIABLE = "MM_JOURNAL_URL"
 """Environment variable with the journal's database; without it SQLite in the home."""
 
-ASSETS = (candles, regime_metrics, regime, grid_analysis, exit_and_entry_states)
+ASSETS = (candles, regime_metrics, regime, grid_analysis, exit_and_entry_states, notifications, deliveries)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +51,8 @@ class Overrides:
         The journal's database.
     sources
         Where candles come from.
+    channels
+        How operators are reached.
     clock_at
         ISO 8601 instant at which the clock stands.
     """
@@ -50,6 +62,7 @@ class Overrides:
     frames_root: str | None = None
     journal_url: str | None = None
     sources: SourceFactory | None = None
+    channels: ChannelFactory | None = None
     clock_at: str | None = None
 
 
@@ -64,6 +77,7 @@ def watch_of(overrides: Overrides) -> Watch:
         clock=ClockResource(at=overrides.clock_at),
         journal=JournalResource(url=journal_url),
         sources=dg.ResourceDefinition.hardcoded_resource(sources),
+        channels=dg.ResourceDefinition.hardcoded_resource(overrides.channels or ConfiguredChannels(home)),
         frames_root=overrides.frames_root or str(frames_dir(home)),
     )
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from mm_pipeline.adapters.calibration_files import load_calibration
+from mm_pipeline.adapters.channels import ChannelAccess, ChannelConfigs
 from mm_pipeline.adapters.home import project_root
 from mm_pipeline.adapters.strict_yaml import load_mapping, parse_mapping, validation_errors
 from mm_pipeline.domain.advice import AdvicePolicy
@@ -28,8 +29,9 @@ from mm_pipeline.domain.exit_state import EntryPolicy, ExitStatePolicy
 from mm_pipeline.domain.lookback import longest_lookback_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.metrics import MetricsPolicy
+from mm_pipeline.domain.notifications import DeliveryPolicy, NotifyPolicy
 from mm_pipeline.domain.pipeline import MarketPolicy
-from mm_pipeline.domain.policy import Duration, Policy, print_duration, threshold
+from mm_pipeline.domain.policy import Policy, print_duration
 from mm_pipeline.domain.regime import RegimePolicy
 
 PAPER = "paper"
@@ -40,14 +42,6 @@ CALIBRATION_FOLDER = _PACKAGED / "calibration"
 """Tables that ship with the package; ``mm calibrate`` writes them."""
 
 _DECIDING = ("data", "metrics", "regime", "exit_state", "entry")
-
-
-class NotifyPolicy(Policy):
-    """What is live, and so may be paged."""
-
-    max_lateness: Duration = threshold(
-        unit="duration", source="SPEC 8: one tick and five minutes", ge=timedelta(minutes=1), le=timedelta(hours=2)
-    )
 
 
 class Settings(Policy):
@@ -65,6 +59,10 @@ class Settings(Policy):
     exit_state: ExitStatePolicy
     entry: EntryPolicy
     notify: NotifyPolicy
+    delivery: DeliveryPolicy
+    channel_access: ChannelAccess
+    channels: ChannelConfigs
+    heartbeat_url_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,79}$")]
 
     @field_validator("extra_markets", mode="before")
     @classmethod

@@ -147,3 +147,23 @@ def kinds_of(grid: WatchedGrid, plan: Plan) -> Mapping[EvaluationKind, bool]:
         EvaluationKind.EXIT: not grid.versions or any(declaration.enabled for declaration in declarations),
         EvaluationKind.ENTRY: any(not declaration.enabled for declaration in declarations),
     }
+
+
+def is_disabled(grid: WatchedGrid, at_ms: int) -> bool:
+    """Whether the declaration in force at an evaluation is switched off; False where none was ever read."""
+    declarations = grid.in_force(at_ms, at_ms)
+    return bool(declarations) and not declarations[-1].enabled
+
+
+def unknown_entry(grid: WatchedGrid, known: Known, at_ms: int, reason: str) -> pl.DataFrame:
+    """Entry state of a disabled grid that could not be decided: UNKNOWN, with the reason."""
+    row = {
+        "grid": grid.grid_id,
+        "evaluated_at": from_ms(at_ms),
+        "state": UNKNOWN,
+        "reasons": [reason],
+        "policy": known.policy.name,
+        "grid_version": grid.in_force(at_ms, at_ms)[-1].version_hash,
+        "input_hash": text_hash(reason),
+    }
+    return pl.DataFrame([row], schema=dict(contracts.ENTRY.columns))

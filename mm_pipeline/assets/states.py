@@ -6,7 +6,7 @@ import dagster as dg
 
 from mm_pipeline.adapters.journal import Evaluation, EvaluationKind
 from mm_pipeline.assets import contracts, summaries
-from mm_pipeline.assets.decisions import Known, decide, kinds_of, unknown_rows
+from mm_pipeline.assets.decisions import Known, decide, is_disabled, kinds_of, unknown_entry, unknown_rows
 from mm_pipeline.assets.grids import ByGrid
 from mm_pipeline.assets.journalling import journal_decisions
 from mm_pipeline.assets.regime import ByMarket
@@ -54,10 +54,14 @@ def _checked(advice: Advice) -> Advice:
 
 
 def _blind(outcome: Outcome[str, Advice], grids: dict[str, WatchedGrid], known: Known) -> None:
-    """A grid that could not be decided is UNKNOWN at the run's newest evaluation."""
+    """A grid that could not be decided is UNKNOWN at the run's newest evaluation, as the kind of grid that it is."""
     for grid_id, problem in outcome.problems.items():
-        rows = unknown_rows(grids[grid_id], known, at_ms=known.plan.last_ms, reason=str(problem))
-        outcome.made[grid_id] = Advice(rows, contracts.ENTRY.empty())
+        grid, at_ms = grids[grid_id], known.plan.last_ms
+        if is_disabled(grid, at_ms):
+            outcome.made[grid_id] = Advice(contracts.EXIT.empty(), unknown_entry(grid, known, at_ms, str(problem)))
+        else:
+            rows = unknown_rows(grid, known, at_ms=at_ms, reason=str(problem))
+            outcome.made[grid_id] = Advice(rows, contracts.ENTRY.empty())
 
 
 def _results(

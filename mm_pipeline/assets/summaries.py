@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +13,9 @@ import polars as pl
 
 from mm_pipeline.adapters.candle_sources import CandleUpdate
 from mm_pipeline.adapters.clock import from_ms
-from mm_pipeline.adapters.journal import Evaluation
+from mm_pipeline.adapters.delivery import Sent
+from mm_pipeline.adapters.delivery.answers import Heard
+from mm_pipeline.adapters.journal import Answer, Decided, Evaluation
 from mm_pipeline.assets.journalling import fired_in
 from mm_pipeline.domain.candles import DataPolicy, epoch_ms
 from mm_pipeline.domain.market import Market, Timeframe
@@ -147,6 +149,52 @@ def of_states(
         "problems": table([{"grid": grid, "problem": str(error)} for grid, error in problems.items()]),
         **_charts(frames, known),
     }
+
+
+def of_notifications(frames: Mapping[str, pl.DataFrame], told: Sequence[Decided]) -> Metadata:
+    """How often each notice was told and held back in these months, and what this run decided."""
+    everything = pl.concat(frames.values()) if frames else None
+    counts = (
+        []
+        if everything is None
+        else everything.group_by("notice")
+        .agg(told=pl.col("held_back").is_null().sum(), held_back=pl.col("held_back").is_not_null().sum())
+        .sort("notice")
+        .rows(named=True)
+    )
+    rows = [
+        {
+            "grid": one.decision.grid,
+            "evaluated": _time(one.decision.evaluated_at),
+            "notice": one.decision.notice.value,
+            "cause": one.decision.cause.value,
+            "held back": "" if one.decision.held_back is None else one.decision.held_back.value,
+        }
+        for one in told
+    ]
+    return {
+        "dagster/row_count": sum(len(frame) for frame in frames.values()),
+        "notices": table([dict(row) for row in counts]),
+        "decided_now": table(rows),
+    }
+
+
+def of_deliveries(
+    frames: Mapping[str, pl.DataFrame], sent: Sequence[Sent], heard: Heard | None, *, heartbeat: str | None
+) -> Metadata:
+    """What this run sent and heard, and whether the external heartbeat was beaten."""
+    return {
+        "dagster/row_count": sum(len(frame) for frame in frames.values()),
+        "attempts": table([{name: str(value) for name, value in vars(one).items()} for one in sent]),
+        "answers": table([] if heard is None else [_answer(one) for one in heard.answers]),
+        "problems": table([] if heard is None else [{"problem": problem} for problem in heard.problems]),
+        "heartbeat": heartbeat or "none: not a live run",
+    }
+
+
+def _answer(one: Answer) -> dict[str, Any]:
+    response = one.response
+    return {"grid": response.grid, "answer": response.kind.value, "at": _time(response.at), "by": one.by_whom}
 
 
 def table(rows: list[dict[str, Any]]) -> dg.MetadataValue[Any]:

@@ -4,6 +4,7 @@ What is computed does not belong here.
 """
 
 from mm_pipeline.resources.candle_shelf import CandleShelf, MarketBars
+from mm_pipeline.resources.channels import ChannelFactory, ConfiguredChannels, Delivery
 from mm_pipeline.resources.clock import ClockResource
 from mm_pipeline.resources.io_managers import FramesIOManager
 from mm_pipeline.resources.journal import JournalResource
@@ -13,7 +14,10 @@ from mm_pipeline.resources.watch import Watch
 
 __all__ = [
     "CandleShelf",
+    "ChannelFactory",
     "ClockResource",
+    "ConfiguredChannels",
+    "Delivery",
     "ExchangeSources",
     "FramesIOManager",
     "JournalResource",

@@ -1,5 +1,6 @@
 """The watch: what is configured, what time it is, what was decided, and where candles come from."""
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
@@ -12,6 +13,7 @@ from pydantic import PrivateAttr
 import mm_pipeline
 from mm_pipeline.adapters.candle_sources import CandleUpdate, StoredCandles, update_markets
 from mm_pipeline.adapters.clock import from_ms
+from mm_pipeline.adapters.delivery import send_heartbeat
 from mm_pipeline.adapters.frame_store import FrameStore
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
 from mm_pipeline.adapters.journal import Journal, MarketNotice
@@ -20,6 +22,7 @@ from mm_pipeline.domain.errors import CandleSourceError, ConfigError, MarketNotF
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.pipeline import MarketPolicy
 from mm_pipeline.resources.candle_shelf import CandleShelf, MarketBars
+from mm_pipeline.resources.channels import ChannelFactory, Delivery, delivery_of
 from mm_pipeline.resources.clock import ClockResource
 from mm_pipeline.resources.journal import JournalResource
 from mm_pipeline.resources.plan import Plan, WatchedGrid, make_plan
@@ -41,6 +44,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
     clock: dg.ResourceDependency[ClockResource]
     journal: dg.ResourceDependency[JournalResource]
     sources: dg.ResourceDependency[SourceFactory]
+    channels: dg.ResourceDependency[ChannelFactory]
     frames_root: str
     _plans: dict[tuple[datetime, datetime, int, bool], Plan] = PrivateAttr(default_factory=dict)
     _bars: dict[tuple[Market, int, int], MarketBars] = PrivateAttr(default_factory=dict)
@@ -67,6 +71,43 @@ class Watch(dg.ConfigurableResource["Watch"]):
     def decisions(self) -> Journal:
         """The open journal."""
         return self.journal.open()
+
+    def delivery(self) -> Delivery:
+        """What takes pages to the channels, and answers back."""
+        return delivery_of(
+            self.decisions(),
+            self.channels.open(self.settings),
+            settings=self.settings,
+            clock=self.clock.clock(),
+            written_by=self.written_by,
+        )
+
+    def beat(self, plan: Plan) -> str:
+        """Beat the external heart if this tick was good: every watched grid evaluated, and no page overdue.
+
+        Returns
+        -------
+        In words, whether it was, and why not.
+        """
+        url = os.environ.get(self.settings.heartbeat_url_env, "").strip()
+        if not url:
+            return f"not configured: {self.settings.heartbeat_url_env} is not set"
+        reason = self._silence(plan)
+        if reason is not None:
+            return f"withheld: {reason}"
+        return "sent" if send_heartbeat(url) else "failed: the URL did not answer well"
+
+    def _silence(self, plan: Plan) -> str | None:
+        """Why the watch is not well; None where it is."""
+        journal = self.decisions()
+        evaluated = {one.grid for one in journal.evaluations(since=plan.evaluated_at)}
+        for grid in journal.known_grids():
+            version = journal.grid_in_force(grid, plan.evaluated_at)
+            has_begun = version is not None and version.grid.started_at < plan.evaluated_at
+            if has_begun and grid not in evaluated:
+                return f"{grid} was not evaluated"
+        overdue = journal.outbox.unsent(decided_before=self.now() - self.settings.delivery.overdue_after)
+        return f"page {overdue[0].page} ({overdue[0].title}) is overdue" if overdue else None
 
     def grid_folder(self) -> GridFolder:
         """The grid files as they are now."""

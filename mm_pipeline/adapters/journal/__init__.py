@@ -1,16 +1,34 @@
-"""The journal: grid versions, evaluations, market notices and circuit states, in SQLite or Postgres."""
+"""The journal in SQLite or Postgres: grids, evaluations, notices, circuits; pages, deliveries and responses."""
 
 from mm_pipeline.adapters.journal.circuits import JournalCircuits
 from mm_pipeline.adapters.journal.database import sqlite_url
 from mm_pipeline.adapters.journal.journal import Journal
+from mm_pipeline.adapters.journal.notification_records import (
+    Answer,
+    Claim,
+    Decided,
+    DeliveryEvent,
+    DeliveryOutcome,
+    OpenReceipt,
+    Page,
+    Waiting,
+)
 from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind, GridHistoryRow, MarketNotice
 
 __all__ = [
+    "Answer",
+    "Claim",
+    "Decided",
+    "DeliveryEvent",
+    "DeliveryOutcome",
     "Evaluation",
     "EvaluationKind",
     "GridHistoryRow",
     "Journal",
     "JournalCircuits",
     "MarketNotice",
+    "OpenReceipt",
+    "Page",
+    "Waiting",
     "sqlite_url",
 ]

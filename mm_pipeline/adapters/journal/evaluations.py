@@ -56,6 +56,16 @@ def last(
     return None if row is None else _evaluation_of(row)
 
 
+def newest(connection: sa.Connection, grid: str, count: int) -> list[Evaluation]:
+    """Evaluations of the newest ``count`` bars, newest first; of one bar the one recorded last."""
+    later = table.alias("later")
+    is_same_bar = (later.c.grid == table.c.grid) & (later.c.evaluated_at == table.c.evaluated_at)
+    is_overwritten = sa.exists().where(is_same_bar & (later.c.id > table.c.id))
+    query = _query(grid=grid, kind=None, since=None, until=None).where(~is_overwritten)
+    rows = connection.execute(query.order_by(table.c.evaluated_at.desc()).limit(count))
+    return [_evaluation_of(row) for row in rows]
+
+
 def _query(
     *, grid: str | None, kind: EvaluationKind | None, since: datetime | None, until: datetime | None
 ) -> sa.Select[Any]:

@@ -10,8 +10,12 @@ from typing import Self
 from mm_pipeline.adapters.journal import evaluations, grid_versions, notices
 from mm_pipeline.adapters.journal.circuits import JournalCircuits
 from mm_pipeline.adapters.journal.database import LOCK_WAIT, Database
+from mm_pipeline.adapters.journal.histories import JournalHistories
 from mm_pipeline.adapters.journal.migrations import migrate
+from mm_pipeline.adapters.journal.notifications import JournalNotifications
+from mm_pipeline.adapters.journal.outbox import JournalOutbox
 from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind, GridHistoryRow, MarketNotice
+from mm_pipeline.adapters.journal.responses import JournalResponses
 from mm_pipeline.domain.grid import Grid, GridVersion
 
 
@@ -41,6 +45,10 @@ class Journal:
             self._database.close()
             raise
         self.circuits = JournalCircuits(self._database)
+        self.notifications = JournalNotifications(self._database)
+        self.outbox = JournalOutbox(self._database)
+        self.responses = JournalResponses(self._database)
+        self.histories = JournalHistories(self._database, self.notifications, self.responses)
 
     def __enter__(self) -> Self:
         return self
@@ -121,6 +129,11 @@ class Journal:
         """Evaluation of the newest bar; where it was evaluated twice (a revised candle), the one recorded last."""
         with self._database.reading() as connection:
             return evaluations.last(connection, grid, kind=kind)
+
+    def newest_evaluations(self, grid: str, count: int) -> list[Evaluation]:
+        """Evaluations of the newest bars, as they were recorded last, newest first."""
+        with self._database.reading() as connection:
+            return evaluations.newest(connection, grid, count)
 
     def last_known_state(
         self,

@@ -82,8 +82,106 @@ _UNIQUE_KEYS = {
 }
 
 
-def _tables(identity: str) -> Iterable[str]:
-    return (statement.format(identity=identity) for statement in _TABLES)
+_NOTIFICATION_TABLES = (
+    """
+    CREATE TABLE pages (
+        id {identity},
+        page TEXT NOT NULL UNIQUE,
+        notice TEXT NOT NULL,
+        grids TEXT NOT NULL,
+        evaluated_at BIGINT NOT NULL,
+        decided_at BIGINT NOT NULL,
+        priority INTEGER NOT NULL CHECK (priority BETWEEN -2 AND 2),
+        title TEXT NOT NULL,
+        text TEXT NOT NULL,
+        image {bytes},
+        retry_s INTEGER,
+        expire_s INTEGER,
+        respond_by BIGINT,
+        settings_hash TEXT NOT NULL,
+        code_version TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX pages_by_time ON pages (decided_at)",
+    """
+    CREATE TABLE decisions (
+        id {identity},
+        grid TEXT NOT NULL,
+        evaluated_at BIGINT NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('exit', 'entry')),
+        notice TEXT NOT NULL,
+        state TEXT NOT NULL,
+        cause TEXT NOT NULL,
+        episode_at BIGINT NOT NULL,
+        number INTEGER NOT NULL CHECK (number >= 1),
+        triggers TEXT NOT NULL,
+        page TEXT NOT NULL,
+        held_back TEXT,
+        grid_version TEXT NOT NULL,
+        settings_hash TEXT NOT NULL,
+        code_version TEXT NOT NULL,
+        decided_at BIGINT NOT NULL,
+        UNIQUE (grid, evaluated_at, kind)
+    )
+    """,
+    "CREATE INDEX decisions_by_page ON decisions (page)",
+    """
+    CREATE TABLE delivery_events (
+        id {identity},
+        page TEXT NOT NULL,
+        channel TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        event TEXT NOT NULL,
+        at BIGINT NOT NULL,
+        detail TEXT NOT NULL,
+        receipt TEXT,
+        UNIQUE (page, channel, attempt, event)
+    )
+    """,
+    """
+    CREATE TABLE responses (
+        id {identity},
+        once TEXT NOT NULL UNIQUE,
+        grid TEXT NOT NULL,
+        at BIGINT NOT NULL,
+        kind TEXT NOT NULL,
+        page TEXT NOT NULL,
+        source TEXT NOT NULL,
+        by_whom TEXT NOT NULL,
+        settings_hash TEXT NOT NULL,
+        code_version TEXT NOT NULL,
+        recorded_at BIGINT NOT NULL
+    )
+    """,
+    "CREATE INDEX responses_by_grid ON responses (grid, at)",
+    """
+    CREATE TABLE outbox (
+        page TEXT NOT NULL,
+        channel TEXT NOT NULL,
+        rank INTEGER NOT NULL,
+        is_due BOOLEAN NOT NULL,
+        due_at BIGINT NOT NULL,
+        attempts INTEGER NOT NULL,
+        owner TEXT,
+        leased_until BIGINT,
+        PRIMARY KEY (page, channel)
+    )
+    """,
+    "CREATE INDEX outbox_due ON outbox (is_due, due_at)",
+)
+_NOTIFICATION_KEYS = {
+    "pages": ("page",),
+    "decisions": ("grid", "evaluated_at", "kind"),
+    "delivery_events": ("page", "channel", "attempt", "event"),
+    "responses": ("once",),
+}
+
+_SQLITE_TYPES = {"identity": "INTEGER PRIMARY KEY AUTOINCREMENT", "bytes": "BLOB"}
+_POSTGRES_TYPES = {"identity": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "bytes": "BYTEA"}
+
+
+def _tables(statements: Iterable[str], types: dict[str, str]) -> Iterable[str]:
+    return (statement.format_map(types) for statement in statements)
 
 
 def _append_only_in_sqlite(table: str, key: tuple[str, ...]) -> Iterable[str]:
@@ -101,11 +199,13 @@ def _append_only_in_sqlite(table: str, key: tuple[str, ...]) -> Iterable[str]:
     )
 
 
+_REFUSE_CHANGE_IN_POSTGRES = """
+    CREATE FUNCTION mm_refuse_change() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only'; END $$
+"""
+
+
 def _append_only_in_postgres(tables: Iterable[str]) -> Iterable[str]:
-    yield """
-        CREATE FUNCTION mm_refuse_change() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only'; END $$
-    """
     for table in tables:
         yield (
             f"CREATE TRIGGER {table}_refuses_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
@@ -118,12 +218,25 @@ MIGRATIONS = (
         version=1,
         name="grid versions, evaluations, market notices, circuits",
         sqlite=(
-            *_tables("INTEGER PRIMARY KEY AUTOINCREMENT"),
+            *_tables(_TABLES, _SQLITE_TYPES),
             *(sql for table, key in _UNIQUE_KEYS.items() for sql in _append_only_in_sqlite(table, key)),
         ),
         postgresql=(
-            *_tables("BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+            *_tables(_TABLES, _POSTGRES_TYPES),
+            _REFUSE_CHANGE_IN_POSTGRES,
             *_append_only_in_postgres(_UNIQUE_KEYS),
+        ),
+    ),
+    Migration(
+        version=2,
+        name="pages, decisions, delivery events, responses, outbox",
+        sqlite=(
+            *_tables(_NOTIFICATION_TABLES, _SQLITE_TYPES),
+            *(sql for table, key in _NOTIFICATION_KEYS.items() for sql in _append_only_in_sqlite(table, key)),
+        ),
+        postgresql=(
+            *_tables(_NOTIFICATION_TABLES, _POSTGRES_TYPES),
+            *_append_only_in_postgres(_NOTIFICATION_KEYS),
         ),
     ),
 )

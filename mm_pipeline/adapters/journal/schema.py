@@ -102,3 +102,86 @@ circuits = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("state", JsonText, nullable=False),
 )
+
+pages = sa.Table(
+    "pages",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("page", sa.Text, nullable=False),
+    sa.Column("notice", sa.Text, nullable=False),
+    sa.Column("grids", JsonText, nullable=False),
+    sa.Column("evaluated_at", UtcMillis, nullable=False),
+    sa.Column("decided_at", UtcMillis, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("image", sa.LargeBinary),
+    sa.Column("retry_s", sa.Integer),
+    sa.Column("expire_s", sa.Integer),
+    sa.Column("respond_by", UtcMillis),
+    sa.Column("settings_hash", sa.Text, nullable=False),
+    sa.Column("code_version", sa.Text, nullable=False),
+)
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("grid", sa.Text, nullable=False),
+    sa.Column("evaluated_at", UtcMillis, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("notice", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("episode_at", UtcMillis, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("triggers", JsonText, nullable=False),
+    sa.Column("page", sa.Text, nullable=False),
+    sa.Column("held_back", sa.Text),
+    sa.Column("grid_version", sa.Text, nullable=False),
+    sa.Column("settings_hash", sa.Text, nullable=False),
+    sa.Column("code_version", sa.Text, nullable=False),
+    sa.Column("decided_at", UtcMillis, nullable=False),
+)
+
+delivery_events = sa.Table(
+    "delivery_events",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("page", sa.Text, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("at", UtcMillis, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("receipt", sa.Text),
+)
+
+responses = sa.Table(
+    "responses",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("once", sa.Text, nullable=False),
+    sa.Column("grid", sa.Text, nullable=False),
+    sa.Column("at", UtcMillis, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("page", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("by_whom", sa.Text, nullable=False),
+    sa.Column("settings_hash", sa.Text, nullable=False),
+    sa.Column("code_version", sa.Text, nullable=False),
+    sa.Column("recorded_at", UtcMillis, nullable=False),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("page", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("rank", sa.Integer, nullable=False),
+    sa.Column("is_due", sa.Boolean, nullable=False),
+    sa.Column("due_at", UtcMillis, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("owner", sa.Text),
+    sa.Column("leased_until", UtcMillis),
+)

@@ -1,12 +1,25 @@
-"""Circuit breaker as a pure table: after so many failed fetches in a row an exchange is left alone for a while."""
+"""Circuit breaker as a pure table: after so many failures in a row an exchange, or a channel, is left alone a while."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from mm_pipeline.domain.candles.exchange_policy import ExchangePolicy
+
+class BreakerPolicy(Protocol):
+    """The two thresholds of a circuit breaker."""
+
+    @property
+    def breaker_failures(self) -> int:
+        """Failures in a row that open it."""
+        ...
+
+    @property
+    def breaker_cool_down(self) -> timedelta:
+        """How long it stays open."""
+        ...
 
 
 class CircuitPhase(StrEnum):
@@ -51,7 +64,7 @@ class CircuitStore(Protocol):
         ...
 
 
-def circuit_phase(state: CircuitState, *, now_ms: int, policy: ExchangePolicy) -> CircuitPhase:
+def circuit_phase(state: CircuitState, *, now_ms: int, policy: BreakerPolicy) -> CircuitPhase:
     """Say what the state allows at ``now_ms``.
 
     A moment further away than the cool-down cannot have been written by this clock; the exchange is then tried once, so
@@ -67,7 +80,7 @@ def circuit_phase(state: CircuitState, *, now_ms: int, policy: ExchangePolicy) -
 
 
 def after_failure(
-    state: CircuitState, *, now_ms: int, policy: ExchangePolicy, problem: str, rest_ms: int = 0
+    state: CircuitState, *, now_ms: int, policy: BreakerPolicy, problem: str, rest_ms: int = 0
 ) -> CircuitState:
     """Count a failed fetch.
 
@@ -82,5 +95,5 @@ def after_failure(
     return CircuitState(failures, now_ms + rest_ms if rest_ms > 0 else None, problem)
 
 
-def _cool_down_ms(policy: ExchangePolicy) -> int:
+def _cool_down_ms(policy: BreakerPolicy) -> int:
     return int(policy.breaker_cool_down.total_seconds() * 1000)

@@ -1,0 +1,12 @@
+"""From a decided page to an answered one: the relay, receipts and missed windows, alarms about channels, the heartbeat.
+
+What is decided, and how a channel sends, do not belong here.
+"""
+
+from mm_pipeline.adapters.delivery.alarms import ALARM, Alarms
+from mm_pipeline.adapters.delivery.answers import Answers
+from mm_pipeline.adapters.delivery.heartbeat import send_heartbeat
+from mm_pipeline.adapters.delivery.ladder import ChannelLadder
+from mm_pipeline.adapters.delivery.relay import Relay, Sent
+
+__all__ = ["ALARM", "Alarms", "Answers", "ChannelLadder", "Relay", "Sent", "send_heartbeat"]

@@ -1,0 +1,198 @@
+"""Pages and decisions in the journal: committed together with the first deliveries that are due, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from mm_pipeline.adapters.journal.database import Database
+from mm_pipeline.adapters.journal.insertion import insert_new
+from mm_pipeline.adapters.journal.notification_records import Decided, Page
+from mm_pipeline.adapters.journal.schema import decisions, outbox, pages
+from mm_pipeline.domain.notifications import Cause, Decision, HeldBack, Notice
+
+_DECISION = tuple(field.name for field in fields(Decision))
+_PAGE = tuple(field.name for field in fields(Page))
+_BY = ("grid_version", "settings_hash", "code_version", "decided_at")
+
+
+class _Overtaken(Exception):
+    """Another process decided about one of these grids in the meantime."""
+
+
+class JournalNotifications:
+    """What was decided to tell, and the pages that tell it; append-only.
+
+    Raises
+    ------
+    StorageError
+        From every method, when the database fails.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def commit(
+        self, decided: Sequence[Decided], told: Sequence[Page], *, channels: Mapping[str, int], due_at: datetime
+    ) -> bool:
+        """Keep decisions and their pages, and make each page due on the channels: everything or nothing.
+
+        Parameters
+        ----------
+        channels
+            Rank by name of the channels that are tried first.
+
+        Returns
+        -------
+        bool
+            False, and nothing kept, where a decision about one of the grids at one of the evaluations is there already:
+            the caller decides anew.
+        """
+        try:
+            with self._database.writing() as connection:
+                rows = [_decision_row(one) for one in decided]
+                if insert_new(connection, decisions, ("grid", "evaluated_at", "kind"), rows) != len(rows):
+                    raise _Overtaken
+                for page in told:
+                    add_page(connection, page, channels=channels, due_at=due_at)
+        except _Overtaken:
+            return False
+        return True
+
+    def raise_alarm(self, page: Page, *, channels: Mapping[str, int], due_at: datetime) -> bool:
+        """Keep a page about the watch itself; False where one of its name is there already."""
+        with self._database.writing() as connection:
+            return add_page(connection, page, channels=channels, due_at=due_at)
+
+    def decisions(
+        self,
+        grid: str | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        page: str | None = None,
+    ) -> list[Decided]:
+        """Decisions with ``since <= evaluated_at < until``, oldest first."""
+        query = sa.select(*(decisions.c[name] for name in (*_DECISION, *_BY)))
+        if grid is not None:
+            query = query.where(decisions.c.grid == grid)
+        if since is not None:
+            query = query.where(decisions.c.evaluated_at >= since)
+        if until is not None:
+            query = query.where(decisions.c.evaluated_at < until)
+        if page is not None:
+            query = query.where(decisions.c.page == page)
+        query = query.order_by(decisions.c.evaluated_at, decisions.c.id)
+        with self._database.reading() as connection:
+            return [_decided_of(row) for row in connection.execute(query)]
+
+    def newest_told(self, grid: str) -> Decided | None:
+        """The newest decision about a grid for which there is a page."""
+        query = sa.select(*(decisions.c[name] for name in (*_DECISION, *_BY)))
+        query = query.where((decisions.c.grid == grid) & decisions.c.held_back.is_(None))
+        query = query.order_by(decisions.c.evaluated_at.desc(), decisions.c.id.desc()).limit(1)
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _decided_of(row)
+
+    def pages(
+        self,
+        *,
+        ids: Collection[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        about: tuple[datetime, datetime] | None = None,
+        notice: str | None = None,
+        with_image: bool = False,
+    ) -> list[Page]:
+        """Pages with ``since <= decided_at < until``, oldest first; without their pictures unless asked for.
+
+        ``about`` ``(after, until)`` keeps those with ``after < evaluated_at <= until``.
+        """
+        query = _select_pages(with_image=with_image)
+        if ids is not None:
+            query = query.where(pages.c.page.in_(ids))
+        if since is not None:
+            query = query.where(pages.c.decided_at >= since)
+        if until is not None:
+            query = query.where(pages.c.decided_at < until)
+        if about is not None:
+            query = query.where((pages.c.evaluated_at > about[0]) & (pages.c.evaluated_at <= about[1]))
+        if notice is not None:
+            query = query.where(pages.c.notice == notice)
+        with self._database.reading() as connection:
+            return [page_of(row) for row in connection.execute(query.order_by(pages.c.decided_at, pages.c.id))]
+
+
+def add_page(connection: sa.Connection, page: Page, *, channels: Mapping[str, int], due_at: datetime) -> bool:
+    """Add a page and make it due; False where it is there already."""
+    row = asdict(page) | {"grids": list(page.grids)}
+    if not insert_new(connection, pages, ("page",), [row]):
+        return False
+    due = [
+        {"page": page.page, "channel": name, "rank": rank, "is_due": True, "due_at": due_at, "attempts": 0}
+        for name, rank in channels.items()
+    ]
+    if due:
+        connection.execute(outbox.insert(), due)
+    return True
+
+
+def select_page(connection: sa.Connection, page: str) -> Page:
+    """A page with its picture."""
+    return page_of(connection.execute(_select_pages(with_image=True).where(pages.c.page == page)).one())
+
+
+def page_of(row: sa.Row[Any]) -> Page:
+    """A page as it was kept."""
+    values = dict(row._mapping)
+    return Page(**(values | {"grids": tuple(values["grids"])}))
+
+
+def superseding(connection: sa.Connection, page: Page) -> bool:
+    """Whether something newer was told about every grid of a page.
+
+    That a grid is UNKNOWN takes nothing back of what was said before it was blind.
+    """
+    own = connection.execute(
+        sa.select(decisions.c.grid, decisions.c.kind, decisions.c.evaluated_at).where(decisions.c.page == page.page)
+    ).all()
+    ignored = [] if page.notice == Notice.UNKNOWN else [Notice.UNKNOWN.value]
+    newer = decisions.c.held_back.is_(None) & decisions.c.notice.not_in(ignored)
+    counts = [
+        connection.scalar(
+            sa.select(sa.func.count()).where(
+                newer & (decisions.c.grid == grid) & (decisions.c.kind == kind) & (decisions.c.evaluated_at > at)
+            )
+        )
+        for grid, kind, at in own
+    ]
+    return bool(counts) and all(counts)
+
+
+def _select_pages(*, with_image: bool) -> sa.Select[Any]:
+    return sa.select(*(pages.c[name] for name in _PAGE if with_image or name != "image"))
+
+
+def _decision_row(one: Decided) -> dict[str, Any]:
+    row = {name: getattr(one.decision, name) for name in _DECISION} | {name: getattr(one, name) for name in _BY}
+    row |= {"notice": str(row["notice"]), "cause": str(row["cause"]), "triggers": list(row["triggers"])}
+    row["held_back"] = None if one.decision.held_back is None else str(one.decision.held_back)
+    return row
+
+
+def _decided_of(row: sa.Row[Any]) -> Decided:
+    values = dict(row._mapping)
+    values |= {
+        "notice": Notice(values["notice"]),
+        "cause": Cause(values["cause"]),
+        "triggers": tuple(values["triggers"]),
+        "held_back": None if values["held_back"] is None else HeldBack(values["held_back"]),
+    }
+    return Decided(
+        decision=Decision(**{name: values[name] for name in _DECISION}), **{name: values[name] for name in _BY}
+    )

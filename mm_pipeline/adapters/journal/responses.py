@@ -1,0 +1,75 @@
+"""What operators did about pages, and what they did not: rows are added once, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from mm_pipeline.adapters.journal.database import Database
+from mm_pipeline.adapters.journal.insertion import insert_new
+from mm_pipeline.adapters.journal.notification_records import Answer
+from mm_pipeline.adapters.journal.schema import responses
+from mm_pipeline.domain.notifications import Response, ResponseKind
+
+_BY = ("source", "by_whom", "settings_hash", "code_version", "recorded_at")
+
+
+class JournalResponses:
+    """Acknowledgements, closed positions, expired and missed pages.
+
+    Raises
+    ------
+    StorageError
+        From every method, when the database fails.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, answers: Iterable[Answer]) -> int:
+        """Add what is new; how many were. A page is answered in one way once, whoever else answers it later."""
+        rows = [_row(answer) for answer in answers]
+        with self._database.writing() as connection:
+            return insert_new(connection, responses, ("once",), rows)
+
+    def select(
+        self,
+        grid: str | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        pages: Collection[str] | None = None,
+    ) -> list[Answer]:
+        """Answers with ``since <= at < until``, oldest first."""
+        query = sa.select(responses)
+        if grid is not None:
+            query = query.where(responses.c.grid == grid)
+        if since is not None:
+            query = query.where(responses.c.at >= since)
+        if until is not None:
+            query = query.where(responses.c.at < until)
+        if pages is not None:
+            query = query.where(responses.c.page.in_(pages))
+        with self._database.reading() as connection:
+            return [_answer_of(row) for row in connection.execute(query.order_by(responses.c.at, responses.c.id))]
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    response = answer.response
+    about = response.page or response.at.isoformat()
+    return {
+        "once": f"{response.grid} {about} {response.kind}",
+        "grid": response.grid,
+        "at": response.at,
+        "kind": response.kind.value,
+        "page": response.page,
+        **{name: getattr(answer, name) for name in _BY},
+    }
+
+
+def _answer_of(row: sa.Row[Any]) -> Answer:
+    response = Response(grid=row.grid, at=row.at, kind=ResponseKind(row.kind), page=row.page)
+    return Answer(response=response, **{name: getattr(row, name) for name in _BY})

@@ -1,0 +1,155 @@
+"""What a live run decides to tell: decisions and pages of evaluations that it, or a run before it, journalled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from mm_pipeline.adapters.journal import Decided, Evaluation, EvaluationKind, Page
+from mm_pipeline.domain.errors import StorageError
+from mm_pipeline.domain.notifications import EMERGENCY, Decision, History, Judged, Notice, decide_all, judged_in
+from mm_pipeline.reporting.notification_frame import GridStates, grid_report_at, priority_of, window_of
+from mm_pipeline.reporting.page_text import page_text
+from mm_pipeline.resources import Plan, Watch
+
+_logger = logging.getLogger(__name__)
+_ATTEMPTS = 3
+"""How often it is decided anew where another process decided at the same moment."""
+
+States = Mapping[tuple[str, EvaluationKind], GridStates]
+"""By grid and kind."""
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What deciding at one moment needs."""
+
+    watch: Watch
+    plan: Plan
+    states: States
+
+    def histories(self, judged: Sequence[Judged]) -> dict[str, History]:
+        journal, policy = self.watch.decisions(), self.watch.settings.notify
+        return {
+            one.grid: journal.histories.before(one, started_at=self._starts(one.grid), policy=policy) for one in judged
+        }
+
+    def _starts(self, grid: str) -> dict[str, datetime]:
+        versions = self.watch.decisions().grid_versions(grid)
+        return {version.grid.version_hash: version.grid.started_at for version in versions}
+
+    def pages(self, decisions: Sequence[Decision]) -> list[Page]:
+        together: dict[str, list[Decision]] = {}
+        for decision in decisions:
+            if decision.is_told:
+                together.setdefault(decision.page, []).append(decision)
+        return [self._page(told) for told in together.values()]
+
+    def _page(self, told: Sequence[Decision]) -> Page:
+        first, policy = told[0], self.watch.settings.notify
+        reports = {
+            one.grid: grid_report_at(self.states[one.grid, EvaluationKind(one.kind)], one.evaluated_at) for one in told
+        }
+        text = page_text(told, reports, policy)
+        priority, window = priority_of(first.notice, policy), window_of(first.notice, policy)
+        rings = priority == EMERGENCY
+        return Page(
+            page=first.page,
+            notice=first.notice.value,
+            grids=tuple(one.grid for one in told),
+            evaluated_at=first.evaluated_at,
+            decided_at=self.watch.now(),
+            priority=priority,
+            title=text.title,
+            text=text.text,
+            image=self._chart(first) if len(told) == 1 else None,
+            retry_s=int(policy.mandatory_exit.retry.total_seconds()) if rings else None,
+            expire_s=int(policy.mandatory_exit.expire.total_seconds()) if rings else None,
+            respond_by=None if window is None else first.evaluated_at + window,
+            **self.watch.written_by,
+        )
+
+    def _chart(self, decision: Decision) -> bytes | None:
+        """A small picture; a page that cannot have one goes without."""
+        from mm_pipeline.reporting.page_chart import page_chart_png
+
+        found = self.states[decision.grid, EvaluationKind(decision.kind)]
+        rows = found.rows
+        seen = rows.filter(rows["evaluated_at"] <= decision.evaluated_at)
+        grid = found.grids.get(seen["grid_version"][-1] or "")
+        if grid is None or decision.notice is Notice.UNKNOWN:
+            return None
+        try:
+            return page_chart_png(self.watch.bars(self.plan)[grid.market].bars, seen, grid)
+        except Exception:
+            _logger.exception("no chart for the page about %s", decision.grid)
+            return None
+
+
+def tell(watch: Watch, plan: Plan, states: States) -> list[Decided]:
+    """Decide about every live evaluation that nothing was decided about yet, and make its pages due.
+
+    Returns
+    -------
+    What this run decided, oldest first.
+    """
+    due = _undecided(watch, states)
+    deciding = _Round(watch, plan, states)
+    return [
+        decided
+        for _, group in groupby(due, key=lambda one: one.evaluated_at)
+        for decided in _decide(deciding, list(group))
+    ]
+
+
+def _undecided(watch: Watch, states: States) -> list[Judged]:
+    """Evaluations in time to be acted upon, as they were journalled, after the last decision about their grid."""
+    now, late = watch.now(), watch.settings.notify.max_lateness
+    found = []
+    for (grid, kind), known in states.items():
+        journalled = watch.decisions().evaluations(grid, kind=kind, since=now - late)
+        last = watch.decisions().notifications.decisions(grid, since=now - late)
+        decided = max((one.decision.evaluated_at for one in last if one.decision.kind == kind), default=None)
+        live = {_key(one) for one in journalled if one.is_live and (decided is None or one.evaluated_at > decided)}
+        recent = known.rows.filter(known.rows["evaluated_at"] >= now - late)
+        keys = zip(recent["evaluated_at"], recent["input_hash"], strict=True)
+        judged = judged_in(recent, known.grids, kind=kind.value)
+        found += [one for one, key in zip(judged, keys, strict=True) if key in live]
+    return sorted(found, key=lambda one: (one.evaluated_at, one.grid))
+
+
+def _key(one: Evaluation) -> tuple[datetime, str]:
+    return one.evaluated_at, one.input_hash
+
+
+def _decide(deciding: _Round, judged: Sequence[Judged]) -> list[Decided]:
+    watch = deciding.watch
+    channels = watch.delivery().ladder.first()
+    for _ in range(_ATTEMPTS):
+        open_ones = [one for one in judged if not _is_decided(watch, one)]
+        decisions = decide_all(open_ones, deciding.histories(open_ones), watch.settings.notify)
+        if not decisions:
+            return []
+        now = watch.now()
+        decided = [_decided(deciding, decision, now) for decision in decisions]
+        pages = deciding.pages(decisions)
+        if watch.decisions().notifications.commit(decided, pages, channels=channels, due_at=now):
+            return decided
+    raise StorageError(
+        f"others decided about {', '.join(sorted({one.grid for one in judged}))} again and again at the same moment.",
+        "Stop all daemons but one.",
+    )
+
+
+def _is_decided(watch: Watch, one: Judged) -> bool:
+    found = watch.decisions().notifications.decisions(one.grid, since=one.evaluated_at)
+    return any(decided.decision.kind == one.kind for decided in found)
+
+
+def _decided(deciding: _Round, decision: Decision, now: datetime) -> Decided:
+    rows = deciding.states[decision.grid, EvaluationKind(decision.kind)].rows
+    version = rows.filter(rows["evaluated_at"] == decision.evaluated_at)["grid_version"][0]
+    return Decided(decision=decision, grid_version=version or "", decided_at=now, **deciding.watch.written_by)

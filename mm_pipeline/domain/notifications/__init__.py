@@ -1,0 +1,54 @@
+"""What an operator is told and when (SPEC 8), pure. How a page looks, or travels, does not belong here."""
+
+from mm_pipeline.domain.notifications.channel import (
+    EMERGENCY,
+    TEXT_LIMIT,
+    TITLE_LIMIT,
+    Accepted,
+    Channel,
+    ChannelError,
+    Message,
+    ReceiptChannel,
+    ReceiptState,
+    ReceiptStatus,
+)
+from mm_pipeline.domain.notifications.decide import decide, decide_all, page_id, replay
+from mm_pipeline.domain.notifications.decision import Cause, Decision, HeldBack, Notice
+from mm_pipeline.domain.notifications.delivery import DeliveryPolicy, backoff
+from mm_pipeline.domain.notifications.history import History
+from mm_pipeline.domain.notifications.judged import ENTRY, EXIT, Judged, judged_in
+from mm_pipeline.domain.notifications.policy import NotifyPolicy, PageBudget
+from mm_pipeline.domain.notifications.response import FLATS, Response, ResponseKind
+
+__all__ = [
+    "EMERGENCY",
+    "ENTRY",
+    "EXIT",
+    "FLATS",
+    "TEXT_LIMIT",
+    "TITLE_LIMIT",
+    "Accepted",
+    "Cause",
+    "Channel",
+    "ChannelError",
+    "Decision",
+    "DeliveryPolicy",
+    "HeldBack",
+    "History",
+    "Judged",
+    "Message",
+    "Notice",
+    "NotifyPolicy",
+    "PageBudget",
+    "ReceiptChannel",
+    "ReceiptState",
+    "ReceiptStatus",
+    "Response",
+    "ResponseKind",
+    "backoff",
+    "decide",
+    "decide_all",
+    "judged_in",
+    "page_id",
+    "replay",
+]

@@ -1,0 +1,75 @@
+"""What is decided about telling the operator: plain values. When it is decided so belongs to ``decide``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Notice(StrEnum):
+    """What a page tells: SPEC 8's table, a row each."""
+
+    MANDATORY_EXIT = "MANDATORY_EXIT"
+    LATEST_ACCEPTABLE_EXIT = "LATEST_ACCEPTABLE_EXIT"
+    WARNING = "WARNING"
+    NORMAL = "NORMAL"
+    UNKNOWN = "UNKNOWN"
+    SOLD_OUT = "SOLD_OUT"
+    ENTER = "ENTER"
+
+
+class Cause(StrEnum):
+    """Why it is told now."""
+
+    CHANGE = "change"
+    NEW_TRIGGER = "new_trigger"
+    REPEAT = "repeat"
+    REISSUE = "reissue"
+
+
+class HeldBack(StrEnum):
+    """Why something that would be told is not, or not yet."""
+
+    MIN_INTERVAL = "min_interval"
+    BUDGET = "budget"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """One grid's notification, decided at one evaluation.
+
+    Attributes
+    ----------
+    kind
+        ``exit`` of an enabled grid's evaluation, ``entry`` of a disabled one's.
+    state
+        The evaluation's state; another than the notice for a grid that is sold out.
+    episode_at
+        Evaluation of the first page of this unbroken telling of one notice.
+    number
+        How many pages of the episode there are with this one, from 1.
+    triggers
+        Mandatory triggers told in this episode, this page's included.
+    page
+        Id of the page that tells it; one page may tell of several grids.
+    held_back
+        Why no page is sent; None where one is.
+    """
+
+    grid: str
+    evaluated_at: datetime
+    kind: str
+    notice: Notice
+    state: str
+    cause: Cause
+    episode_at: datetime
+    number: int
+    triggers: tuple[str, ...]
+    page: str
+    held_back: HeldBack | None = None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether a page is sent."""
+        return self.held_back is None

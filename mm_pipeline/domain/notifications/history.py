@@ -1,0 +1,106 @@
+"""What earlier evaluations, decisions and responses of a grid amount to: all that deciding anew depends on.
+
+A live tick reads it from the journal, a replay carries it along; both come to the same value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from mm_pipeline.domain.notifications.decision import Decision, Notice
+from mm_pipeline.domain.notifications.judged import Judged
+from mm_pipeline.domain.notifications.policy import PageBudget
+from mm_pipeline.domain.notifications.response import FLATS, Response, ResponseKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What is known of one grid before an evaluation is decided.
+
+    It begins anew where the grid is re-ranged (another ``started_at``) or switched between enabled and disabled: what
+    was told of the range that was left does not count for the new one.
+
+    Attributes
+    ----------
+    judged
+        The evaluation before; None where there is none.
+    started_at
+        Start of the range that was judged last; None where none is known.
+    run
+        Evaluations in a row, up to that one, with its state.
+    run_began_at
+        The first of them.
+    last
+        The newest decision that was told.
+    told
+        The newest told decision of each notice.
+    paged_at
+        Evaluations of told decisions, ascending, as far back as the page budget looks.
+    acknowledged
+        Pages that were acknowledged.
+    flat_at
+        When the position was last reported, or seen, to be closed.
+    """
+
+    judged: Judged | None = None
+    started_at: datetime | None = None
+    run: int = 0
+    run_began_at: datetime | None = None
+    last: Decision | None = None
+    told: Mapping[Notice, Decision] = field(default_factory=dict)
+    paged_at: tuple[datetime, ...] = ()
+    acknowledged: frozenset[str] = frozenset()
+    flat_at: datetime | None = None
+
+    def at(self, judged: Judged) -> History:
+        """The history with this evaluation as its newest."""
+        started_at = judged.started_at or self.started_at
+        before = self if self.is_of(judged) else History()
+        goes_on = before.judged is not None and before.judged.state == judged.state
+        return replace(
+            before,
+            judged=judged,
+            started_at=started_at,
+            run=before.run + 1 if goes_on else 1,
+            run_began_at=before.run_began_at if goes_on else judged.evaluated_at,
+        )
+
+    def is_of(self, judged: Judged) -> bool:
+        """Whether an evaluation goes on from here: of the same kind and range, as far as the range is known."""
+        if self.judged is not None and self.judged.kind != judged.kind:
+            return False
+        return self.started_at is None or judged.started_at in (None, self.started_at)
+
+    def after(self, decision: Decision, budget: PageBudget) -> History:
+        """The history with a decision; one that was held back leaves it as it is."""
+        if not decision.is_told:
+            return self
+        kept = tuple(at for at in self.paged_at if at > decision.evaluated_at - budget.per)
+        return replace(
+            self,
+            last=decision,
+            told={**self.told, decision.notice: decision},
+            paged_at=(*kept, decision.evaluated_at),
+        )
+
+    def answered(self, response: Response) -> History:
+        """The history with a response."""
+        if response.kind in FLATS:
+            return replace(self, flat_at=response.at)
+        if response.kind is ResponseKind.ACKNOWLEDGED:
+            return replace(self, acknowledged=self.acknowledged | {response.page})
+        return self
+
+    def is_acknowledged(self, decision: Decision) -> bool:
+        """Whether somebody has acknowledged the page of a decision."""
+        return decision.page in self.acknowledged
+
+    def is_flat_since(self, decision: Decision) -> bool:
+        """Whether the position was closed after the episode of this decision had begun."""
+        return self.flat_at is not None and self.flat_at >= decision.episode_at
+
+    def pages_within(self, judged: Judged, budget: PageBudget) -> int:
+        """Pages about the grid within the budget's stretch of time before an evaluation."""
+        return sum(at > judged.evaluated_at - budget.per for at in self.paged_at)

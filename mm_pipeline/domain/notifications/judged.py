@@ -1,0 +1,107 @@
+"""One grid at one evaluation, as far as deciding about notifications asks: plain values made of a frame of states."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import polars as pl
+
+from mm_pipeline.domain.exit_state import MANDATORY
+from mm_pipeline.domain.grid import Grid
+
+EXIT: Final = "exit"
+ENTRY: Final = "entry"
+UNKNOWN: Final = "UNKNOWN"
+ABOVE_GRID: Final = "ABOVE_GRID"
+
+_VARYING = re.compile(r"\d[\d.,:-]*")
+_MARKET = re.compile(r"[a-z0-9]+:[A-Z0-9]+/[A-Z0-9]+|\b[A-Z0-9]+/[A-Z0-9]+\b")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What was said of a grid at an evaluation.
+
+    Attributes
+    ----------
+    kind
+        ``exit`` of an enabled grid, ``entry`` of a disabled one.
+    started_at
+        Start of the range that was judged; None where the grid's file could never be read.
+    mandatory
+        Mandatory triggers that have fired.
+    is_sold_out
+        Whether price is above the grid and nothing is held.
+    last_known_state
+        Of an UNKNOWN grid; else None.
+    cause
+        Why it is UNKNOWN, the same text for all grids that are blind for one cause; else empty.
+    """
+
+    grid: str
+    kind: str
+    evaluated_at: datetime
+    started_at: datetime | None
+    state: str
+    mandatory: tuple[str, ...] = ()
+    is_sold_out: bool = False
+    last_known_state: str | None = None
+    cause: str = ""
+
+
+def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], *, kind: str) -> list[Judged]:
+    """Read a frame of exit or entry states, row for row.
+
+    A grid above its range holds nothing in the model: its price has touched the highest level, where the last interval
+    sells.
+
+    Parameters
+    ----------
+    states
+        Exit states (``kind`` exit) or entry states (entry).
+    grids
+        Declarations by ``version_hash``.
+    """
+    is_unknown = pl.col("state") == UNKNOWN
+    columns = [
+        *("grid", "evaluated_at", "state", "grid_version"),
+        pl.when(is_unknown).then("reasons").alias("reasons"),
+        *(pl.col(name).struct.field("fired").fill_null(False).alias(name) for name in _mandatory(states)),
+        _or_null(states, "position_health"),
+        pl.when(is_unknown).then(_or_null(states, "last_known_state")).alias("last_known_state"),
+    ]
+    return [_judged(row, grids, kind) for row in states.select(columns).rows(named=True)]
+
+
+def _judged(row: dict[str, Any], grids: Mapping[str, Grid], kind: str) -> Judged:
+    grid = grids.get(row["grid_version"])
+    return Judged(
+        grid=row["grid"],
+        kind=kind,
+        evaluated_at=row["evaluated_at"],
+        started_at=None if grid is None else grid.started_at,
+        state=row["state"],
+        mandatory=tuple(name for name in MANDATORY if row.get(name)),
+        is_sold_out=row["position_health"] == ABOVE_GRID,
+        last_known_state=row["last_known_state"],
+        cause="" if row["reasons"] is None else _cause_of(row["reasons"], grid),
+    )
+
+
+def _cause_of(reasons: list[str], grid: Grid | None) -> str:
+    """The first reason without what differs from market to market, and the exchange it concerns."""
+    first = reasons[0] if reasons else ""
+    place = grid.exchange if grid is not None else ""
+    return f"{place}: {_VARYING.sub('#', _MARKET.sub('*', first))}"
+
+
+def _mandatory(states: pl.DataFrame) -> list[str]:
+    return [name for name in MANDATORY if name in states.columns]
+
+
+def _or_null(states: pl.DataFrame, name: str) -> pl.Expr:
+    return pl.col(name) if name in states.columns else pl.lit(None, dtype=pl.String).alias(name)

@@ -1,0 +1,104 @@
+"""When an operator is told what: settings key ``notify``. Priorities are Pushover's: -1 quiet to 2 emergency."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from mm_pipeline.domain.policy import Duration, Policy, threshold
+
+_SPEC = "SPEC 8's table"
+_ZERO = timedelta(0)
+_DAY = timedelta(days=1)
+
+
+def _priority(lowest: int, highest: int) -> Any:
+    return threshold(unit="Pushover priority", source=_SPEC, ge=lowest, le=highest)
+
+
+def _span(source: str = _SPEC, *, ge: timedelta = _ZERO, le: timedelta = 7 * _DAY) -> Any:
+    return threshold(unit="duration", source=source, ge=ge, le=le)
+
+
+def _evaluations() -> Any:
+    return threshold(unit="evaluations in a row", source=_SPEC, ge=1, le=96)
+
+
+class MandatoryExitNotice(Policy):
+    """An emergency: rings until it is acknowledged, and is issued anew when it expires unanswered."""
+
+    priority: int = _priority(1, 2)
+    window: Duration = _span(ge=timedelta(minutes=1))
+    retry: Duration = _span(f"{_SPEC}; Pushover allows no less than 30 s", ge=timedelta(seconds=30))
+    expire: Duration = _span(
+        f"{_SPEC}; Pushover allows no more than 3 h", ge=timedelta(minutes=15), le=timedelta(hours=3)
+    )
+
+
+class LatestExitNotice(Policy):
+    """Told on change, and again while nobody acknowledges."""
+
+    priority: int = _priority(0, 2)
+    window: Duration = _span(ge=timedelta(minutes=1))
+    repeat: Duration = _span(ge=timedelta(minutes=15))
+
+
+class WarningNotice(Policy):
+    """Told on change, not too often."""
+
+    priority: int = _priority(-1, 1)
+    window: Duration = _span(ge=timedelta(minutes=1))
+    min_interval: Duration = _span()
+
+
+class NormalNotice(Policy):
+    """That all is well again, once it has lasted."""
+
+    priority: int = _priority(-1, 0)
+    after_evaluations: int = _evaluations()
+
+
+class UnknownNotice(Policy):
+    """That the watch is blind, once it has lasted, and ever more seldom."""
+
+    priority: int = _priority(0, 2)
+    after_evaluations: int = _evaluations()
+    second_after: Duration = _span(ge=timedelta(minutes=15))
+    third_after: Duration = _span(ge=timedelta(minutes=15))
+    then_every: Duration = _span(ge=timedelta(hours=1))
+
+
+class SoldOutNotice(Policy):
+    """Price is above the grid and all is sold: there is nothing to exit, but a range to set anew."""
+
+    priority: int = _priority(-1, 1)
+
+
+class EnterNotice(Policy):
+    """A good moment for a disabled grid, not too often."""
+
+    priority: int = _priority(-1, 1)
+    min_interval: Duration = _span()
+
+
+class PageBudget(Policy):
+    """Most pages about one grid in a stretch of time; binds WARNING and below, never a page that asks for an exit."""
+
+    pages: int = threshold(unit="pages", source="six warnings and the six times that all is well again", ge=1, le=1000)
+    per: Duration = _span("a day of an operator", ge=timedelta(hours=1))
+
+
+class NotifyPolicy(Policy):
+    """What is live, and so may be paged, and the rules of each notice."""
+
+    max_lateness: Duration = threshold(
+        unit="duration", source="SPEC 8: one tick and five minutes", ge=timedelta(minutes=1), le=timedelta(hours=2)
+    )
+    mandatory_exit: MandatoryExitNotice
+    latest_acceptable_exit: LatestExitNotice
+    warning: WarningNotice
+    normal: NormalNotice
+    unknown: UnknownNotice
+    sold_out: SoldOutNotice
+    enter: EnterNotice
+    budget: PageBudget

@@ -1,0 +1,39 @@
+"""What the operator did about a page, or did not do, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class ResponseKind(StrEnum):
+    """An acknowledgement is not an exit: somebody knows of the page; flat says that nothing is held any more."""
+
+    ACKNOWLEDGED = "acknowledged"
+    FLAT = "flat"
+    VERIFIED_FLAT = "verified_flat"
+    MISSED = "missed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+FLATS = frozenset({ResponseKind.FLAT, ResponseKind.VERIFIED_FLAT})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """One response about one grid.
+
+    Attributes
+    ----------
+    at
+        When it happened, which may be before it was known.
+    page
+        The page that is answered; empty for a flat position, which answers all.
+    """
+
+    grid: str
+    at: datetime
+    kind: ResponseKind
+    page: str = ""

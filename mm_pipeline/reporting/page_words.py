@@ -1,0 +1,217 @@
+"""Values of a page in words, each number with its unit and a bounded length. Which lines a page has is elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from mm_pipeline.domain.exit_state import LATEST, MANDATORY, WARNING
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.notifications.decision import Notice
+from mm_pipeline.domain.notifications.risk_figures import HORIZONS, RiskFigures
+from mm_pipeline.reporting.grid_report import GridReport, TriggerReading
+from mm_pipeline.reporting.tables import price_text
+from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS
+
+TIERS: Final[Mapping[Notice, Sequence[str]]] = {
+    Notice.MANDATORY_EXIT: MANDATORY,
+    Notice.LATEST_ACCEPTABLE_EXIT: LATEST,
+    Notice.WARNING: WARNING,
+}
+"""Triggers of each state that has its own, most urgent first."""
+NOT_AVAILABLE: Final = "not available"
+_FULL_DIGITS_FROM, _FULL_DIGITS_BELOW = 1e-10, 1e10
+_REASON_LENGTH = 160
+_HORIZON_WORDS = dict(zip(HORIZONS, ("15 min", "1 h", "4 h"), strict=True))
+_HEALTH = {"ABOVE_GRID": ", above the grid", "IN_GRID": ", in the grid", "BELOW_GRID": ", below the grid"}
+
+
+def notice_words(notice: Notice) -> str:
+    """A notice as it is spoken: ``MANDATORY EXIT``."""
+    return notice.value.replace("_", " ")
+
+
+def span_text(span: timedelta) -> str:
+    """A length of time in minutes below two hours, in hours below two days, in days beyond."""
+    minutes = max(0, int(span.total_seconds() // 60))
+    if minutes < 120:
+        return f"{minutes} min"
+    large, small = (("d", 1440), ("h", 60)) if minutes >= 2880 else (("h", 60), ("min", 1))
+    left = minutes % large[1] // small[1]
+    return f"{minutes // large[1]} {large[0]}" + (f" {left} {small[0]}" if left else "")
+
+
+def time_text(at: datetime, *, beside: datetime | None = None) -> str:
+    """A time in UTC; without its date where it is on the day of ``beside``."""
+    return f"{at:%H:%M} UTC" if beside is not None and at.date() == beside.date() else f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def ordinal(number: int) -> str:
+    """``1st``, ``2nd``, ``3rd``, ``11th``."""
+    suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"
+
+
+def quote_of(grid: Grid | None) -> str:
+    """Currency in which a grid's prices are; ``quote`` where its file cannot be read."""
+    return "quote" if grid is None else grid.symbol.partition("/")[2]
+
+
+def quote_text(price: float | None, quote: str) -> str:
+    """A price with its currency."""
+    return NOT_AVAILABLE if price is None or not math.isfinite(price) else f"{price_digits(price)} {quote}"
+
+
+def price_digits(price: float) -> str:
+    """A price with as many digits as tell it apart, very small and very large ones included."""
+    if abs(price) >= _FULL_DIGITS_BELOW or 0 < abs(price) < _FULL_DIGITS_FROM:
+        return f"{price:.4g}"
+    return (
+        price_text(price) if abs(price) >= 0.1 or price == 0 else f"{price:.{3 - math.floor(math.log10(abs(price)))}f}"
+    )
+
+
+def amount_text(amount: float) -> str:
+    """Digits of a sum of money: two after the point, four below 1 where they say more."""
+    if 0 < abs(amount) < 0.1:
+        return price_digits(amount)
+    text = number_text(amount, 2 if abs(amount) >= 1 else 4)
+    return text[:-2] if abs(amount) < 1 and text.endswith("00") else text
+
+
+def number_text(number: float | None, decimals: int) -> str:
+    """A number of bounded length."""
+    if number is None or not math.isfinite(number):
+        return NOT_AVAILABLE
+    return f"{number:,.{decimals}f}" if abs(number) < _FULL_DIGITS_BELOW else f"{number:.4g}"
+
+
+def clean_reason(reason: str) -> str:
+    """A reason as one line of bounded length."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in reason).split())
+    return line if len(line) <= _REASON_LENGTH else line[: _REASON_LENGTH - 3] + "..."
+
+
+def some_of(names: Sequence[str], noun: str, *, room: int = 130) -> str:
+    """As many names as have room, at least one, and how many more there are."""
+    shown = [names[0]]
+    for name in names[1:]:
+        if len(", ".join([*shown, name])) > room:
+            break
+        shown.append(name)
+    hidden = len(names) - len(shown)
+    more = f" and {hidden} more {noun}{'s' * (hidden != 1)}" if hidden else ""
+    return ", ".join(shown) + more
+
+
+def comparison(trigger: TriggerReading, quote: str) -> str:
+    """Value against threshold: ``1.31 > 1.25 x``; in words where the question is yes or no."""
+    words = TRIGGER_WORDS[trigger.name]
+    if words.is_yes_no:
+        return words.measures
+    value, threshold = (_trigger_digits(trigger.name, number) for number in (trigger.value, trigger.threshold))
+    if trigger.name == "transition_likely":
+        return f"p={value} {words.sign} p={threshold}"
+    unit = {"": "of 1", "ratio": "x", "quote": quote}.get(words.unit, words.unit)
+    return f"{value} {words.sign} {threshold} {unit}"
+
+
+def _trigger_digits(name: str, number: float | None) -> str:
+    words = TRIGGER_WORDS[name]
+    is_price = words.unit == "quote" and number is not None and math.isfinite(number)
+    return price_digits(number) if is_price and number is not None else number_text(number, words.decimals)
+
+
+def trigger_lines(fired: Iterable[TriggerReading], names: Sequence[str], quote: str) -> list[str]:
+    """A line for each of these triggers that fired, with what its value is."""
+    return [
+        f"- {trigger.name}: {comparison(trigger, quote)}"
+        + ("" if TRIGGER_WORDS[trigger.name].is_yes_no else f" ({TRIGGER_WORDS[trigger.name].measures})")
+        for trigger in triggers_among(fired, names)
+    ]
+
+
+def other_trigger_lines(fired: Sequence[TriggerReading], told: Notice, quote: str) -> list[str]:
+    """A line for each other state whose triggers fired: the page's own has lines of its own."""
+    lines = []
+    for notice, names in TIERS.items():
+        on = [f"{trigger.name} {comparison(trigger, quote)}" for trigger in triggers_among(fired, names)]
+        if on and notice is not told:
+            lines.append(f"Also on ({notice.value.split('_')[0].lower()}): {'; '.join(on)}.")
+    return lines
+
+
+def triggers_among(fired: Iterable[TriggerReading], names: Sequence[str]) -> list[TriggerReading]:
+    """Those of these names that fired, once each, in the order of the names."""
+    by_name = {trigger.name: trigger for trigger in fired}
+    return [by_name[name] for name in names if name in by_name]
+
+
+def grid_text(report: GridReport, *, price_name: str = "price") -> str:
+    """Id, market, price and declared bounds of a grid."""
+    grid, quote = report.grid, quote_of(report.grid)
+    price = f"{price_name} {quote_text(report.price, quote)}"
+    if grid is None:
+        return f"{report.grid_id}: {price}; market and bounds are not known."
+    bounds = f"{price_digits(grid.lower)} to {price_digits(grid.upper)} {quote}"
+    return f"{report.grid_id} {grid.market}: {price}, grid {bounds}{_HEALTH.get(report.position_health or '', '')}."
+
+
+def proposal_line(report: GridReport) -> str:
+    """The range proposed to a disabled grid."""
+    quote, proposed = quote_of(report.grid), report.proposal
+    lower, upper, levels, stop = (proposed.get(name) for name in ("lower", "upper", "levels", "stop_loss"))
+    if lower is None or upper is None:
+        return f"Proposed range: {NOT_AVAILABLE}."
+    shared = f", {number_text(levels, 0)} levels" if levels is not None else ""
+    below = f", stop {quote_text(stop, quote)}" if stop is not None else ""
+    return f"Proposed range {price_digits(lower)} to {price_digits(upper)} {quote}{shared}{below}."
+
+
+def verdict_line(report: GridReport) -> str:
+    """The market's verdict and the probability that it lasts."""
+    if report.verdict is None:
+        return f"Verdict: {NOT_AVAILABLE}."
+    confidence = NOT_AVAILABLE if report.confidence is None else f"p={report.confidence:.2f}"
+    return f"Verdict {report.verdict}, confidence {confidence}."
+
+
+def stop_line(report: GridReport, *, price_name: str = "price") -> str:
+    """How far price is from the stop: in quote, of the price, and in ATR."""
+    grid, price, atr, quote = report.grid, report.price, report.distance_to_stop_atr, quote_of(report.grid)
+    if grid is None or price is None or not math.isfinite(price) or price <= 0:
+        return f"Stop distance: {NOT_AVAILABLE}."
+    distance = abs(price - grid.stop_loss)
+    in_atr = "" if atr is None or not math.isfinite(atr) else f", {number_text(abs(atr), 2)} ATR"
+    risk = "" if report.stop_loss_risk is None else f", stop risk {report.stop_loss_risk}"
+    return (
+        f"Stop {quote_text(grid.stop_loss, quote)}: {price_name} is {amount_text(distance)} {quote} "
+        f"({percent_text(distance / price)}{in_atr}) {'above' if price > grid.stop_loss else 'below'} it{risk}."
+    )
+
+
+def percent_text(share: float) -> str:
+    """A share in percent."""
+    return f"{number_text(100 * share, 2)} %"
+
+
+def risk_lines(risk: RiskFigures | None, quote: str) -> list[str]:
+    """Capital at risk and expected give-back for each delay of an exit."""
+    if risk is None:
+        return [f"Capital at risk: {NOT_AVAILABLE}.", f"Expected give-back if delayed: {NOT_AVAILABLE}."]
+    at_risk = ", ".join(
+        f"{words} {amount_text(risk.capital_at_risk_quote[horizon])} {quote}"
+        for horizon, words in _HORIZON_WORDS.items()
+    )
+    giveback = ", ".join(
+        f"{words} {amount_text(risk.giveback_p50_quote[horizon])} / {amount_text(risk.giveback_p90_quote[horizon])} "
+        f"{quote}"
+        for horizon, words in _HORIZON_WORDS.items()
+    )
+    worst = f"worst case at the stop {amount_text(risk.worst_case_quote)} {quote}"
+    return [
+        f"Capital at risk if delayed: {at_risk}; {worst} ({risk.source}).",
+        f"Expected give-back if delayed (p50 / p90): {giveback}.",
+    ]
