@@ -13,12 +13,13 @@ import click
 from mm_pipeline.cli.options import json_option
 
 if TYPE_CHECKING:
+    from mm_pipeline.cli.demo_phone import DemoPhone, Paged
     from mm_pipeline.paper.exchange import PaperExchange
     from mm_pipeline.reporting.grid_report import GridReport
     from mm_pipeline.runs import GridEvaluation
 
 CHART_DAYS: Final = 7.0
-STEPS: Final = 4
+STEPS: Final = 5
 FOLDER: Final = "demo"
 """Below the home, and made anew each time: nothing of the installation itself is touched."""
 
@@ -29,11 +30,13 @@ def demo(*, as_json: bool) -> None:
     """Show the pipeline at work, offline and without keys, in under two minutes.
 
     Starts the paper exchange with simulated markets in known situations, fetches their candles through ccxt over HTTP,
-    runs the Dagster job that the schedule runs, and prints each grid's state with its triggers. Writes a report.
+    runs the Dagster job that the schedule runs, and prints each grid's state with its triggers. What must be exited is
+    paged as an emergency to a paper Pushover server and acknowledged there. Writes a report.
     """
     from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.adapters.home import mm_home
     from mm_pipeline.cli.demo_markets import DEMO_MARKETS, paper_market
+    from mm_pipeline.cli.demo_phone import DemoPhone
     from mm_pipeline.cli.output import print_json, steps
     from mm_pipeline.paper.exchange import PaperExchange
 
@@ -42,9 +45,12 @@ def demo(*, as_json: bool) -> None:
     folder = _fresh(mm_home() / FOLDER)
     with steps(STEPS) as advance:
         advance("simulating markets")
-        with PaperExchange(markets=[paper_market(market, now=now) for market in DEMO_MARKETS]) as paper:
-            advance("fetching candles over HTTP, judging grids in Dagster")
-            evaluations = _evaluate(folder, paper, now)
+        markets = [paper_market(market, now=now) for market in DEMO_MARKETS]
+        with PaperExchange(markets=markets) as paper, DemoPhone() as phone:
+            advance("fetching candles over HTTP, judging grids in Dagster, paging")
+            evaluations = _evaluate(folder, paper, phone, now)
+            advance("acknowledging the emergency at the push service")
+            paged = phone.acknowledge(folder)
             advance("drawing")
             requests = len(paper.calls)
         from mm_pipeline.reporting.grid_report import by_severity, report_of
@@ -55,9 +61,18 @@ def demo(*, as_json: bool) -> None:
     seconds = round(time.perf_counter() - begun, 1)
     if as_json:
         grids = [found.as_json(now=now) for found in reports]
-        print_json({"evaluated_at": reports[0].evaluated_at, "grids": grids, "report": str(report), "seconds": seconds})
+        print_json(
+            {
+                "evaluated_at": reports[0].evaluated_at,
+                "grids": grids,
+                "pages": [page.as_json() for page in paged],
+                "report": str(report),
+                "seconds": seconds,
+            }
+        )
     else:
-        _print(reports, report, now=now, told=f"{requests} requests over HTTP, one Dagster run, {seconds:.0f} s.")
+        told = f"{requests} requests over HTTP, one Dagster run, {seconds:.0f} s."
+        _print(reports, report, paged, now=now, told=told, folder=folder)
 
 
 def _fresh(folder: Path) -> Path:
@@ -73,17 +88,16 @@ def _fresh(folder: Path) -> Path:
     return folder
 
 
-def _evaluate(folder: Path, paper: PaperExchange, now: datetime) -> list[GridEvaluation]:
+def _evaluate(folder: Path, paper: PaperExchange, phone: DemoPhone, now: datetime) -> list[GridEvaluation]:
     """One evaluation through the job that the schedule runs, with frames and journal in the demo's folder."""
-    from mm_pipeline.adapters.home import journal_file
-    from mm_pipeline.adapters.journal.database import sqlite_url
     from mm_pipeline.cli.demo_markets import write_installation
+    from mm_pipeline.cli.demo_phone import journal_url
     from mm_pipeline.definitions import Overrides
     from mm_pipeline.runs import evaluate_now
     from mm_pipeline.settings import load_deployment
 
-    settings = write_installation(folder, now=now, paper_url=paper.url)
-    overrides = Overrides(home=folder, journal_url=sqlite_url(journal_file(folder)))
+    settings = write_installation(folder, now=now, paper_url=paper.url, pushover_url=phone.url)
+    overrides = Overrides(home=folder, journal_url=journal_url(folder))
     return evaluate_now(load_deployment(settings), overrides=overrides)
 
 
@@ -136,13 +150,20 @@ def _chart(folder: Path, found: GridEvaluation) -> bytes:
     return state_chart_png(bars, found.rows, grid=found.grid, metrics_1h=metrics, days=CHART_DAYS)
 
 
-def _print(reports: list[GridReport], report: Path, *, now: datetime, told: str) -> None:
+def _print(
+    reports: list[GridReport], report: Path, paged: list[Paged], *, now: datetime, told: str, folder: Path
+) -> None:
+    from mm_pipeline.cli.demo_phone import journal_url
     from mm_pipeline.cli.output import stdout
     from mm_pipeline.reporting.tables import evaluation_table, explanation
 
     console = stdout()
     console.print(evaluation_table(reports, now=now, width=console.width))
     console.print(explanation(reports[0], width=console.width))
+    for page in paged:
+        console.print(page.as_text(), highlight=False, soft_wrap=True)
     console.print(told, highlight=False)
     console.print(f"Report: {report}", soft_wrap=True, highlight=False)
+    asked = f"mm status --settings {folder / 'settings.yaml'}"
+    console.print(f"The demo's journal: MM_JOURNAL_URL={journal_url(folder)} {asked}", soft_wrap=True, highlight=False)
     console.print("Next: mm up (the same with the Dagster UI and schedules), mm --help.", highlight=False)

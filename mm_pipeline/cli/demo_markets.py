@@ -25,6 +25,8 @@ HISTORY_DAYS = 100
 AHEAD_DAYS = 2
 GRID_AGE_DAYS = 6
 SILENT_FOR = timedelta(hours=3)
+TOKEN_VARIABLE = "MM_DEMO_PUSHOVER_TOKEN"  # noqa: S105 - the variable's name
+USER_VARIABLE = "MM_DEMO_PUSHOVER_USER"
 
 _CALM = RegimeParameters(half_life_h=3.0, volatility_pct_per_h=0.35)
 _QUICK = RegimeParameters(half_life_h=1.5, volatility_pct_per_h=0.45)
@@ -181,15 +183,28 @@ def demo_grid(demo: DemoMarket, *, now: datetime) -> Grid:
 
 
 def write_installation(
-    folder: Path, *, now: datetime, paper_url: str, markets: Sequence[DemoMarket] = DEMO_MARKETS
+    folder: Path,
+    *,
+    now: datetime,
+    paper_url: str,
+    pushover_url: str | None = None,
+    markets: Sequence[DemoMarket] = DEMO_MARKETS,
 ) -> Path:
-    """Write ``settings.yaml`` and a grid file a market, as an operator would; the path of the settings."""
+    """Write ``settings.yaml`` and a grid file a market, as an operator would; the path of the settings.
+
+    Pages go to the Pushover server at ``pushover_url``, and into a file; without one into the file alone.
+    """
     grids = folder / "grids"
     grids.mkdir(parents=True, exist_ok=True)
     for demo in markets:
         (grids / f"{demo.grid_id}.yaml").write_text(_grid_yaml(demo, now), encoding="utf-8")
     settings = folder / "settings.yaml"
-    settings.write_text(f"exchange: paper\npaper_url: {paper_url}\ngrids: grids\n", encoding="utf-8")
+    lines = ["exchange: paper", f"paper_url: {paper_url}", "grids: grids", "channels:"]
+    if pushover_url is not None:
+        keys = f"token_env: {TOKEN_VARIABLE}, user_env: {USER_VARIABLE}"
+        lines.append(f'  - {{name: phone, kind: pushover, api_url: "{pushover_url}", {keys}}}')
+    lines.append("  - {name: pages, kind: file, path: pages.jsonl}")
+    settings.write_text("\n".join([*lines, ""]), encoding="utf-8")
     return settings
 
 

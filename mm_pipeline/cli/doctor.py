@@ -13,7 +13,7 @@ from mm_pipeline.cli.options import json_option, policy_option, settings_option
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mm_pipeline.cli.doctor_checks import Finding
+    from mm_pipeline.cli.doctor_findings import Finding
     from mm_pipeline.settings import Deployment
 
 _STYLES = {"ok": "green", "warn": "bold black on yellow", "fail": "bold white on red"}

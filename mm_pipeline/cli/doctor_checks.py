@@ -9,10 +9,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,6 +19,8 @@ from mm_pipeline.adapters.candle_sources import MemoryCircuits
 from mm_pipeline.adapters.clock import Clock, from_ms
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
 from mm_pipeline.adapters.home import HOME_VARIABLE, data_home, frames_dir, journal_file, mm_home
+from mm_pipeline.cli.doctor_channels import channels
+from mm_pipeline.cli.doctor_findings import Finding, Findings, Status
 from mm_pipeline.domain.candles import CandleSource, ExchangePolicy, epoch_ms
 from mm_pipeline.domain.errors import CandleSourceError, ExchangeUnavailable, PipelineError
 from mm_pipeline.domain.market import Market, Timeframe
@@ -32,27 +32,6 @@ FREE_FAIL_GB: Final = 0.2
 WAIT: Final = timedelta(seconds=10)
 """How long an exchange is waited for; a doctor asks once and does not repeat."""
 _SECRET = re.compile(r"MM_\w*(KEY|SECRET|PASSPHRASE|TOKEN|PASSWORD)")
-
-
-class Status(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor: what was looked at, what was seen, and what to do about it."""
-
-    check: str
-    status: Status
-    seen: str
-    mend: str = ""
-
-
-Findings = Iterator[Finding]
 
 
 def checks(deployment: Deployment, clock: Clock) -> list[tuple[str, Callable[[], Findings]]]:
@@ -70,6 +49,7 @@ def checks(deployment: Deployment, clock: Clock) -> list[tuple[str, Callable[[],
         ("journal", partial(_journal, settings)),
         ("frames", partial(_frames, settings)),
         *asked,
+        ("channels", partial(channels, settings)),
         ("secrets", _secrets),
     ]
 

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from mm_pipeline.cli.replay_inputs import RecordedMarket
     from mm_pipeline.domain.grid import Grid
     from mm_pipeline.domain.market_view import MarketView
+    from mm_pipeline.domain.notifications import Response
     from mm_pipeline.settings import Deployment, Settings
 
-STAGES = 5
+STAGES = 6
 SHOWN_TIMES = 20
 """Refused times named in ``summary.json``; all of them stand in ``quarantine.parquet``."""
 
@@ -37,6 +38,7 @@ SHOWN_TIMES = 20
 @click.option("--from", "start", type=UTC_TIME, help="First bar's open; default: the first candle.")
 @click.option("--to", "end", type=UTC_TIME, help="Last bar's close; default: the last candle.")
 @click.option("--market", "market_name", metavar="NAME", help="Whose candles, where file names do not tell.")
+@click.option("--responses", type=EXISTING_FILE, help="What the operator did, and when (YAML); default: nothing.")
 @click.option("--calibration", type=FOLDER, help="Folder that mm calibrate wrote; default: the shipped tables.")
 @settings_option
 @click.option("--out", type=FOLDER, required=True, help="Folder to write to.")
@@ -50,6 +52,7 @@ def replay(
     start: datetime | None,
     end: datetime | None,
     market_name: str | None,
+    responses: Path | None,
     calibration: Path | None,
     settings_file: Path | None,
     out: Path,
@@ -58,13 +61,15 @@ def replay(
     """Judge every 15m close of candle files.
 
     FILEs hold 15m candles of one market; each close is judged as the pipeline would have judged it then. Writes
-    metrics_1h.parquet, metrics_4h.parquet, exit_states.parquet, fills.parquet and equity.parquet of the simulated grid
-    (of a disabled grid entry_states.parquet alone) and summary.json; quarantine.parquet too where rows were refused.
+    metrics_1h.parquet, metrics_4h.parquet, exit_states.parquet, notifications.parquet (what would have been paged),
+    fills.parquet and equity.parquet of the simulated grid (of a disabled grid entry_states.parquet and
+    notifications.parquet alone) and summary.json; quarantine.parquet too where rows were refused.
     The files' market overrides the grid's. Bars that open at or after --from and close by --to are written; all bars
     before them are looked back to.
     """
     from mm_pipeline.cli.output import print_json, steps
     from mm_pipeline.cli.replay_inputs import read_grid, read_market
+    from mm_pipeline.cli.responses_file import read_responses
     from mm_pipeline.domain.market import Market
     from mm_pipeline.settings import load_deployment
 
@@ -76,10 +81,13 @@ def replay(
         with watch.stage("read"):
             recorded = read_market((*first_candles, *more_candles), Market.parse(market_name) if market_name else None)
             grid = read_grid(grid_file, recorded)
+            answered = read_responses(responses, grid.id) if responses else []
             span_ms = _span_ms(recorded, grid, start, end)
         view = _view(recorded, deployment.settings, calibration, watch)
         with watch.stage("evaluate"):
             frames = _frames(view, recorded, grid, deployment.settings, span_ms)
+        with watch.stage("notify"):
+            frames |= _notifications(frames, grid, answered, deployment.settings)
         summary = _summary(
             recorded=recorded, grid=grid, deployment=deployment, tables=calibration, frames=frames, span_ms=span_ms
         )
@@ -159,6 +167,15 @@ def _frames(
     return frames
 
 
+def _notifications(
+    frames: dict[str, pl.DataFrame], grid: Grid, responses: list[Response], settings: Settings
+) -> dict[str, pl.DataFrame]:
+    from mm_pipeline.cli.replay_outputs import notifications_frame
+
+    rows = frames["exit_states" if grid.enabled else "entry_states"]
+    return {"notifications": notifications_frame(rows, grid, responses, settings.notify)}
+
+
 def _summary(
     *,
     recorded: RecordedMarket,
@@ -172,7 +189,7 @@ def _summary(
     from mm_pipeline.adapters.calibration_files import candles_used, shipped_calibration
     from mm_pipeline.adapters.clock import from_ms
     from mm_pipeline.cli.output import iso
-    from mm_pipeline.cli.replay_outputs import bars_per_state, fired_per_trigger
+    from mm_pipeline.cli.replay_outputs import bars_per_state, fired_per_trigger, notices_told
 
     rows = frames["exit_states" if grid.enabled else "entry_states"]
     quarantine = recorded.clean.quarantine
@@ -186,6 +203,7 @@ def _summary(
         "rows": {name: len(frame) for name, frame in frames.items()},
         "bars_per_state": bars_per_state(rows["state"], is_enabled=grid.enabled),
         "fired_per_trigger": fired_per_trigger(rows),
+        "pages_per_notice": notices_told(frames["notifications"]),
         "quarantined": {
             "rows": len(quarantine),
             "by_reason": dict(quarantine["reason"].value_counts().sort("reason").rows()),
@@ -232,12 +250,21 @@ def _print(summary: dict[str, Any], grid: Grid, out: Path) -> None:
     console.print(_shares("state", summary["bars_per_state"], total))
     if summary["fired_per_trigger"]:
         console.print(_shares("trigger", summary["fired_per_trigger"], total))
+    console.print(_pages(summary, total), soft_wrap=True)
     if refused := summary["quarantined"]["rows"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary["quarantined"]["by_reason"].items())
         console.print(f"{refused} rows were refused ({reasons}): quarantine.parquet.", soft_wrap=True)
     console.print(
         f"{summary['from']} to {summary['to']} in {summary['seconds']['total']:.1f} s -> {out}", soft_wrap=True
     )
+
+
+def _pages(summary: dict[str, Any], evaluations: int) -> str:
+    """What would have been paged, and how often; a day has 96 evaluations."""
+    told = {notice: count for notice, count in summary["pages_per_notice"].items() if count}
+    listed = ", ".join(f"{count:,} {notice}" for notice, count in told.items()) or "none"
+    per_30_days = sum(told.values()) * 30 * 96 / evaluations if evaluations else 0.0
+    return f"pages: {listed} ({per_30_days:.1f} pages per 30 days)"
 
 
 def _shares(heading: str, counts: dict[str, int], total: int) -> Table:

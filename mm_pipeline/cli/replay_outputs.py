@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +17,20 @@ from mm_pipeline.domain.exit_state import STATES, TRIGGERS
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.market_view import MarketView
+from mm_pipeline.domain.notifications import ENTRY, EXIT, Notice, NotifyPolicy, Response
 from mm_pipeline.domain.position import simulate_grid
+from mm_pipeline.reporting.notification_frame import GridStates, replayed_notifications
 
-FRAMES: Final = ("metrics_1h", "metrics_4h", "exit_states", "entry_states", "fills", "equity", "quarantine")
+FRAMES: Final = (
+    "metrics_1h",
+    "metrics_4h",
+    "exit_states",
+    "entry_states",
+    "notifications",
+    "fills",
+    "equity",
+    "quarantine",
+)
 SUMMARY: Final = "summary.json"
 
 _KEYS = ("market", "open_time", "close_time", "known_at")
@@ -63,6 +74,22 @@ def metrics_frame(view: MarketView, timeframe: Timeframe, market: Market, span_m
 def advice_frame(advice: Advice, grid: Grid) -> tuple[str, pl.DataFrame]:
     """Name and rows of the one advice that this grid gets."""
     return ("exit_states", advice.exit_states) if grid.enabled else ("entry_states", advice.entry_states)
+
+
+def notifications_frame(
+    rows: pl.DataFrame, grid: Grid, responses: Sequence[Response], policy: NotifyPolicy
+) -> pl.DataFrame:
+    """Notifications that live ticks over these states would have decided."""
+    kind = EXIT if grid.enabled else ENTRY
+    states = GridStates(rows=rows, grids={grid.version_hash: grid}, kind=kind)
+    return replayed_notifications([states], responses, policy)
+
+
+def notices_told(notifications: pl.DataFrame) -> dict[str, int]:
+    """How many pages told each notice, every notice named."""
+    told = notifications.filter(pl.col("held_back").is_null())
+    counts = dict(told["notice"].value_counts().rows())
+    return {notice.value: counts.get(notice.value, 0) for notice in Notice}
 
 
 def position_frames(grid: Grid, bars: pl.DataFrame, span_ms: tuple[int, int]) -> dict[str, pl.DataFrame]:

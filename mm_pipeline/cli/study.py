@@ -6,7 +6,12 @@ import click
 
 from mm_pipeline.cli.commands import LazyGroup
 
+STUDIES = {
+    "verdicts": "mm_pipeline.cli.study_verdicts:verdicts",
+    "pages": "mm_pipeline.cli.study_pages:pages",
+}
 
-@click.group(cls=LazyGroup, commands_at={"verdicts": "mm_pipeline.cli.study_verdicts:verdicts"})
+
+@click.group(cls=LazyGroup, commands_at=STUDIES)
 def study() -> None:
-    """Measure how good verdicts are."""
+    """Measure how good verdicts are, and how often pages come."""

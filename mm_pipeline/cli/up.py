@@ -11,20 +11,24 @@ import click
 from mm_pipeline.cli.options import settings_option
 
 if TYPE_CHECKING:
-    from mm_pipeline.settings import Deployment
+    from mm_pipeline.settings import Deployment, Settings
 
 UI_PORT = 3000
 
 
 @click.command()
 @settings_option
+@click.option(
+    "--without-pages", is_flag=True, help="Start although no channel reaches anybody who is not at this machine."
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=UI_PORT, show_default=True, help="Of the UI; 0: free.")
-def up(*, settings_file: Path | None, port: int) -> None:
+def up(*, settings_file: Path | None, without_pages: bool, port: int) -> None:
     """Run the Dagster UI, daemon and schedules until stopped.
 
     Where the settings say `exchange: paper`, the paper exchange is started too, with every market that a grid trades.
-    Everything listens on loopback alone. Each evaluation is told in one line as the journal gets it. Ctrl-C or SIGTERM
-    stops it all; a tick in progress is ended, and made up for at the next start.
+    A real exchange is not watched while pages could reach nobody. Everything listens on loopback alone. Each evaluation
+    is told in one line as the journal gets it. Ctrl-C or SIGTERM stops it all; a tick in progress is ended, and made up
+    for at the next start.
     """
     from mm_pipeline.adapters.home import data_home, logs_dir, mm_home
     from mm_pipeline.cli.up_processes import DagsterProcess, Stop, free_port
@@ -33,6 +37,8 @@ def up(*, settings_file: Path | None, port: int) -> None:
     from mm_pipeline.settings import load_deployment
 
     deployment = load_deployment(settings_file)
+    if not without_pages:
+        check_reaches_somebody(deployment.settings)
     home = mm_home()
     with ExitStack() as running:
         stop = running.enter_context(Stop())
@@ -51,6 +57,25 @@ def up(*, settings_file: Path | None, port: int) -> None:
             follow_journal(data_home(is_paper=deployment.settings.is_paper), dagster, stop)
         click.echo("stopping ...")
     click.echo("stopped")
+
+
+def check_reaches_somebody(settings: Settings) -> None:
+    """Refuse to watch a real exchange when pages would stay on this machine.
+
+    Raises
+    ------
+    ConfigError
+        When every channel is a console or a file, and the markets are real.
+    """
+    from mm_pipeline.domain.errors import ConfigError
+
+    if settings.is_paper or any(channel.kind not in ("console", "file") for channel in settings.channels):
+        return
+    raise ConfigError(
+        f"markets are real ({settings.exchange}), but pages would reach nobody who is not at this machine.",
+        "Add a pushover or apprise channel, or start with --without-pages.",
+        key="channels",
+    )
 
 
 def _serve_paper(deployment: Deployment, running: ExitStack) -> None:

@@ -38,7 +38,8 @@ Duration = Annotated[timedelta, BeforeValidator(_parse_duration), PlainSerialize
 class Policy(BaseModel):
     """Base of all thresholds and settings: frozen, strict, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # Inputs are hidden from errors: a key that was written into a settings file by mistake must not reach a log.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 def threshold(*, unit: str, source: str, **bounds: Any) -> Any:

@@ -27,6 +27,7 @@ from mm_pipeline.reporting.charts import (
     _since,
 )
 from mm_pipeline.reporting.grid_report import SEVERITY
+from mm_pipeline.reporting.page_limits import cut
 from mm_pipeline.reporting.page_words import price_digits
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 DAYS: Final = 2.0
 """Days shown: enough for the way that led here, few enough for the last hours to be seen."""
 _WIDTH_IN, _HEIGHT_IN = 8.1, 5.4
+_TITLE_LENGTH = 34
 _TITLE_PT, _LABEL_PT, _AXIS_PT = 19, 16, 14
 _SHORT: Final[Mapping[str, str]] = MappingProxyType({"LATEST_ACCEPTABLE_EXIT": "LATEST EXIT"})
 _EVALUATION: Final = timedelta(milliseconds=Timeframe.M15.ms)
@@ -112,7 +114,7 @@ def _draw_axes(axes: Axes, begin: datetime, end: datetime) -> None:
 def _draw_labels(axes: Axes, bars: pl.DataFrame, grid: Grid | None) -> None:
     """The last price and the lines of the grid, named at the right edge: prices stand there, not at the left."""
     last = float(bars["close"][-1])
-    labels = {"now": (last, _INK)}
+    labels = {"last": (last, _INK)}
     if grid is not None:
         labels |= {"upper": (grid.upper, _GRID), "lower": (grid.lower, _GRID)}
         if grid.enabled:
@@ -125,7 +127,7 @@ def _draw_labels(axes: Axes, bars: pl.DataFrame, grid: Grid | None) -> None:
             (1.0, height),
             xycoords=("axes fraction", "data"),
             fontsize=_LABEL_PT,
-            fontweight="bold" if name == "now" else "normal",
+            fontweight="bold" if name == "last" else "normal",
             color=colour,
             va="center",
             annotation_clip=False,
@@ -142,15 +144,19 @@ def _draw_legend(figure: Figure, rows: pl.DataFrame) -> None:
         for state in SEVERITY
         if state in present
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=_AXIS_PT)
+    if handles:
+        figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=_AXIS_PT)
 
 
 def _draw_title(axes: Axes, grid: Grid | None, rows: pl.DataFrame, end: datetime | None) -> None:
     """Grid and market, and below them the newest state and its time."""
-    name = "" if grid is None else f"{grid.id}  {grid.symbol}"
+    name = (
+        "" if grid is None else f"{grid.id}  {grid.symbol}" if len(grid.id + grid.symbol) < _TITLE_LENGTH else grid.id
+    )
     state = _words(rows["state"][-1]) if len(rows) else "UNKNOWN"
     at = "" if end is None else f"   {end:%Y-%m-%d %H:%M} UTC"
-    axes.set_title(f"{name}\n{state}{at}".strip(), loc="left", fontsize=_TITLE_PT, color=_INK, fontweight="bold")
+    title = f"{cut(name, _TITLE_LENGTH)}\n{state}{at}".strip()
+    axes.set_title(title, loc="left", fontsize=_TITLE_PT, color=_INK, fontweight="bold")
 
 
 def _words(state: str) -> str:

@@ -66,6 +66,8 @@ def quote_text(price: float | None, quote: str) -> str:
 
 def price_digits(price: float) -> str:
     """A price with as many digits as tell it apart, very small and very large ones included."""
+    if not math.isfinite(price):
+        return NOT_AVAILABLE
     if abs(price) >= _FULL_DIGITS_BELOW or 0 < abs(price) < _FULL_DIGITS_FROM:
         return f"{price:.4g}"
     return (
@@ -120,8 +122,7 @@ def comparison(trigger: TriggerReading, quote: str) -> str:
 
 def _trigger_digits(name: str, number: float | None) -> str:
     words = TRIGGER_WORDS[name]
-    is_price = words.unit == "quote" and number is not None and math.isfinite(number)
-    return price_digits(number) if is_price and number is not None else number_text(number, words.decimals)
+    return price_digits(number) if words.unit == "quote" and number is not None else number_text(number, words.decimals)
 
 
 def trigger_lines(fired: Iterable[TriggerReading], names: Sequence[str], quote: str) -> list[str]:

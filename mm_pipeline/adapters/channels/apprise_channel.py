@@ -72,7 +72,7 @@ class AppriseChannel:
         """False for whatever goes wrong: a service's own error may quote its keys."""
         with tempfile.TemporaryDirectory(prefix="mm-page-") as folder:
             chart = None
-            if message.image_png is not None and self._service.attachment_support:
+            if message.image_png is not None:  # apprise leaves it out where the service takes none
                 chart = Path(folder) / "chart.png"
                 chart.write_bytes(message.image_png)
             try:

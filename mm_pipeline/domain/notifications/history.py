@@ -90,7 +90,8 @@ class History:
         if response.kind in FLATS:
             return replace(self, flat_at=response.at)
         if response.kind is ResponseKind.ACKNOWLEDGED:
-            return replace(self, acknowledged=self.acknowledged | {response.page})
+            pages = {response.page} if response.page else {told.page for told in self.told.values()}
+            return replace(self, acknowledged=self.acknowledged | pages)
         return self
 
     def is_acknowledged(self, decision: Decision) -> bool:

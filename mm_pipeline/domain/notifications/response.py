@@ -30,7 +30,7 @@ class Response:
     at
         When it happened, which may be before it was known.
     page
-        The page that is answered; empty for a flat position, which answers all.
+        The page that is answered; empty: every page told until then.
     """
 
     grid: str

@@ -1,0 +1,138 @@
+"""``mm ack`` and ``mm flat``: what the operator has done. An acknowledgement is not an exit; both are on record."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mm_pipeline.cli.commands import REFUSED
+from mm_pipeline.cli.options import UTC_TIME, json_option, settings_option
+
+if TYPE_CHECKING:
+    from mm_pipeline.adapters.journal import Answer, Decided, Journal
+    from mm_pipeline.domain.notifications import Response
+    from mm_pipeline.settings import Deployment
+
+
+@click.command()
+@click.argument("grid_ids", nargs=-1, required=True, metavar="GRID...")
+@click.option("--by", metavar="NAME", help="Who acknowledges; default: the user of this shell.")
+@settings_option
+@json_option
+@click.pass_context
+def ack(
+    ctx: click.Context, *, grid_ids: tuple[str, ...], by: str | None, settings_file: Path | None, as_json: bool
+) -> None:
+    """Acknowledge the newest page about each GRID: its alarms and repetitions end.
+
+    Pages that tell of a new reason still come. Exit code 1 where there was nothing to acknowledge.
+    """
+    from mm_pipeline.adapters.clock import SystemClock
+    from mm_pipeline.cli.journal_access import open_journal
+    from mm_pipeline.domain.notifications import Response, ResponseKind
+    from mm_pipeline.settings import load_deployment
+
+    deployment, now = load_deployment(settings_file), SystemClock().now()
+    with open_journal(deployment) as journal:
+        told = {grid: _newest(journal, grid) for grid in grid_ids}
+        answered = [
+            Response(grid=grid, at=now, kind=ResponseKind.ACKNOWLEDGED, page=one.decision.page)
+            for grid, one in told.items()
+            if one is not None
+        ]
+        recorded = _record(deployment, journal, answered, source="mm ack", by=by)
+    new = {answer.response.grid for answer in recorded}
+    lines = [_acknowledged(grid, one, is_new=grid in new) for grid, one in told.items()]
+    _tell([{"grid": grid, "acknowledged": grid in new} for grid in grid_ids], lines, as_json=as_json)
+    if len(new) < len(set(grid_ids)):
+        ctx.exit(REFUSED)
+
+
+@click.command()
+@click.argument("grid_ids", nargs=-1, required=True, metavar="GRID...")
+@click.option("--at", type=UTC_TIME, help="When the position was closed; default: now.")
+@click.option("--by", metavar="NAME", help="Who says so; default: the user of this shell.")
+@settings_option
+@json_option
+def flat(
+    *, grid_ids: tuple[str, ...], at: datetime | None, by: str | None, settings_file: Path | None, as_json: bool
+) -> None:
+    """Report that the position of each GRID is closed: nothing is held and no order rests.
+
+    Ends alarms and repetitions about it. Something graver still pages; set `enabled: false` in the grid's file while no
+    bot runs, and a new `started_at` when it runs again.
+    """
+    from mm_pipeline.adapters.clock import SystemClock
+    from mm_pipeline.cli.journal_access import open_journal
+    from mm_pipeline.domain.errors import ConfigError
+    from mm_pipeline.domain.notifications import Response, ResponseKind
+    from mm_pipeline.settings import load_deployment
+
+    deployment, now = load_deployment(settings_file), SystemClock().now()
+    if at is not None and at > now:
+        raise ConfigError(f"{at.isoformat()} is in the future.", "Give a moment that has passed.")
+    with open_journal(deployment) as journal:
+        for grid in grid_ids:
+            _check_known(journal, grid)
+        said = [Response(grid=grid, at=at or now, kind=ResponseKind.FLAT) for grid in dict.fromkeys(grid_ids)]
+        _record(deployment, journal, said, source="mm flat", by=by)
+    lines = [f"{grid}: flat since {at or now:%Y-%m-%d %H:%M} UTC, noted." for grid in grid_ids]
+    _tell([{"grid": grid, "flat_at": at or now} for grid in grid_ids], lines, as_json=as_json)
+
+
+def _newest(journal: Journal, grid: str) -> Decided | None:
+    _check_known(journal, grid)
+    return journal.notifications.newest_told(grid)
+
+
+def _check_known(journal: Journal, grid: str) -> None:
+    from mm_pipeline.domain.errors import ConfigError
+
+    known = journal.known_grids()
+    if grid not in known:
+        raise ConfigError(f"the journal knows no grid {grid}.", f"There are: {', '.join(known) or 'none'}.")
+
+
+def _record(
+    deployment: Deployment, journal: Journal, responses: list[Response], *, source: str, by: str | None
+) -> list[Answer]:
+    """Journal responses, and end the alarms that they answer as far as the provider can be reached now.
+
+    Returns
+    -------
+    Those that were new. An alarm that could not be ended here is ended by the receipts sensor.
+    """
+    from mm_pipeline.adapters.clock import SystemClock
+    from mm_pipeline.adapters.journal import Answer
+    from mm_pipeline.cli.delivery_access import delivery_for, written_by
+
+    made_by, now = written_by(deployment.settings), SystemClock().now()
+    answers = [
+        Answer(response=one, source=source, by_whom=by or getpass.getuser(), recorded_at=now, **made_by)
+        for one in responses
+    ]
+    new = [answer for answer in answers if journal.responses.record([answer])]
+    for problem in delivery_for(deployment.settings, journal).answers.follow().problems:
+        click.echo(f"note: an alarm rings on for now, the watch will end it: {problem}", err=True)
+    return new
+
+
+def _acknowledged(grid: str, told: Decided | None, *, is_new: bool) -> str:
+    if told is None:
+        return f"{grid}: nothing was ever told of it, so there is nothing to acknowledge."
+    page = f"{told.decision.notice.value} of {told.decision.evaluated_at:%Y-%m-%d %H:%M} UTC"
+    return f"{grid}: {page} acknowledged." if is_new else f"{grid}: {page} had been acknowledged before."
+
+
+def _tell(data: list[dict[str, object]], lines: list[str], *, as_json: bool) -> None:
+    from mm_pipeline.cli.output import print_json
+
+    if as_json:
+        print_json({"grids": data})
+        return
+    for line in lines:
+        click.echo(line)
