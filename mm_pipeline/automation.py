@@ -64,9 +64,9 @@ exit_evaluation = dg.define_asset_job(
 
 hourly_metrics = dg.define_asset_job(
     HOURLY_JOB,
-    selection=_selection(*_MARKET, checks=(("candles", RECONCILIATION), ("exit_states", PARITY))),
+    selection=_selection(*_MARKET, "kpis", checks=(("candles", RECONCILIATION), ("exit_states", PARITY))),
     config=_CONSOLE,
-    description="Metrics and verdicts, and whether they can be believed: reconciliation and parity.",
+    description="Metrics and verdicts, whether they can be believed (reconciliation, parity), and the operator's KPIs.",
 )
 
 

@@ -13,6 +13,7 @@ from mm_pipeline.adapters.home import data_home, frames_dir, journal_file
 from mm_pipeline.adapters.journal import sqlite_url
 from mm_pipeline.assets.candles import candles
 from mm_pipeline.assets.grids import grid_analysis
+from mm_pipeline.assets.kpis import kpis
 from mm_pipeline.assets.notifications import deliveries, notifications
 from mm_pipeline.assets.regime import regime, regime_metrics
 from mm_pipeline.assets.states import exit_and_entry_states
@@ -32,7 +33,7 @@ from mm_pipeline.settings import Deployment, load_deployment
 JOURNAL_VARIABLE = "MM_JOURNAL_URL"
 """Environment variable with the journal's database; without it SQLite in the home."""
 
-ASSETS = (candles, regime_metrics, regime, grid_analysis, exit_and_entry_states, notifications, deliveries)
+ASSETS = (candles, regime_metrics, regime, grid_analysis, exit_and_entry_states, notifications, deliveries, kpis)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,18 +112,16 @@ def by_name(problems: Mapping[Market, PipelineError]) -> dict[str, PipelineError
     return {str(market): problem for market, problem in problems.items()}
 
 
-def contract_result(
-    asset: str, problems: Mapping[Any, PipelineError], *, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN
-) -> dg.AssetCheckResult:
+def contract_result(asset: str, problems: Mapping[Any, PipelineError]) -> dg.AssetCheckResult:
     """The asset's contract check.
 
-    It warns where what comes next can go on without the market (its grids are UNKNOWN): an error would stop the others.
+    It warns: what comes next goes on without the market or grid (which is UNKNOWN), and an error would stop the others.
     """
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=CONTRACT,
         passed=not problems,
-        severity=severity,
+        severity=dg.AssetCheckSeverity.WARN,
         metadata={str(key): str(problem) for key, problem in problems.items()},
     )
 

@@ -78,7 +78,7 @@ def _results(
             asset_key=asset,
             value=frames,
             metadata=summaries.of_states(frames, outcome.problems, journalled, known),
-            check_results=[contract_result(asset, outcome.problems, severity=dg.AssetCheckSeverity.ERROR)],
+            check_results=[contract_result(asset, outcome.problems)],
         )
 
 

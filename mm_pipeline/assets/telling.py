@@ -10,8 +10,19 @@ from itertools import groupby
 
 from mm_pipeline.adapters.journal import Decided, Evaluation, EvaluationKind, Page
 from mm_pipeline.domain.errors import StorageError
-from mm_pipeline.domain.notifications import EMERGENCY, Decision, History, Judged, Notice, decide_all, judged_in
+from mm_pipeline.domain.notifications import (
+    EMERGENCY,
+    TEXT_LIMIT,
+    TITLE_LIMIT,
+    Decision,
+    History,
+    Judged,
+    Notice,
+    decide_all,
+    judged_in,
+)
 from mm_pipeline.reporting.notification_frame import GridStates, grid_report_at, priority_of, window_of
+from mm_pipeline.reporting.page_limits import PageText, cut
 from mm_pipeline.reporting.page_text import page_text
 from mm_pipeline.resources import Plan, Watch
 
@@ -50,10 +61,7 @@ class _Round:
 
     def _page(self, told: Sequence[Decision]) -> Page:
         first, policy = told[0], self.watch.settings.notify
-        reports = {
-            one.grid: grid_report_at(self.states[one.grid, EvaluationKind(one.kind)], one.evaluated_at) for one in told
-        }
-        text = page_text(told, reports, policy)
+        text = self._text(told)
         priority, window = priority_of(first.notice, policy), window_of(first.notice, policy)
         rings = priority == EMERGENCY
         return Page(
@@ -72,8 +80,31 @@ class _Round:
             **self.watch.written_by,
         )
 
+    def _text(self, told: Sequence[Decision]) -> PageText:
+        """What the page says; a fault in saying it keeps neither this page nor those of the other grids."""
+        try:
+            reports = {
+                one.grid: grid_report_at(self.states[one.grid, EvaluationKind(one.kind)], one.evaluated_at)
+                for one in told
+            }
+            return page_text(told, reports, self.watch.settings.notify)
+        except Exception:
+            _logger.exception("the page about %s is told without details", told[0].grid)
+            what = f"{told[0].notice} {', '.join(one.grid for one in told)}"
+            return PageText(
+                cut(what, TITLE_LIMIT),
+                cut(f"{what} at {told[0].evaluated_at:%Y-%m-%d %H:%M} UTC\nLook at it yourself: mm status", TEXT_LIMIT),
+            )
+
     def _chart(self, decision: Decision) -> bytes | None:
         """A small picture; a page that cannot have one goes without."""
+        try:
+            return self._drawn(decision)
+        except Exception:
+            _logger.exception("no chart for the page about %s", decision.grid)
+            return None
+
+    def _drawn(self, decision: Decision) -> bytes | None:
         from mm_pipeline.reporting.page_chart import page_chart_png
 
         found = self.states[decision.grid, EvaluationKind(decision.kind)]
@@ -82,11 +113,7 @@ class _Round:
         grid = found.grids.get(seen["grid_version"][-1] or "")
         if grid is None or decision.notice is Notice.UNKNOWN:
             return None
-        try:
-            return page_chart_png(self.watch.bars(self.plan)[grid.market].bars, seen, grid)
-        except Exception:
-            _logger.exception("no chart for the page about %s", decision.grid)
-            return None
+        return page_chart_png(self.watch.bars(self.plan)[grid.market].bars, seen, grid)
 
 
 def tell(watch: Watch, plan: Plan, states: States) -> list[Decided]:

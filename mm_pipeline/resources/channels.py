@@ -34,7 +34,7 @@ class ConfiguredChannels:
     home: Path
 
     def open(self, settings: Settings) -> Mapping[str, Channel]:
-        """See :class:`ChannelFactory`; a channel that cannot be opened refuses every page, and the others go on."""
+        """See :class:`ChannelFactory`; a channel that cannot be opened fails every page, and the others go on."""
         return {config.name: self._open(config, settings) for config in settings.channels}
 
     def _open(self, config: ChannelConfig, settings: Settings) -> Channel:
@@ -46,13 +46,16 @@ class ConfiguredChannels:
 
 @dataclass(frozen=True)
 class _Unusable:
-    """A channel whose configuration cannot be used: its refusal goes the way of any other."""
+    """A channel whose configuration cannot be used now: its pages wait for it, and go to the next one meanwhile.
+
+    It refuses none for good: nobody was asked, and a missing key is soon set.
+    """
 
     name: str
     error: ConfigError
 
     def send(self, message: Message) -> Accepted:
-        raise ChannelError(self.error.problem, self.error.mend, is_final=True)
+        raise ChannelError(self.error.problem, self.error.mend, is_final=False)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,17 @@ from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, In
 
 pytestmark = DAGSTER_WARNINGS
 CHECKOUT = Path(__file__).resolve().parents[2]
-NAMES = {"candles", "regime_metrics", "regime", "grid_analysis", "exit_states", "entry_states"}
+NAMES = {
+    "candles",
+    "regime_metrics",
+    "regime",
+    "grid_analysis",
+    "exit_states",
+    "entry_states",
+    "notifications",
+    "deliveries",
+    "kpis",
+}
 
 
 @pytest.fixture
@@ -43,6 +53,9 @@ def test_assets_are_those_of_the_flow_and_depend_as_drawn(definitions: dg.Defini
         "grid_analysis": {"candles", "regime_metrics", "regime"},
         "exit_states": {"candles", "regime_metrics", "regime", "grid_analysis"},
         "entry_states": {"candles", "regime_metrics", "regime", "grid_analysis"},
+        "notifications": {"exit_states", "entry_states"},
+        "deliveries": {"notifications"},
+        "kpis": {"notifications", "deliveries"},
     }
 
 
@@ -61,7 +74,7 @@ def test_every_asset_is_grouped_described_monthly_pooled_and_backfilled_in_one_r
     for key in assets.get_all_asset_keys():
         node = assets.get(key)
         assert node.description
-        assert node.group_name in {"market", "grids", "advice"}
+        assert node.group_name in {"market", "grids", "advice", "operator"}
         assert node.partitions_def == stage.MONTHS
         assert node.backfill_policy == dg.BackfillPolicy.single_run()
         assert node.pools == {stage.POOL}
@@ -92,11 +105,14 @@ def test_jobs_hold_the_whole_flow_and_the_markets_part(definitions: dg.Definitio
         "regime",
         "grid_analysis",
         "advise",
+        "notifications",
+        "deliveries",
     }
     assert {node.name for node in hourly.nodes} == {
         "candles",
         "regime_metrics",
         "regime",
+        "kpis",
         "candles_hourly_reconciliation",
         "exit_states_replay_parity",
     }
@@ -109,7 +125,9 @@ def test_schedules_and_sensors_run_by_default_in_utc(definitions: dg.Definitions
     assert {schedule.execution_timezone for schedule in schedules.values()} == {"UTC"}
     assert {schedule.default_status for schedule in schedules.values()} == {dg.DefaultScheduleStatus.RUNNING}
     sensors = {sensor.name: sensor.default_status for sensor in definitions.sensors or ()}
-    assert sensors == dict.fromkeys(("grid_files", "watch_is_blind"), dg.DefaultSensorStatus.RUNNING)
+    assert sensors == dict.fromkeys(
+        ("grid_files", "watch_is_blind", "due_deliveries", "receipts"), dg.DefaultSensorStatus.RUNNING
+    )
 
 
 def test_workspace_loads_the_composition_root_lazily(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from mm_pipeline.domain.errors import StorageError
 from mm_pipeline_tests.journal_samples import BAR, NOON, evaluation, grid, race
 
 STARTED = datetime(2024, 3, 1, tzinfo=UTC)
+NEXT = MIGRATIONS[-1].version + 1
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -232,19 +233,19 @@ def test_migrated_tables_are_the_declared_ones(database: Database) -> None:
 
 def test_failing_migration_leaves_the_version_before(database: Database) -> None:
     migrate(database)
-    statements = ("CREATE TABLE decisions (id INTEGER)", "CREATE TABLE nonsense (")
-    broken = Migration(version=2, name="broken", sqlite=statements, postgresql=statements)
+    statements = ("CREATE TABLE later (id INTEGER)", "CREATE TABLE nonsense (")
+    broken = Migration(version=NEXT, name="broken", sqlite=statements, postgresql=statements)
     with pytest.raises(StorageError):
         migrate(database, (*MIGRATIONS, broken))
     assert migrate(database) == []
     with database.reading() as connection:
-        assert not sa.inspect(connection).has_table("decisions")
+        assert not sa.inspect(connection).has_table("later")
 
 
 def test_later_migration_keeps_what_was_recorded(journal: Journal, database: Database) -> None:
     journal.record_evaluations([evaluation()])
-    statements = ("CREATE TABLE decisions (id INTEGER)",)
-    assert migrate(database, (*MIGRATIONS, Migration(2, "decisions", statements, statements))) == [2]
+    statements = ("CREATE TABLE later (id INTEGER)",)
+    assert migrate(database, (*MIGRATIONS, Migration(NEXT, "later", statements, statements))) == [NEXT]
     assert journal.last_evaluation("eth-v3") == evaluation()
 
 

@@ -103,6 +103,7 @@ def test_replay_writes_what_the_pipeline_says(tmp_path: Path, candles: Path) -> 
         "metrics_1h": DAYS * 24,
         "metrics_4h": DAYS * 6,
         "exit_states": len(expected),
+        "notifications": len(pl.read_parquet(tmp_path / "out" / "notifications.parquet")),
         "fills": len(pl.read_parquet(tmp_path / "out" / "fills.parquet")),
         "equity": len(expected) - 1,  # none for the evaluation at the start, before the first bar closes
     }
@@ -144,7 +145,7 @@ def test_parts_of_the_span_join_to_the_whole(tmp_path: Path, candles: Path) -> N
     replayed(tmp_path / "whole", candles, grid)
     replayed(tmp_path / "first", candles, grid, "--to", "2024-03-08")
     replayed(tmp_path / "second", candles, grid, "--from", "2024-03-08")
-    for name in ("metrics_1h", "metrics_4h", "exit_states", "fills", "equity"):
+    for name in ("metrics_1h", "metrics_4h", "exit_states", "notifications", "fills", "equity"):
         whole, first, second = (
             pl.read_parquet(tmp_path / part / f"{name}.parquet") for part in ("whole", "first", "second")
         )
@@ -306,4 +307,4 @@ def test_recorded_years_are_replayed_whole(tmp_path: Path, recorded_data: Path) 
     assert (summary["from"], summary["to"]) == ("2022-01-01T00:00:00Z", "2025-10-01T00:00:00Z")
     assert summary["rows"]["metrics_1h"] == 32_856
     assert summary["quarantined"]["rows"] == 0
-    assert set(summary["seconds"]) == {"read", "metrics", "regime", "evaluate", "write", "total"}
+    assert set(summary["seconds"]) == {"read", "metrics", "regime", "evaluate", "notify", "write", "total"}

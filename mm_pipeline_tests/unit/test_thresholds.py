@@ -109,6 +109,9 @@ SEEN_IN_STATE = tuple(
 ELSEWHERE = {
     "exchange_access.": "pipeline/test_candle_sources_exchange.py",
     "notify.max_lateness": "pipeline/test_dagster_runs.py",
+    "notify.": "unit/test_notification_decisions.py",
+    "delivery.": "unit",
+    "channel_access.": "pipeline/test_channels.py",
 }
 
 

@@ -10,9 +10,8 @@ from typing import Final
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.delivery.ladder import ChannelLadder
 from mm_pipeline.adapters.journal import Journal, Page
+from mm_pipeline.adapters.journal.notification_records import ALARM
 
-ALARM: Final = "ALARM"
-"""Notice of a page that tells of no grid."""
 PRIORITY: Final = 1
 """An alarm is heard, but rings once."""
 _DAY: Final = timedelta(days=1)
@@ -43,7 +42,7 @@ class Alarms:
         subject
             What it is about; the same subject is told of once in ``every``.
         without
-            Channels that are not to carry it.
+            Channels that are not to carry it, unless there is no other.
 
         Returns
         -------
@@ -68,7 +67,7 @@ class Alarms:
                 settings_hash=self._written_by["settings_hash"],
                 code_version=self._written_by["code_version"],
             ),
-            channels=self._ladder.first(without=without),
+            channels=self._ladder.first(without=without) or self._ladder.first(),
             due_at=now,
         )
 

@@ -1,9 +1,9 @@
-"""What came back: receipts, windows that passed, alarms to end. Run by a sensor, and safe to run any number of times."""
+"""What came back: receipts, windows that passed, alarms to end. Run by a sensor; safe to run any number of times."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,6 +18,7 @@ from mm_pipeline.adapters.journal import (
     OpenReceipt,
     Page,
 )
+from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.notifications import (
     FLATS,
     ChannelError,
@@ -25,7 +26,6 @@ from mm_pipeline.domain.notifications import (
     NotifyPolicy,
     ReceiptChannel,
     ReceiptState,
-    ReceiptStatus,
     Response,
     ResponseKind,
 )
@@ -72,14 +72,27 @@ class Answers:
         self._written_by = written_by
 
     def follow(self) -> Heard:
-        """Ask about every open emergency, end those that need not ring any more, and note windows that have passed."""
+        """Ask about every open emergency, end those that need not ring any more, and note windows that have passed.
+
+        A channel that did not answer is not asked again in this round: windows that passed must not wait for it.
+        """
         answers: list[Answer] = []
         problems: list[str] = []
+        silent: set[str] = set()
         for receipt in self._journal.outbox.open_receipts(now=self._clock.now()):
+            if receipt.channel in silent:
+                continue
             try:
-                answers += self._follow(receipt)
+                self._follow(receipt, answers)
             except ChannelError as error:
                 problems.append(f"{receipt.channel}: {error}")
+                silent |= set() if error.is_final else {receipt.channel}
+            except StorageError:
+                raise
+            except Exception as error:
+                # A fault of a channel's program must stop neither the other emergencies nor the tick.
+                _logger.exception("receipt of page %s on %s broke", receipt.page.page, receipt.channel)
+                problems.append(f"{receipt.channel}: {type(error).__name__} when asked about a receipt")
         answers += self._missed()
         return Heard(tuple(answers), tuple(problems))
 
@@ -98,39 +111,44 @@ class Answers:
         ]
         return [answer for answer in made if self._journal.responses.record([answer])]
 
-    def _follow(self, receipt: OpenReceipt) -> list[Answer]:
-        channel = self._ladder.channels.get(receipt.channel)
-        if not isinstance(channel, ReceiptChannel):
-            return []
+    def _follow(self, receipt: OpenReceipt, answers: list[Answer]) -> None:
+        channel = self._channel_of(receipt)
+        if channel is None:
+            return
+        page, now = receipt.page, self._clock.now()
         status = channel.receipt(receipt.receipt)
-        if status.state is not ReceiptState.OPEN:
-            return self._closed(receipt, status)
-        if not self._need_not_ring(receipt.page):
-            return []
-        channel.cancel(page_tag(receipt.page.page))
-        return self.record(receipt.page, ResponseKind.CANCELLED, at=self._clock.now(), source=WATCH)
+        if status.state is ReceiptState.ACKNOWLEDGED:
+            answers += self.record(page, ResponseKind.ACKNOWLEDGED, at=status.at or now, source=RECEIPT, by=status.by)
+            self._journal.outbox.close_receipt(receipt, at=now, detail="acknowledged")
+            if receipt.attempt > 1:  # an earlier attempt may have arrived too, and rings under the same tag
+                channel.cancel(page_tag(page.page))
+        elif status.state is ReceiptState.EXPIRED:
+            answers += self.record(page, ResponseKind.EXPIRED, at=status.at or now, source=RECEIPT)
+            self._journal.outbox.close_receipt(receipt, at=now, detail="expired")
+        elif self._need_not_ring(receipt):
+            channel.cancel(page_tag(page.page))
+            answers += self.record(page, ResponseKind.CANCELLED, at=now, source=WATCH)
+            self._journal.outbox.close_receipt(receipt, at=now, detail="cancelled")
 
-    def _closed(self, receipt: OpenReceipt, status: ReceiptStatus) -> list[Answer]:
-        is_answered = status.state is ReceiptState.ACKNOWLEDGED
-        kind = ResponseKind.ACKNOWLEDGED if is_answered else ResponseKind.EXPIRED
-        heard = self.record(receipt.page, kind, at=status.at or self._clock.now(), source=RECEIPT, by=status.by)
-        if is_answered and not heard:  # acknowledged by a command before: the receipt is closed all the same
-            return self.record(receipt.page, ResponseKind.CANCELLED, at=status.at or self._clock.now(), source=RECEIPT)
-        return heard
+    def _channel_of(self, receipt: OpenReceipt) -> ReceiptChannel | None:
+        """The channel that was given the receipt; where it is gone, it may be there under another name."""
+        able = {name: one for name, one in self._ladder.channels.items() if isinstance(one, ReceiptChannel)}
+        if receipt.channel in self._ladder.channels:
+            return able.get(receipt.channel)
+        return next(iter(able.values()), None)
 
-    def _need_not_ring(self, page: Page) -> bool:
-        """Whether an emergency is answered, overtaken, or over."""
-        if self._journal.outbox.is_superseded(page):
+    def _need_not_ring(self, receipt: OpenReceipt) -> bool:
+        """Whether an emergency is answered, over, or replaced by a page that has arrived the same way."""
+        grids = receipt.page.grids
+        return bool(grids) and all(self._is_settled(grid, receipt) for grid in grids)
+
+    def _is_settled(self, grid: str, receipt: OpenReceipt) -> bool:
+        page, decisions = receipt.page, self._journal.notifications.decisions(grid, since=receipt.page.evaluated_at)
+        newer = {one.decision.page for one in decisions if _is_newer(one, page)}
+        given = self._journal.responses.select(grid, since=page.evaluated_at)
+        if any(_answers(answer.response, {page.page, *newer}) for answer in given):
             return True
-        return bool(page.grids) and all(self._is_settled(grid, page) for grid in page.grids)
-
-    def _is_settled(self, grid: str, page: Page) -> bool:
-        for answer in self._journal.responses.select(grid, since=page.evaluated_at):
-            if answer.response.kind in FLATS:
-                return True
-            if answer.response.kind is ResponseKind.ACKNOWLEDGED and answer.response.page == page.page:
-                return True
-        return self._is_over(grid, page)
+        return any(self._was_sent(one, receipt.channel) for one in newer) or self._is_over(grid, page)
 
     def _is_over(self, grid: str, page: Page) -> bool:
         """Whether the grid has been known not to be in MANDATORY_EXIT for as long as NORMAL needs to be told."""
@@ -145,16 +163,21 @@ class Answers:
         """Windows that passed with nobody answering; what asked for an exit goes to the next channel."""
         now = self._clock.now()
         answers: list[Answer] = []
+        given = self._journal.responses.select(since=now - _LOOK_BACK)
+        noted = {one.response.page for one in given if one.response.kind is ResponseKind.MISSED}
         for page in self._journal.notifications.pages(since=now - _LOOK_BACK):
-            if page.respond_by is None or page.respond_by > now or not self._was_sent(page):
+            if page.respond_by is None or page.respond_by > now or page.page in noted:
                 continue
-            for grid in page.grids:
-                answers += self._missed_by(grid, page)
+            if self._was_sent(page.page):
+                for grid in page.grids:
+                    answers += self._missed_by(grid, page)
         return answers
 
     def _missed_by(self, grid: str, page: Page) -> list[Answer]:
         if page.respond_by is None or self._is_answered_by(grid, page, page.respond_by):
             return []
+        if page.notice in _ESCALATED_UNANSWERED:
+            self._escalate(page)  # before it is noted: a process that dies here does it again
         alone = [
             Answer(
                 response=Response(grid=grid, at=page.respond_by, kind=ResponseKind.MISSED, page=page.page),
@@ -165,28 +188,24 @@ class Answers:
                 recorded_at=self._clock.now(),
             )
         ]
-        if not self._journal.responses.record(alone):
-            return []
-        if page.notice in _ESCALATED_UNANSWERED:
-            self._escalate(page)
-        return alone
+        return alone if self._journal.responses.record(alone) else []
 
     def _is_answered_by(self, grid: str, page: Page, moment: datetime) -> bool:
         """Whether the grid was acknowledged or flat by then, or something newer was told of it."""
         for answer in self._journal.responses.select(grid, since=page.evaluated_at):
-            response = answer.response
-            is_about = response.page == page.page and response.kind is ResponseKind.ACKNOWLEDGED
-            if (is_about or response.kind in FLATS) and response.at <= moment:
+            if _answers(answer.response, {page.page}) and answer.response.at <= moment:
                 return True
         later = self._journal.notifications.decisions(grid, since=page.evaluated_at, until=moment)
         return any(_is_newer(one, page) for one in later)
 
-    def _was_sent(self, page: Page) -> bool:
-        return any(event.event is DeliveryOutcome.SENT for event in self._journal.outbox.events(page=page.page))
+    def _was_sent(self, page: str, channel: str | None = None) -> bool:
+        return any(
+            event.event is DeliveryOutcome.SENT and channel in (None, event.channel)
+            for event in self._journal.outbox.events(page=page)
+        )
 
     def _escalate(self, page: Page) -> None:
-        tried: Sequence[str] = [event.channel for event in self._journal.outbox.events(page=page.page)]
-        following = self._ladder.after(-1, tried=tried)
+        following = self._ladder.after(-1, tried=sorted(self._journal.outbox.channels(page.page)))
         if following is not None:
             name, rank = following
             detail = "nobody acknowledged it in its window"
@@ -198,5 +217,13 @@ def page_tag(page: str) -> str:
     return f"mm-{page}"
 
 
+def _answers(response: Response, pages: Collection[str]) -> bool:
+    """Whether the operator knows of one of the pages, or has nothing to exit any more; naming no page answers all."""
+    is_about = response.page in {"", *pages} and response.kind is ResponseKind.ACKNOWLEDGED
+    return is_about or response.kind in FLATS
+
+
 def _is_newer(decided: Decided, page: Page) -> bool:
-    return decided.decision.is_told and decided.decision.evaluated_at > page.evaluated_at
+    """Whether a decision tells what takes the page's place: that a grid is UNKNOWN takes nothing back."""
+    is_later = decided.decision.is_told and decided.decision.evaluated_at > page.evaluated_at
+    return is_later and (decided.decision.notice is not Notice.UNKNOWN or page.notice == Notice.UNKNOWN)

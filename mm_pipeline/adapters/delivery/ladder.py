@@ -36,7 +36,7 @@ class ChannelLadder:
         return primary or dict(list(usable.items())[:1])
 
     def after(self, rank: int, *, tried: Sequence[str] = ()) -> tuple[str, int] | None:
-        """The next channel further down that has not been tried; None where there is none."""
+        """The next channel further down that is not among ``tried``; None where there is none."""
         further = [(name, place) for name, place in self.ranks.items() if place > rank and name not in tried]
         return further[0] if further else None
 

@@ -12,19 +12,22 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.delivery.alarms import Alarms
+from mm_pipeline.adapters.delivery.answers import page_tag
 from mm_pipeline.adapters.delivery.ladder import ChannelCircuits, ChannelLadder
-from mm_pipeline.adapters.journal import Claim, DeliveryOutcome, Journal
+from mm_pipeline.adapters.journal import Claim, DeliveryOutcome, Journal, Waiting
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.notifications import Accepted, ChannelError, DeliveryPolicy, Message, backoff
 
 _logger = logging.getLogger(__name__)
+
+_FAILURES = frozenset({DeliveryOutcome.FAILED, DeliveryOutcome.UNCLEAR})
 
 Render = Callable[[Claim, datetime], Message]
 """What is sent for a claim at a moment: the page, marked where it is late or may be a duplicate."""
@@ -78,16 +81,30 @@ class Relay:
         """Deliver what is due, for at most ``run_for``; every attempt that was made."""
         ends_at = time.monotonic() + self._policy.run_for.total_seconds()
         made: list[Sent] = []
-        self._pass_by_open_circuits()
+        failing: set[str] = set()
+        self._pass_by_unusable()
+        self._rescue_unclaimable()
         while time.monotonic() < ends_at:
-            claim = self._journal.outbox.claim(
-                owner=self._owner, now=self._clock.now(), lease=self._policy.lease, channels=self._usable()
-            )
+            claim = self._claim(failing)
             if claim is None:
                 break
             made.append(self._attempt(claim))
-        self._give_up_on_unclaimable()
+            if made[-1].outcome in _FAILURES:
+                failing.add(claim.channel)
+        self._rescue_unclaimable()
         return made
+
+    def _claim(self, failing: Collection[str]) -> Claim | None:
+        """What is due: a channel that fails, and may be slow to, keeps no page from the others."""
+        usable = self._usable()
+        well, ill = ([name for name in usable if (name in failing) is is_failing] for is_failing in (False, True))
+        for channels in filter(None, (well, ill)):
+            claim = self._journal.outbox.claim(
+                owner=self._owner, now=self._clock.now(), lease=self._policy.lease, channels=channels
+            )
+            if claim is not None:
+                return claim
+        return None
 
     def _usable(self) -> list[str]:
         now_ms = self._clock.now_ms()
@@ -96,7 +113,7 @@ class Relay:
     def _attempt(self, claim: Claim) -> Sent:
         if self._journal.outbox.is_superseded(claim.page):
             return self._end(claim, DeliveryOutcome.SUPERSEDED, "something newer was told of these grids")
-        message = self._render(claim, self._clock.now())
+        message = self._message(claim)
         try:
             with self._renewed(claim):
                 accepted = self._ladder.channels[claim.channel].send(message)
@@ -113,6 +130,29 @@ class Relay:
         sent = self._end(claim, DeliveryOutcome.SENT, accepted.request, receipt=accepted.receipt)
         self._watch_quota(claim.channel, accepted)
         return sent
+
+    def _message(self, claim: Claim) -> Message:
+        """The page as it is sent; as it was decided, without a chart, where a fault keeps it from being rendered.
+
+        Without a chart it also goes where the channel has failed so often that the chart may be why.
+        """
+        page = claim.page
+        try:
+            message = self._render(claim, self._clock.now())
+        except Exception:
+            _logger.exception("page %s cannot be rendered", page.page)
+            message = Message(
+                page_id=page.page,
+                title=page.title,
+                text=page.text,
+                priority=page.priority,
+                at=page.evaluated_at,
+                tags=(page_tag(page.page),),
+                retry_s=page.retry_s,
+                expire_s=page.expire_s,
+            )
+        is_plain = claim.attempt > self._policy.escalate_after_attempts
+        return replace(message, image_png=None) if is_plain else message
 
     @contextmanager
     def _renewed(self, claim: Claim) -> Iterator[None]:
@@ -144,13 +184,16 @@ class Relay:
         self._circuits.succeeded(claim.channel)
         sent = self._end(claim, DeliveryOutcome.REFUSED, str(error))
         self._escalate(claim.page.page, claim.rank, f"{claim.channel} refused it: {error.problem}")
-        self._alarms.raise_about(
-            f"{claim.channel} refuses",
-            f"CHANNEL {claim.channel} refuses pages",
-            f"Pages do not reach you through {claim.channel}: {error.problem}\n{error.mend}".strip(),
-            without=[claim.channel],
-        )
+        self._alarm_about(claim.channel, "refuses pages", error)
         return sent
+
+    def _alarm_about(self, channel: str, what: str, error: ChannelError) -> None:
+        self._alarms.raise_about(
+            f"{channel} {what}",
+            f"CHANNEL {channel} {what}",
+            f"Pages do not reach you through {channel}: {error.problem}\n{error.mend}".strip(),
+            without=[channel],
+        )
 
     def _failed(self, claim: Claim, error: ChannelError) -> Sent:
         """To be repeated; from so many attempts on beside the next channel."""
@@ -163,30 +206,49 @@ class Relay:
             self._escalate(
                 claim.page.page, claim.rank, f"{claim.channel} failed {claim.attempt} times: {error.problem}"
             )
+        if claim.channel not in self._usable():
+            self._alarm_about(claim.channel, "takes no pages", error)
         return Sent(claim.page.page, claim.channel, claim.attempt, outcome, str(error))
 
-    def _escalate(self, page: str, rank: int, detail: str) -> None:
-        following = self._ladder.after(rank)
+    def _escalate(self, page: str, rank: int, detail: str, *, without: Sequence[str] = ()) -> None:
+        following = self._ladder.after(rank, tried=without)
         if following is not None:
             name, place = following
             self._journal.outbox.escalate(page, name, place, at=self._clock.now(), detail=detail)
 
-    def _pass_by_open_circuits(self) -> None:
-        """What waits for a channel that is left alone goes to the next one too."""
+    def _pass_by_unusable(self) -> None:
+        """What waits for a channel that is left alone goes to the next one too; for one that is gone, to another."""
         now = self._clock.now()
         usable = set(self._usable())
+        idle = [name for name in self._ladder.channels if name not in usable]
         for waiting in self._journal.outbox.waiting():
-            if waiting.channel not in usable and waiting.due_at <= now + self._policy.backoff_max:
-                self._escalate(waiting.page, waiting.rank, f"{waiting.channel} is left alone after many failures")
+            if waiting.channel not in self._ladder.channels:
+                self._hand_over(waiting)
+            elif waiting.channel in idle and waiting.due_at <= now + self._policy.backoff_max:
+                detail = f"{waiting.channel} is left alone after many failures"
+                self._escalate(waiting.page, waiting.rank, detail, without=idle)
 
-    def _give_up_on_unclaimable(self) -> None:
-        """A page that no channel has taken and none is to take any more is told of as such, once."""
-        waiting = {one.page for one in self._journal.outbox.waiting() if one.channel in self._ladder.channels}
+    def _hand_over(self, waiting: Waiting) -> None:
+        """Without any channel it stays where it is: the channel may come back."""
+        if self._ladder.channels:
+            to = self._ladder.after(-1, tried=sorted(self._journal.outbox.channels(waiting.page)))
+            detail = f"channel {waiting.channel} is not in the settings any more"
+            self._journal.outbox.hand_over(waiting.page, waiting.channel, to, at=self._clock.now(), detail=detail)
+
+    def _rescue_unclaimable(self) -> None:
+        """A page that nobody took and that is due nowhere goes to a channel it was never due on, or is given up, once.
+
+        It is due nowhere where a relay died after a refusal, where there was no channel, or where all have refused it.
+        """
         now = self._clock.now()
-        for page in self._journal.outbox.unsent(decided_before=now):
-            if page.page not in waiting and self._journal.outbox.give_up(
-                page.page, at=now, detail="every channel refused it, or there is none"
-            ):
+        for page in self._journal.outbox.unsent(decided_before=now, not_due_on=list(self._ladder.channels)):
+            untried = self._ladder.after(-1, tried=sorted(self._journal.outbox.channels(page.page)))
+            if untried is not None:
+                name, rank = untried
+                self._journal.outbox.escalate(
+                    page.page, name, rank, at=now, detail="nobody took it, and it was due nowhere"
+                )
+            elif self._journal.outbox.give_up(page.page, at=now, detail="every channel refused it, or there is none"):
                 _logger.error("page %s (%s) reached nobody: every channel refused it", page.page, page.title)
 
     def _watch_quota(self, channel: str, accepted: Accepted) -> None:

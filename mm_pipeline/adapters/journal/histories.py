@@ -6,18 +6,47 @@ Both come to the same value; a test holds them together.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.notifications import JournalNotifications
 from mm_pipeline.adapters.journal.responses import JournalResponses
-from mm_pipeline.adapters.journal.schema import evaluations
-from mm_pipeline.domain.notifications import History, Judged, NotifyPolicy
+from mm_pipeline.adapters.journal.schema import UtcMillis, evaluations
+from mm_pipeline.domain.notifications import Decision, History, Judged, NotifyPolicy, Response
 
-_LONGEST_RUN = 96
+_LONGEST_RUN: Final = 96
 """No notice waits for a longer run (the bound of ``after_evaluations``)."""
+
+
+def _earlier() -> sa.ColumnElement[bool]:
+    """Evaluations of the grid at earlier bars, as they were recorded last."""
+    later = evaluations.alias("later")
+    is_same_bar = (later.c.grid == evaluations.c.grid) & (later.c.evaluated_at == evaluations.c.evaluated_at)
+    is_overwritten = sa.exists().where(is_same_bar & (later.c.id > evaluations.c.id))
+    is_before = evaluations.c.evaluated_at < sa.bindparam("at", type_=UtcMillis)
+    return (evaluations.c.grid == sa.bindparam("grid")) & is_before & ~is_overwritten
+
+
+_AT, _AFTER = evaluations.c.evaluated_at, sa.bindparam("after", type_=UtcMillis)
+_NEWEST: Final = (
+    sa.select(_AT, evaluations.c.kind, evaluations.c.state, evaluations.c.grid_version)
+    .where(_earlier())
+    .order_by(_AT.desc())
+)
+# Statements are made once: making one costs more than running it.
+_RECENT: Final = _NEWEST.limit(_LONGEST_RUN + 1)
+_LAST_KNOWN: Final = _NEWEST.where(evaluations.c.grid_version != "").limit(1)
+_LAST_OF_ANOTHER: Final = _NEWEST.where(
+    (evaluations.c.kind != sa.bindparam("kind"))
+    | evaluations.c.grid_version.in_(sa.bindparam("versions", expanding=True))
+).limit(1)
+_LAST_IN_ANOTHER_STATE: Final = _NEWEST.where(evaluations.c.state != sa.bindparam("state")).limit(1)
+_FIRST: Final = sa.select(sa.func.min(_AT)).where(_earlier())
+_FIRST_AFTER: Final = sa.select(sa.func.min(_AT)).where(_earlier() & (_AT > _AFTER))
 
 
 class JournalHistories:
@@ -42,64 +71,85 @@ class JournalHistories:
         started_at
             Start of the range by ``version_hash``, for every version of the grid.
         """
-        range_began = self._began(judged, started_at)
-        history = self._of_evaluations(judged, range_began, started_at)
-        for decided in self._notifications.decisions(judged.grid, since=range_began, until=judged.evaluated_at):
-            if decided.decision.kind == judged.kind:
-                history = history.after(decided.decision, policy.budget)
-        for answer in self._responses.select(judged.grid, since=range_began):
-            if answer.response.at <= judged.evaluated_at:
-                history = history.answered(answer.response)
+        with self._database.reading() as connection:
+            reader = _Reader(connection, judged, started_at)
+            range_began = reader.range_began()
+            history = reader.run_since(range_began)
+        if range_began is None:
+            range_began = judged.evaluated_at
+        decided = self._notifications.that_matter(
+            judged.grid, judged.kind, since=range_began, until=judged.evaluated_at, within=policy.budget.per
+        )
+        answered = self._responses.select(judged.grid, since=range_began)
+        events: list[tuple[datetime, int, Decision | Response]] = [
+            *((one.decision.evaluated_at, 1, one.decision) for one in decided),
+            *((one.response.at, 0, one.response) for one in answered if one.response.at <= judged.evaluated_at),
+        ]
+        for _, _, event in sorted(events, key=lambda found: found[:2]):
+            history = _with(history, event, policy)
         return history
 
-    def _began(self, judged: Judged, started_at: Mapping[str, datetime]) -> datetime:
-        """First evaluation of this kind and range without another between; the present one where none is before."""
-        with self._database.reading() as connection:
-            start = judged.started_at or self._last_start(connection, judged, started_at)
-            others = [version for version, at in started_at.items() if start is not None and at != start]
-            is_other = (evaluations.c.kind != judged.kind) | evaluations.c.grid_version.in_(others)
-            last_other = connection.scalar(_newest(judged).where(is_other).limit(1))
-            first = sa.select(sa.func.min(evaluations.c.evaluated_at)).where(_earlier(judged))
-            if last_other is not None:
-                first = first.where(evaluations.c.evaluated_at > last_other)
-            found: datetime | None = connection.scalar(first)
-        return judged.evaluated_at if found is None else found
 
-    @staticmethod
-    def _last_start(connection: sa.Connection, judged: Judged, started_at: Mapping[str, datetime]) -> datetime | None:
-        known = _newest(judged, evaluations.c.grid_version).where(evaluations.c.grid_version != "").limit(1)
-        return started_at.get(connection.scalar(known) or "")
+def _with(history: History, event: Decision | Response, policy: NotifyPolicy) -> History:
+    """A response counts for decisions at or after its moment, as in a replay."""
+    return history.answered(event) if isinstance(event, Response) else history.after(event, policy.budget)
 
-    def _of_evaluations(self, judged: Judged, range_began: datetime, started_at: Mapping[str, datetime]) -> History:
+
+@dataclass(frozen=True)
+class _Reader:
+    """Asks for evaluations before one of a grid, within one transaction."""
+
+    connection: sa.Connection
+    judged: Judged
+    started_at: Mapping[str, datetime]
+
+    def range_began(self) -> datetime | None:
+        """First evaluation of this kind and range without another between; None where none is before."""
+        start = self.judged.started_at or self._last_start()
+        versions = [version for version, at in self.started_at.items() if start is not None and at != start]
+        other = self._first(_LAST_OF_ANOTHER, kind=self.judged.kind, versions=versions)
+        if other is None:
+            return self._moment(_FIRST)
+        return self._moment(_FIRST_AFTER, after=other.evaluated_at)
+
+    def run_since(self, range_began: datetime | None) -> History:
         """The run of one state that ends with the evaluation before."""
-        in_range = evaluations.c.evaluated_at >= range_began
-        columns = (evaluations.c.evaluated_at, evaluations.c.state, evaluations.c.grid_version)
-        with self._database.reading() as connection:
-            last = connection.execute(_newest(judged, *columns).where(in_range).limit(1)).first()
-            if last is None:
-                return History()
-            other = _newest(judged).where(in_range & (evaluations.c.state != last.state)).limit(1)
-            last_other: datetime | None = connection.scalar(other)
-            in_run = in_range if last_other is None else evaluations.c.evaluated_at > last_other
-            run = _newest(judged).where(in_run)
-            began = connection.scalar(sa.select(sa.func.min(run.subquery().c.evaluated_at)))
-            length = connection.scalar(sa.select(sa.func.count()).select_from(run.limit(_LONGEST_RUN).subquery()))
-            start = started_at.get(last.grid_version) or self._last_start(connection, judged, started_at)
-        before = Judged(
-            grid=judged.grid, kind=judged.kind, evaluated_at=last.evaluated_at, started_at=start, state=last.state
+        recent = self.connection.execute(_RECENT, self._about()).all()
+        if not recent or range_began is None or recent[0].evaluated_at < range_began:
+            return History()
+        last = recent[0]
+        length = next(
+            (n for n, row in enumerate(recent) if row.state != last.state or row.evaluated_at < range_began),
+            len(recent),
         )
-        return History(judged=before, started_at=start, run=length or 0, run_began_at=began)
+        began = recent[length - 1].evaluated_at if length < len(recent) else self._run_began(last.state, range_began)
+        start = self.started_at.get(last.grid_version) or self._last_start()
+        before = Judged(
+            grid=self.judged.grid,
+            kind=self.judged.kind,
+            evaluated_at=last.evaluated_at,
+            started_at=start,
+            state=last.state,
+        )
+        return History(judged=before, started_at=start, run=length, run_began_at=began)
 
+    def _run_began(self, state: str, range_began: datetime) -> datetime:
+        """Of a run that is longer than any that is waited for."""
+        other = self._first(_LAST_IN_ANOTHER_STATE, state=state)
+        if other is None or other.evaluated_at < range_began:
+            return range_began
+        return self._moment(_FIRST_AFTER, after=other.evaluated_at) or range_began
 
-def _earlier(judged: Judged) -> sa.ColumnElement[bool]:
-    """Evaluations of the grid at earlier bars, as they were recorded last."""
-    later = evaluations.alias("later")
-    is_same_bar = (later.c.grid == evaluations.c.grid) & (later.c.evaluated_at == evaluations.c.evaluated_at)
-    is_overwritten = sa.exists().where(is_same_bar & (later.c.id > evaluations.c.id))
-    is_before = (evaluations.c.grid == judged.grid) & (evaluations.c.evaluated_at < judged.evaluated_at)
-    return is_before & ~is_overwritten
+    def _last_start(self) -> datetime | None:
+        known = self._first(_LAST_KNOWN)
+        return None if known is None else self.started_at.get(known.grid_version)
 
+    def _first(self, statement: sa.Select[Any], **values: object) -> sa.Row[Any] | None:
+        return self.connection.execute(statement, self._about() | values).first()
 
-def _newest(judged: Judged, *columns: sa.ColumnElement[object]) -> sa.Select[tuple[object, ...]]:
-    chosen = columns or (evaluations.c.evaluated_at,)
-    return sa.select(*chosen).where(_earlier(judged)).order_by(evaluations.c.evaluated_at.desc())
+    def _moment(self, statement: sa.Select[Any], **values: object) -> datetime | None:
+        found: datetime | None = self.connection.scalar(statement, self._about() | values)
+        return found
+
+    def _about(self) -> dict[str, object]:
+        return {"grid": self.judged.grid, "at": self.judged.evaluated_at}

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from mm_pipeline.domain.notifications import Decision, Response
+
+ALARM: Final = "ALARM"
+"""Notice of a page that tells of the watch itself, and of no grid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +63,7 @@ class Decided:
 
 
 class DeliveryOutcome(StrEnum):
-    """What is known of an attempt."""
+    """What is known of an attempt; ``CLOSED``: its emergency has ended, answered or not."""
 
     STARTED = "started"
     SENT = "sent"
@@ -69,6 +73,7 @@ class DeliveryOutcome(StrEnum):
     SUPERSEDED = "superseded"
     ESCALATED = "escalated"
     UNDELIVERABLE = "undeliverable"
+    CLOSED = "closed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +129,10 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenReceipt:
-    """An emergency whose end nobody knows yet."""
+    """An emergency on a channel whose end nobody knows yet."""
 
     page: Page
     channel: str
+    attempt: int
     receipt: str
     sent_at: datetime

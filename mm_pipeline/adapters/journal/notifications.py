@@ -4,20 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.insertion import insert_new
 from mm_pipeline.adapters.journal.notification_records import Decided, Page
-from mm_pipeline.adapters.journal.schema import decisions, outbox, pages
+from mm_pipeline.adapters.journal.schema import UtcMillis, decisions, outbox, pages
 from mm_pipeline.domain.notifications import Cause, Decision, HeldBack, Notice
 
 _DECISION = tuple(field.name for field in fields(Decision))
 _PAGE = tuple(field.name for field in fields(Page))
 _BY = ("grid_version", "settings_hash", "code_version", "decided_at")
+
+
+_MINE: Final = (
+    (decisions.c.grid == sa.bindparam("grid"))
+    & (decisions.c.kind == sa.bindparam("kind"))
+    & (decisions.c.evaluated_at >= sa.bindparam("since", type_=UtcMillis))
+    & (decisions.c.evaluated_at < sa.bindparam("until", type_=UtcMillis))
+)
+_SINCE: Final = sa.select(decisions).where(_MINE & (decisions.c.evaluated_at > sa.bindparam("after", type_=UtcMillis)))
+_NEWEST_OF_EACH: Final = sa.select(decisions).where(
+    decisions.c.id.in_(
+        sa.select(sa.func.max(decisions.c.id))
+        .where(_MINE & decisions.c.held_back.is_(None))
+        .group_by(decisions.c.notice)
+    )
+)
 
 
 class _Overtaken(Exception):
@@ -89,6 +105,20 @@ class JournalNotifications:
         query = query.order_by(decisions.c.evaluated_at, decisions.c.id)
         with self._database.reading() as connection:
             return [_decided_of(row) for row in connection.execute(query)]
+
+    def that_matter(
+        self, grid: str, kind: str, *, since: datetime, until: datetime, within: timedelta
+    ) -> list[Decided]:
+        """Decisions that deciding anew depends on: the newest told of each notice, and all from ``within`` before the
+        newest told on. Between ``since`` (included) and ``until``, oldest first.
+        """
+        values = {"grid": grid, "kind": kind, "since": since, "until": until}
+        with self._database.reading() as connection:
+            newest = connection.execute(_NEWEST_OF_EACH, values).all()
+            begins = max((row.evaluated_at for row in newest), default=since) - within
+            recent = connection.execute(_SINCE, values | {"after": begins}).all()
+        rows = {row.id: row for row in (*newest, *recent)}
+        return [_decided_of(rows[number]) for number in sorted(rows, key=lambda one: (rows[one].evaluated_at, one))]
 
     def newest_told(self, grid: str) -> Decided | None:
         """The newest decision about a grid for which there is a page."""

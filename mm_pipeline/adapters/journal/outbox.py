@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.insertion import insert_new
 from mm_pipeline.adapters.journal.notification_records import (
+    ALARM,
     Claim,
     DeliveryEvent,
     DeliveryOutcome,
@@ -32,10 +33,10 @@ _EVENT = tuple(field.name for field in fields(DeliveryEvent))
 _EVENT_KEY = ("page", "channel", "attempt", "event")
 _UNPICTURED = tuple(field.name for field in fields(Page) if field.name != "image")
 _ENDED = frozenset({DeliveryOutcome.SENT, DeliveryOutcome.REFUSED, DeliveryOutcome.SUPERSEDED})
-_CLOSED = (ResponseKind.EXPIRED.value, ResponseKind.CANCELLED.value)
-_BY_RECEIPT = "receipt"
 _RECEIPTS_KEPT = timedelta(days=7)
 """Pushover keeps a receipt for a week."""
+_ALARM_HOLDS = timedelta(days=1)
+"""What the watch says of itself is said anew each day while it is so."""
 
 
 class JournalOutbox:
@@ -54,9 +55,11 @@ class JournalOutbox:
         """Take the most urgent page that is due on one of the channels; None where there is none.
 
         Emergencies come first, then what has waited longest. The attempt is on record before it is made: one of which
-        nothing more is heard may have reached the operator.
+        nothing more is heard may have reached the operator. A claim that ends later than one made now was made by a
+        clock that was ahead, and holds nothing.
         """
         is_free = outbox.c.leased_until.is_(None) | (outbox.c.leased_until <= now)
+        is_free |= outbox.c.leased_until > now + lease
         is_wanted = outbox.c.is_due & (outbox.c.due_at <= now) & is_free & outbox.c.channel.in_(channels)
         query = (
             sa.select(outbox)
@@ -75,10 +78,7 @@ class JournalOutbox:
                 _of(row.page, row.channel).values(owner=owner, leased_until=now + lease, attempts=attempt)
             )
             may_be_duplicate = _is_unclear(connection, row.page, row.channel)
-            started = DeliveryEvent(
-                page=row.page, channel=row.channel, attempt=attempt, event=DeliveryOutcome.STARTED, at=now
-            )
-            _add(connection, started)
+            _add(connection, DeliveryOutcome.STARTED, row.page, row.channel, attempt, at=now)
             return Claim(
                 page=select_page(connection, row.page),
                 channel=row.channel,
@@ -109,55 +109,62 @@ class JournalOutbox:
         if event not in _ENDED:
             raise ValueError(f"{event} ends no delivery")
         with self._database.writing() as connection:
-            _add(connection, _outcome(claim, event, at=at, detail=detail, receipt=receipt))
+            _add_of(connection, claim, event, at=at, detail=detail, receipt=receipt)
             connection.execute(_of(claim.page.page, claim.channel).values(is_due=False, owner=None, leased_until=None))
 
     def put_off(self, claim: Claim, event: DeliveryOutcome, *, at: datetime, due_at: datetime, detail: str) -> None:
         """Record a failed attempt, and when the next may be made."""
         mine = _of(claim.page.page, claim.channel).where(outbox.c.owner == claim.owner)
         with self._database.writing() as connection:
-            _add(connection, _outcome(claim, event, at=at, detail=detail))
+            _add_of(connection, claim, event, at=at, detail=detail)
             connection.execute(mine.values(due_at=due_at, owner=None, leased_until=None))
 
     def escalate(self, page: str, channel: str, rank: int, *, at: datetime, detail: str) -> bool:
         """Make a page due on a further channel; False where it is, or was, due there already."""
+        with self._database.writing() as connection:
+            return self._make_due(connection, page, channel, rank, at=at, detail=detail)
+
+    def _make_due(
+        self, connection: sa.Connection, page: str, channel: str, rank: int, *, at: datetime, detail: str
+    ) -> bool:
         row = {"page": page, "channel": channel, "rank": rank, "is_due": True, "due_at": at, "attempts": 0}
         dialect = sqlite if self._database.dialect == "sqlite" else postgresql
         insertion = dialect.insert(outbox).on_conflict_do_nothing(index_elements=["page", "channel"])
-        with self._database.writing() as connection:
-            is_new = bool(connection.execute(insertion.returning(outbox.c.page), [row]).all())
-            if is_new:
-                escalated = DeliveryEvent(
-                    page=page, channel=channel, attempt=0, event=DeliveryOutcome.ESCALATED, at=at, detail=detail
-                )
-                _add(connection, escalated)
-            return is_new
+        is_new = bool(connection.execute(insertion.returning(outbox.c.page), [row]).all())
+        if is_new:
+            _add(connection, DeliveryOutcome.ESCALATED, page, channel, 0, at=at, detail=detail)
+        return is_new
 
-    def withdraw(self, page: str, *, at: datetime, detail: str) -> None:
-        """Take a page off every channel on which nobody is sending it now."""
-        idle = (outbox.c.page == page) & outbox.c.is_due
-        idle &= outbox.c.leased_until.is_(None) | (outbox.c.leased_until <= at)
+    def channels(self, page: str) -> frozenset[str]:
+        """Channels on which a page is, or was, due."""
+        with self._database.reading() as connection:
+            return frozenset(connection.scalars(sa.select(outbox.c.channel).where(outbox.c.page == page)))
+
+    def hand_over(self, page: str, channel: str, to: tuple[str, int] | None, *, at: datetime, detail: str) -> bool:
+        """Take a page off a channel, and make it due on another in its place; False where somebody is sending it now.
+
+        Parameters
+        ----------
+        to
+            Name and rank of the other; None where it is due on another already.
+        """
+        mine = _of(page, channel).where(
+            outbox.c.is_due & (outbox.c.leased_until.is_(None) | (outbox.c.leased_until <= at))
+        )
         with self._database.writing() as connection:
-            rows = connection.execute(sa.select(outbox).where(idle)).all()
-            for row in rows:
-                ended = DeliveryEvent(
-                    page=page,
-                    channel=row.channel,
-                    attempt=row.attempts,
-                    event=DeliveryOutcome.SUPERSEDED,
-                    at=at,
-                    detail=detail,
-                )
-                _add(connection, ended)
-                connection.execute(_of(page, row.channel).values(is_due=False, owner=None, leased_until=None))
+            taken = mine.values(is_due=False, owner=None, leased_until=None).returning(outbox.c.attempts)
+            row = connection.execute(taken).first()
+            if row is None:
+                return False
+            _add(connection, DeliveryOutcome.REFUSED, page, channel, row.attempts, at=at, detail=detail)
+            if to is not None:
+                self._make_due(connection, page, *to, at=at, detail=detail)
+            return True
 
     def give_up(self, page: str, *, at: datetime, detail: str) -> bool:
         """Record that no channel took a page; False where that is known."""
-        event = DeliveryEvent(
-            page=page, channel="", attempt=0, event=DeliveryOutcome.UNDELIVERABLE, at=at, detail=detail
-        )
         with self._database.writing() as connection:
-            return _add(connection, event)
+            return _add(connection, DeliveryOutcome.UNDELIVERABLE, page, "", 0, at=at, detail=detail)
 
     def waiting(self) -> list[Waiting]:
         """What is due, or will be, oldest first."""
@@ -168,15 +175,26 @@ class JournalOutbox:
             rows = connection.execute(query.order_by(outbox.c.due_at, outbox.c.page, outbox.c.rank))
             return [Waiting(**row._mapping) for row in rows]
 
-    def unsent(self, *, decided_before: datetime) -> list[Page]:
-        """Pages older than this that no channel took and nothing superseded; undeliverable ones are among them."""
-        ended = (DeliveryOutcome.SENT.value, DeliveryOutcome.SUPERSEDED.value)
-        has_ended = sa.exists().where((events.c.page == pages.c.page) & events.c.event.in_(ended))
-        query = sa.select(*(pages.c[name] for name in _UNPICTURED))
-        query = query.where((pages.c.decided_at < decided_before) & ~has_ended).order_by(pages.c.id)
+    def unsent(self, *, decided_before: datetime, not_due_on: Collection[str] | None = None) -> list[Page]:
+        """Pages older than this that no channel took and nothing superseded.
+
+        One that was given up is among them until it is no news: a later page about a grid was taken, somebody
+        acknowledged it, or, told of no grid, it has been there for a day. With ``not_due_on`` only those that are due
+        on none of these channels.
+        """
+        has_ended = _has(pages, DeliveryOutcome.SENT, DeliveryOutcome.SUPERSEDED)
+        later = pages.alias("later")
+        is_later = (later.c.id > pages.c.id) & (later.c.notice != ALARM) & _has(later, DeliveryOutcome.SENT)
+        is_known = (responses.c.page == pages.c.page) & (responses.c.kind == ResponseKind.ACKNOWLEDGED.value)
+        is_old = (pages.c.notice == ALARM) & (pages.c.decided_at < decided_before - _ALARM_HOLDS)
+        is_no_news = is_old | sa.exists().where(is_known) | sa.exists().where(is_later)
+        query = sa.select(*(pages.c[name] for name in _UNPICTURED)).where(pages.c.decided_at < decided_before)
+        query = query.where(~has_ended & ~(_has(pages, DeliveryOutcome.UNDELIVERABLE) & is_no_news))
+        if not_due_on is not None:  # in one statement: between two, another relay may send it
+            is_due = (outbox.c.page == pages.c.page) & outbox.c.is_due & outbox.c.channel.in_(not_due_on)
+            query = query.where(~sa.exists().where(is_due))
         with self._database.reading() as connection:
-            rows = connection.execute(query)
-            return [page_of(row) for row in rows]
+            return [page_of(row) for row in connection.execute(query.order_by(pages.c.id))]
 
     def events(
         self, *, page: str | None = None, since: datetime | None = None, until: datetime | None = None
@@ -196,39 +214,39 @@ class JournalOutbox:
             ]
 
     def open_receipts(self, *, now: datetime) -> list[OpenReceipt]:
-        """Emergencies of the last week of whose end the provider has not been heard, nor been told (cancelled)."""
-        is_known = (responses.c.kind == ResponseKind.ACKNOWLEDGED.value) & (responses.c.source == _BY_RECEIPT)
-        is_closed = sa.exists().where((responses.c.page == events.c.page) & (responses.c.kind.in_(_CLOSED) | is_known))
-        query = (
-            sa.select(events.c.channel, events.c.receipt, events.c.at, events.c.page)
-            .where(events.c.receipt.is_not(None) & (events.c.at > now - _RECEIPTS_KEPT) & ~is_closed)
-            .order_by(events.c.id)
-        )
+        """Emergencies of the last week, each on each channel, that are not closed."""
+        closed = events.alias("closed")
+        same = (closed.c.page == events.c.page) & (closed.c.channel == events.c.channel)
+        same &= (closed.c.attempt == events.c.attempt) & (closed.c.event == DeliveryOutcome.CLOSED.value)
+        has_receipt = events.c.receipt.is_not(None) & (events.c.at > now - _RECEIPTS_KEPT)
+        query = sa.select(events).where(has_receipt & ~sa.exists().where(same)).order_by(events.c.id)
         with self._database.reading() as connection:
             return [
                 OpenReceipt(
-                    page=select_page(connection, row.page), channel=row.channel, receipt=row.receipt, sent_at=row.at
+                    page=select_page(connection, row.page),
+                    channel=row.channel,
+                    attempt=row.attempt,
+                    receipt=row.receipt,
+                    sent_at=row.at,
                 )
                 for row in connection.execute(query).all()
             ]
 
+    def close_receipt(self, receipt: OpenReceipt, *, at: datetime, detail: str) -> bool:
+        """Record that an emergency rings no more on its channel; False where that is known."""
+        of = (receipt.page.page, receipt.channel, receipt.attempt)
+        with self._database.writing() as connection:
+            return _add(connection, DeliveryOutcome.CLOSED, *of, at=at, detail=detail)
+
+
+def _has(table: sa.FromClause, *outcomes: DeliveryOutcome) -> sa.ColumnElement[bool]:
+    """Whether one of these has happened to a page."""
+    is_one = events.c.event.in_([outcome.value for outcome in outcomes])
+    return sa.exists().where((events.c.page == table.c.page) & is_one).correlate(table)
+
 
 def _of(page: str, channel: str) -> sa.Update:
     return outbox.update().where((outbox.c.page == page) & (outbox.c.channel == channel))
-
-
-def _outcome(
-    claim: Claim, event: DeliveryOutcome, *, at: datetime, detail: str, receipt: str | None = None
-) -> DeliveryEvent:
-    return DeliveryEvent(
-        page=claim.page.page,
-        channel=claim.channel,
-        attempt=claim.attempt,
-        event=event,
-        at=at,
-        detail=detail,
-        receipt=receipt,
-    )
 
 
 def _is_unclear(connection: sa.Connection, page: str, channel: str) -> bool:
@@ -241,6 +259,10 @@ def _is_unclear(connection: sa.Connection, page: str, channel: str) -> bool:
     return any(found == lost or DeliveryOutcome.UNCLEAR.value in found for found in seen.values())
 
 
-def _add(connection: sa.Connection, event: DeliveryEvent) -> bool:
-    row: dict[str, Any] = asdict(event) | {"event": event.event.value}
-    return bool(insert_new(connection, events, _EVENT_KEY, [row]))
+def _add_of(connection: sa.Connection, claim: Claim, event: DeliveryOutcome, **said: Any) -> bool:
+    return _add(connection, event, claim.page.page, claim.channel, claim.attempt, **said)
+
+
+def _add(connection: sa.Connection, event: DeliveryOutcome, page: str, channel: str, attempt: int, **said: Any) -> bool:
+    row = DeliveryEvent(page=page, channel=channel, attempt=attempt, event=event, **said)
+    return bool(insert_new(connection, events, _EVENT_KEY, [asdict(row) | {"event": event.value}]))

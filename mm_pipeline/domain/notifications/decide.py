@@ -4,9 +4,12 @@ Where SPEC leaves room, this is meant:
 
 - *Change* is against what was told last, not against the evaluation before: a state that comes back before anything
   else was told is no news. After an UNKNOWN that was told, whatever is seen again is news.
+- To an exit that is seen again, what was held back counts as told: holding a mild notice back never silences an exit.
+- UNKNOWN and ENTER are news in each unbroken run of evaluations.
 - UNKNOWN is told once it has lasted, again 4 h and 12 h after its first page, and then 24 h after each page.
 - A position that was reported flat silences the repetitions, reissues and new triggers of the notice that stood then,
-  and milder ones, until something graver or all-clear is told; a new ``started_at`` begins anew.
+  and milder ones, until something graver or all-clear is told, also when an outage comes between; a new ``started_at``
+  begins anew.
 - A MANDATORY_EXIT that stands while the grid is UNKNOWN is reissued like any other.
 - What is held back by a minimum interval or the page budget is told as soon as neither binds, if it still holds.
 - A response counts for evaluations at or after the moment it happened.
@@ -162,10 +165,10 @@ def _due_exit(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None
 
 def _due_mandatory(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None:
     last = now.last
-    if last is None or last.notice is not Notice.MANDATORY_EXIT:
-        return _Due(Notice.MANDATORY_EXIT, Cause.CHANGE)
-    if now.is_flat_since(last):
+    if _is_closed_under(now, Notice.MANDATORY_EXIT):
         return None
+    if last is None or _is_exit_news(Notice.MANDATORY_EXIT, judged, now):
+        return _Due(Notice.MANDATORY_EXIT, Cause.CHANGE)
     if not set(judged.mandatory) <= set(last.triggers):
         return _Due(Notice.MANDATORY_EXIT, Cause.NEW_TRIGGER, last)
     return _reissued(judged, now, last, policy)
@@ -189,7 +192,7 @@ def _due_standing(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | 
 
 def _due_unknown(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None:
     rules, told = policy.unknown, now.told.get(Notice.UNKNOWN)
-    if told is None or now.run_began_at is None or told.evaluated_at < now.run_began_at:
+    if told is None or not now.is_in_run(told):
         return _Due(Notice.UNKNOWN, Cause.CHANGE) if now.run >= rules.after_evaluations else None
     due_at = {1: told.episode_at + rules.second_after, 2: told.episode_at + rules.third_after}
     is_due = judged.evaluated_at >= due_at.get(told.number, told.evaluated_at + rules.then_every)
@@ -197,24 +200,26 @@ def _due_unknown(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | N
 
 
 def _due_sold_out(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None:
-    if now.last is not None and now.last.notice is Notice.SOLD_OUT:
+    is_told = now.last is not None and now.last.notice is Notice.SOLD_OUT
+    if is_told or _is_closed_under(now, *_ASKS_FOR_EXIT):
         return None
     return _bound(_Due(Notice.SOLD_OUT, Cause.CHANGE), judged, now, policy)
 
 
 def _due_latest(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None:
     last = now.last
-    if last is None or last.notice is not Notice.LATEST_ACCEPTABLE_EXIT:
-        return None if _is_closed_already(last, now) else _Due(Notice.LATEST_ACCEPTABLE_EXIT, Cause.CHANGE)
-    is_answered = now.is_acknowledged(last) or now.is_flat_since(last)
-    if is_answered or _since(judged, last) < policy.latest_acceptable_exit.repeat:
+    if _is_closed_under(now, *_ASKS_FOR_EXIT):
+        return None
+    if last is None or _is_exit_news(Notice.LATEST_ACCEPTABLE_EXIT, judged, now):
+        return _Due(Notice.LATEST_ACCEPTABLE_EXIT, Cause.CHANGE)
+    if now.is_acknowledged(last) or _since(judged, last) < policy.latest_acceptable_exit.repeat:
         return None
     return _Due(Notice.LATEST_ACCEPTABLE_EXIT, Cause.REPEAT, last)
 
 
 def _due_warning(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None:
-    last = now.last
-    if (last is not None and last.notice is Notice.WARNING) or _is_closed_already(last, now):
+    is_told = now.last is not None and now.last.notice is Notice.WARNING
+    if is_told or _is_closed_under(now, *_ASKS_FOR_EXIT):
         return None
     due = _Due(Notice.WARNING, Cause.CHANGE)
     return _bound(due, judged, now, policy, min_interval=policy.warning.min_interval)
@@ -223,29 +228,20 @@ def _due_warning(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | N
 def _due_normal(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None:
     if now.last is None or now.last.notice is Notice.NORMAL or now.run < policy.normal.after_evaluations:
         return None
-    first_run = policy.normal.after_evaluations
-    return _bound(_Due(Notice.NORMAL, Cause.CHANGE), judged, now, policy, first_run=first_run)
+    return _bound(_Due(Notice.NORMAL, Cause.CHANGE), judged, now, policy)
 
 
 def _due_entry(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None:
-    told = now.told.get(Notice.ENTER)
-    is_told = told is not None and now.run_began_at is not None and told.evaluated_at >= now.run_began_at
-    if judged.state != Notice.ENTER or is_told:
+    if judged.state != Notice.ENTER or now.is_in_run(now.told.get(Notice.ENTER)):
         return None
     due = _Due(Notice.ENTER, Cause.CHANGE)
     return _bound(due, judged, now, policy, min_interval=policy.enter.min_interval)
 
 
 def _bound(
-    due: _Due,
-    judged: Judged,
-    now: History,
-    policy: NotifyPolicy,
-    *,
-    min_interval: timedelta = timedelta(0),
-    first_run: int = 1,
+    due: _Due, judged: Judged, now: History, policy: NotifyPolicy, *, min_interval: timedelta = timedelta(0)
 ) -> _Due | None:
-    """Hold a notice back where an interval or the budget binds; that it is held back is told once, when it first is."""
+    """Hold a notice back where an interval or the budget binds; that it is held back is noted once in a run."""
     told = now.told.get(due.notice)
     if told is not None and _since(judged, told) < min_interval:
         held_back = HeldBack.MIN_INTERVAL
@@ -253,12 +249,20 @@ def _bound(
         held_back = HeldBack.BUDGET
     else:
         return due
-    return replace(due, held_back=held_back) if now.run == first_run else None
+    is_noted = now.held is not None and now.held.notice is due.notice and now.is_in_run(now.held)
+    return None if is_noted else replace(due, held_back=held_back)
 
 
-def _is_closed_already(last: Decision | None, now: History) -> bool:
-    """Whether the position was closed under a graver notice: the way down from there asks for no exit."""
-    return last is not None and last.notice in _ASKS_FOR_EXIT and now.is_flat_since(last)
+def _is_exit_news(notice: Notice, judged: Judged, now: History) -> bool:
+    """Whether the newest decision was of something else, told or held back."""
+    is_told = now.last is not None and now.last.notice is notice
+    return not is_told or (now.held is not None and now.held.state != judged.state)
+
+
+def _is_closed_under(now: History, *notices: Notice) -> bool:
+    """Whether the position was closed while one of these stood: then neither it nor what is milder is told."""
+    stood = now.stood
+    return stood is not None and stood.notice in notices and now.is_flat_since(stood)
 
 
 def _since(judged: Judged, decision: Decision) -> timedelta:

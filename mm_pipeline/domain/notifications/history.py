@@ -36,6 +36,8 @@ class History:
         The newest decision that was told.
     told
         The newest told decision of each notice.
+    held
+        The newest decision that was held back, where nothing was told after it.
     paged_at
         Evaluations of told decisions, ascending, as far back as the page budget looks.
     acknowledged
@@ -50,6 +52,7 @@ class History:
     run_began_at: datetime | None = None
     last: Decision | None = None
     told: Mapping[Notice, Decision] = field(default_factory=dict)
+    held: Decision | None = None
     paged_at: tuple[datetime, ...] = ()
     acknowledged: frozenset[str] = frozenset()
     flat_at: datetime | None = None
@@ -57,7 +60,7 @@ class History:
     def at(self, judged: Judged) -> History:
         """The history with this evaluation as its newest."""
         started_at = judged.started_at or self.started_at
-        before = self if self.is_of(judged) else History()
+        before = self if self.is_of(judged) else self._left_at(judged)
         goes_on = before.judged is not None and before.judged.state == judged.state
         return replace(
             before,
@@ -67,21 +70,27 @@ class History:
             run_began_at=before.run_began_at if goes_on else judged.evaluated_at,
         )
 
+    def _left_at(self, judged: Judged) -> History:
+        """What counts in a new range: pages are acknowledged by name, and a position may be known to be closed now."""
+        is_flat = self.flat_at is not None and self.flat_at >= judged.evaluated_at
+        return History(acknowledged=self.acknowledged, flat_at=self.flat_at if is_flat else None)
+
     def is_of(self, judged: Judged) -> bool:
         """Whether an evaluation goes on from here: of the same kind and range, as far as the range is known."""
-        if self.judged is not None and self.judged.kind != judged.kind:
+        if self.judged is None or self.judged.kind != judged.kind:
             return False
         return self.started_at is None or judged.started_at in (None, self.started_at)
 
     def after(self, decision: Decision, budget: PageBudget) -> History:
-        """The history with a decision; one that was held back leaves it as it is."""
+        """The history with a decision."""
         if not decision.is_told:
-            return self
+            return replace(self, held=decision)
         kept = tuple(at for at in self.paged_at if at > decision.evaluated_at - budget.per)
         return replace(
             self,
             last=decision,
             told={**self.told, decision.notice: decision},
+            held=None,
             paged_at=(*kept, decision.evaluated_at),
         )
 
@@ -90,9 +99,19 @@ class History:
         if response.kind in FLATS:
             return replace(self, flat_at=response.at)
         if response.kind is ResponseKind.ACKNOWLEDGED:
-            pages = {response.page} if response.page else {told.page for told in self.told.values()}
-            return replace(self, acknowledged=self.acknowledged | pages)
+            page = response.page or (self.last.page if self.last is not None else "")
+            return replace(self, acknowledged=self.acknowledged | {page})
         return self
+
+    @property
+    def stood(self) -> Decision | None:
+        """The newest told decision but UNKNOWN, which takes back nothing of what was told before."""
+        known = (told for told in self.told.values() if told.notice is not Notice.UNKNOWN)
+        return max(known, key=lambda told: told.evaluated_at, default=None)
+
+    def is_in_run(self, decision: Decision | None) -> bool:
+        """Whether a decision was made in the present run of one state."""
+        return decision is not None and self.run_began_at is not None and decision.evaluated_at >= self.run_began_at
 
     def is_acknowledged(self, decision: Decision) -> bool:
         """Whether somebody has acknowledged the page of a decision."""

@@ -30,7 +30,7 @@ class Response:
     at
         When it happened, which may be before it was known.
     page
-        The page that is answered; empty: every page told until then.
+        The page that is answered; empty: the newest told until then, or the position as a whole.
     """
 
     grid: str

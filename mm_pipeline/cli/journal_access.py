@@ -1,0 +1,91 @@
+"""An installation's journal, as commands open it: to read what was decided, or to add an answer; never to begin one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mm_pipeline.adapters.journal import Journal
+    from mm_pipeline.settings import Deployment
+
+JOURNAL_VARIABLE: Final = "MM_JOURNAL_URL"
+"""Environment variable with the journal's database; without it SQLite in the home. The same as the daemon reads."""
+_MEND: Final = "It begins with the first evaluation: run mm evaluate or mm up, with the same settings and MM_HOME."
+
+
+def open_journal(deployment: Deployment) -> Journal:
+    """Open the journal that the installation's evaluations write.
+
+    Parameters
+    ----------
+    deployment
+        Says whether markets are simulated: these have a journal of their own.
+
+    Returns
+    -------
+    Journal
+        A context manager; the caller closes it.
+
+    Raises
+    ------
+    StorageError
+        When there is no journal yet (nothing is made), or its database cannot be reached.
+    """
+    from mm_pipeline.adapters.journal import Journal
+
+    url = journal_url(deployment)
+    _check_there(url)
+    return Journal(url)
+
+
+def check_grid(journal: Journal, grid_id: str | None) -> None:
+    """Refuse an id that the journal knows no grid of; None asks for all.
+
+    Raises
+    ------
+    ConfigError
+        Naming the grids that there are.
+    """
+    from mm_pipeline.domain.errors import ConfigError
+
+    known = journal.known_grids()
+    if grid_id is not None and grid_id not in known:
+        raise ConfigError(f"the journal knows no grid {grid_id}.", f"There are: {', '.join(known) or 'none'}.")
+
+
+def journal_url(deployment: Deployment) -> str:
+    """``$MM_JOURNAL_URL``, else the SQLite file in the home."""
+    from mm_pipeline.adapters.home import data_home, journal_file
+    from mm_pipeline.adapters.journal import sqlite_url
+
+    named = os.environ.get(JOURNAL_VARIABLE)
+    return named or sqlite_url(journal_file(data_home(is_paper=deployment.settings.is_paper)))
+
+
+def _check_there(url: str) -> None:
+    """Refuse a database that holds no journal, before opening it would make one."""
+    import sqlalchemy as sa
+    from sqlalchemy.exc import ArgumentError
+
+    from mm_pipeline.adapters.journal.database import Database
+    from mm_pipeline.domain.errors import StorageError
+
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError:
+        parsed = None  # the database below says what is wrong with it
+    if parsed is not None and parsed.get_backend_name() == "sqlite" and parsed.database:
+        file = Path(parsed.database)
+        if file.is_absolute() and not (file.is_file() and file.stat().st_size):
+            raise StorageError(f"there is no journal at {file} yet.", _MEND)
+    database = Database(url)
+    try:
+        with database.reading() as connection:
+            is_there = sa.inspect(connection).has_table("journal_migrations")
+    finally:
+        database.close()
+    if not is_there:
+        place = "" if parsed is None else parsed.render_as_string(hide_password=True)
+        raise StorageError(f"there is no journal in {place} yet.", _MEND)

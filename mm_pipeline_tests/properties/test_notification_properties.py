@@ -1,0 +1,131 @@
+"""Any sequence of states, gaps, switches and responses: a replay decides what the plain loop decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mm_pipeline.domain.notifications import Decision, Judged, Response, ResponseKind, replay
+from mm_pipeline_tests.notification_stories import BAR, LETTERS, NOON, POLICY, judged
+from mm_pipeline_tests.reference.notifications import Done, Rules, Said, Told, notifications
+
+GRIDS = ("eth", "sol")
+MINUTE = timedelta(minutes=1)
+UNREAD = -1
+CAUSES = ("kucoin: stale", "binance: stale")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Evaluations with one letter, ``apart`` bars, after a pause; of a grid whose range is the n-th, or not known."""
+
+    letter: str
+    count: int
+    apart: int
+    pause: int
+    range: int
+    cause: int
+
+
+runs = st.builds(
+    Run,
+    letter=st.sampled_from("".join(LETTERS) + "NWLMXUUE"),
+    count=st.one_of(st.integers(1, 4), st.integers(1, 30)),
+    apart=st.sampled_from([1, 1, 1, 2, 16]),
+    pause=st.sampled_from([0, 0, 0, 1, 4, 11, 40]),
+    range=st.sampled_from([0, 0, 0, 0, 0, 1, 2, UNREAD]),
+    cause=st.integers(0, 1),
+)
+stories = st.lists(runs, min_size=1, max_size=12)
+answers = st.lists(
+    st.tuples(st.integers(0, 150 * 15), st.sampled_from(["ack", "flat", "missed"]), st.sampled_from(GRIDS)), max_size=6
+)
+
+
+def told_of(grid: str, story: list[Run]) -> list[Judged]:
+    """The story as evaluations; what is known of a blind grid is what was said before, now and then nothing."""
+    found: list[Judged] = []
+    bar, known = 0, None
+    for run in story:
+        bar += run.pause
+        for _ in range(run.count):
+            changes: dict[str, object] = {
+                "grid": grid,
+                "started_at": None if run.range == UNREAD else NOON - run.range * BAR,
+            }
+            if run.letter in "UB":
+                changes |= {"cause": CAUSES[run.cause], "last_known_state": known}
+            one = judged(run.letter, bar, **changes)
+            known = one.state if one.state != "UNKNOWN" else known
+            found.append(one)
+            bar += run.apart
+    return found
+
+
+def as_said(one: Judged) -> Said:
+    return Said(
+        at=(one.evaluated_at - NOON) // MINUTE,
+        grid=one.grid,
+        kind=one.kind,
+        range=None if one.started_at is None else (NOON - one.started_at) // MINUTE,
+        state=one.state,
+        triggers=frozenset(one.mandatory),
+        is_sold_out=one.is_sold_out,
+        last_known=one.last_known_state,
+        cause=one.cause,
+    )
+
+
+def as_told(made: list[Decision]) -> list[Told]:
+    pages: dict[str, set[str]] = {}
+    for decision in made:
+        pages.setdefault(decision.page, set()).add(decision.grid)
+    return [
+        Told(
+            at=(one.evaluated_at - NOON) // MINUTE,
+            grid=one.grid,
+            notice=one.notice.value,
+            cause=one.cause.value,
+            began=(one.episode_at - NOON) // MINUTE,
+            number=one.number,
+            triggers=frozenset(one.triggers),
+            held_back="" if one.held_back is None else one.held_back.value,
+            page=frozenset(pages[one.page]),
+        )
+        for one in made
+    ]
+
+
+def answered(wanted: list[tuple[int, str, str]], states: list[Judged]) -> tuple[list[Response], list[Done]]:
+    """Scripted responses for both sides: each acknowledges the page that was told last before its moment."""
+    responses: list[Response] = []
+    done: list[Done] = []
+    for minute, kind, grid in sorted(wanted):
+        at = NOON + minute * MINUTE
+        made = [one for one in replay(states, responses, POLICY) if one.evaluated_at < at and one.grid == grid]
+        newest = next((one for one in reversed(made) if one.is_told), None)
+        if kind == "flat":
+            responses.append(Response(grid=grid, at=at, kind=ResponseKind.FLAT))
+            done.append(Done(minute, grid, None))
+        elif newest is not None and kind == "missed":
+            responses.append(Response(grid=grid, at=at, kind=ResponseKind.MISSED, page=newest.page))
+        elif newest is not None:
+            responses.append(Response(grid=grid, at=at, kind=ResponseKind.ACKNOWLEDGED, page=newest.page))
+            done.append(Done(minute, grid, (grid, (newest.evaluated_at - NOON) // MINUTE)))
+    return responses, done
+
+
+@settings(max_examples=150, deadline=None)
+@given(stories=st.tuples(stories, st.one_of(st.just([]), stories)), wanted=answers, budget=st.sampled_from([1, 3, 12]))
+def test_replay_equals_the_plain_loop(
+    stories: tuple[list[Run], list[Run]], wanted: list[tuple[int, str, str]], budget: int
+) -> None:
+    policy = POLICY.model_copy(update={"budget": POLICY.budget.model_copy(update={"pages": budget})})
+    states = [one for grid, story in zip(GRIDS, stories, strict=True) for one in told_of(grid, story)]
+    states.sort(key=lambda one: (one.evaluated_at, one.grid))
+    responses, done = answered(wanted, states)
+    made = as_told(replay(states, responses, policy))
+    assert made == notifications([as_said(one) for one in states], done, Rules(budget_pages=budget))

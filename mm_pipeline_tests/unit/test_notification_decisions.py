@@ -1,0 +1,546 @@
+"""SPEC 8, row for row and rule for rule: which pages a story of states makes. Letters: ``notification_stories``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from mm_pipeline.adapters.journal import Journal, Page, sqlite_url
+from mm_pipeline.domain.notifications import History, Response, ResponseKind, decide_all, page_id, replay
+from mm_pipeline.settings import Settings, describe, load_settings
+from mm_pipeline_tests.journal_samples import grid
+from mm_pipeline_tests.notification_stories import (
+    BAR,
+    DAY,
+    HOUR,
+    NOON,
+    POLICY,
+    decisions,
+    evaluations,
+    held_back,
+    judged,
+    told,
+)
+from mm_pipeline_tests.notification_watch import MovingClock, ScriptedRow, ScriptedWatch, at_bar
+
+EXPIRE = 3 * HOUR
+"""Bars after which an emergency ends unanswered."""
+
+
+# MANDATORY_EXIT
+
+
+@pytest.mark.parametrize("story", ["M", "NM", "WM", "LM", "NUUM", "N..M"])
+def test_mandatory_exit_is_told_at_once(story: str) -> None:
+    assert told(story)[-1] == f"{len(story) - 1} MANDATORY_EXIT"
+
+
+def test_every_new_mandatory_exit_is_told_without_a_rate_limit() -> None:
+    mandatory = [page for page in told("MNN" * 20) if "MANDATORY" in page]
+    assert mandatory == [f"{3 * i} MANDATORY_EXIT" for i in range(20)]
+
+
+def test_unanswered_mandatory_exit_is_reissued_whenever_it_has_expired() -> None:
+    assert told("M" * (2 * EXPIRE + 2)) == [
+        "0 MANDATORY_EXIT",
+        f"{EXPIRE} MANDATORY_EXIT reissue",
+        f"{2 * EXPIRE} MANDATORY_EXIT reissue",
+    ]
+
+
+@pytest.mark.parametrize("response", ["ack", "flat"])
+def test_answered_mandatory_exit_is_not_reissued(response: str) -> None:
+    assert told("M" * DAY, {1: response}) == ["0 MANDATORY_EXIT"]
+
+
+@pytest.mark.parametrize("response", ["ack", "flat"])
+def test_reissued_mandatory_exit_ends_once_it_is_answered(response: str) -> None:
+    story = told("M" * DAY, {EXPIRE + 1.5: response})
+    assert story == ["0 MANDATORY_EXIT", f"{EXPIRE} MANDATORY_EXIT reissue"]
+
+
+@pytest.mark.parametrize("response", ["ack", "flat"])
+def test_response_counts_from_its_moment_on(response: str) -> None:
+    in_time = told("M" * (EXPIRE + 1), {EXPIRE: response})
+    too_late = told("M" * (EXPIRE + 1), {EXPIRE + 0.01: response})
+    assert in_time == ["0 MANDATORY_EXIT"]
+    assert too_late == ["0 MANDATORY_EXIT", f"{EXPIRE} MANDATORY_EXIT reissue"]
+
+
+def test_acknowledgement_of_an_earlier_page_leaves_the_newest_unanswered() -> None:
+    story = told("MX" + "X" * EXPIRE, {1: "ack"})
+    assert story == ["0 MANDATORY_EXIT", "1 MANDATORY_EXIT new_trigger", f"{EXPIRE + 1} MANDATORY_EXIT reissue"]
+
+
+def test_new_trigger_pages_again_although_acknowledged() -> None:
+    assert told("MMX", {1: "ack"}) == ["0 MANDATORY_EXIT", "2 MANDATORY_EXIT new_trigger"]
+
+
+def test_trigger_that_returns_is_not_new() -> None:
+    assert told("XMXMX", {1: "ack"}) == ["0 MANDATORY_EXIT"]
+
+
+def test_flat_position_silences_new_triggers_and_milder_states() -> None:
+    assert told("MX" + "LW" * 20 + "MS", {1: "flat"}) == ["0 MANDATORY_EXIT"]
+
+
+def test_flat_position_stays_flat_through_an_outage() -> None:
+    story = told("MM" + "UU" + "MXLWS", {1: "flat"})
+    assert story == ["0 MANDATORY_EXIT", "3 UNKNOWN"]
+
+
+def test_flat_position_counts_until_all_clear_is_told() -> None:
+    story = told("MMNNM", {1: "flat"})
+    assert story == ["0 MANDATORY_EXIT", "3 NORMAL", "4 MANDATORY_EXIT"]
+
+
+def test_something_graver_pages_although_the_position_was_flat() -> None:
+    assert told("LLM", {1: "flat"}) == ["0 LATEST_ACCEPTABLE_EXIT", "2 MANDATORY_EXIT"]
+
+
+def test_position_that_was_flat_before_the_episode_is_not_flat_in_it() -> None:
+    story = told("NN" + "M" * (EXPIRE + 1), {1: "flat"})
+    assert story == ["2 MANDATORY_EXIT", f"{EXPIRE + 2} MANDATORY_EXIT reissue"]
+
+
+def test_standing_mandatory_exit_is_reissued_while_the_grid_is_blind() -> None:
+    assert told("M" + "U" * (EXPIRE + 1)) == ["0 MANDATORY_EXIT", "2 UNKNOWN", f"{EXPIRE} MANDATORY_EXIT reissue"]
+
+
+@pytest.mark.parametrize("response", ["ack", "flat"])
+def test_answered_mandatory_exit_is_not_reissued_while_the_grid_is_blind(response: str) -> None:
+    assert told("MM" + "U" * EXPIRE, {1: response}) == ["0 MANDATORY_EXIT", "3 UNKNOWN"]
+
+
+def test_mandatory_exit_that_was_over_is_not_reissued_while_the_grid_is_blind() -> None:
+    assert told("MW" + "U" * EXPIRE) == ["0 MANDATORY_EXIT", "1 WARNING", "3 UNKNOWN"]
+    assert told("MN" + "U" * EXPIRE) == ["0 MANDATORY_EXIT", "3 UNKNOWN"]
+
+
+def test_mandatory_exit_seen_again_after_an_outage_that_was_told_is_news() -> None:
+    assert told("MMUUM", {1: "ack"}) == ["0 MANDATORY_EXIT", "3 UNKNOWN", "4 MANDATORY_EXIT"]
+
+
+# LATEST_ACCEPTABLE_EXIT
+
+
+def test_latest_acceptable_exit_is_told_on_change_then_hourly() -> None:
+    story = told("N" + "L" * 10)
+    assert story == ["1 LATEST_ACCEPTABLE_EXIT", *(f"{bar} LATEST_ACCEPTABLE_EXIT repeat" for bar in (5, 9))]
+
+
+@pytest.mark.parametrize("response", ["ack", "flat"])
+def test_answered_latest_acceptable_exit_is_not_repeated(response: str) -> None:
+    story = told("L" * DAY, {HOUR + 1: response})
+    assert story == ["0 LATEST_ACCEPTABLE_EXIT", f"{HOUR} LATEST_ACCEPTABLE_EXIT repeat"]
+
+
+def test_latest_acceptable_exit_seen_again_before_anything_else_was_told_is_no_news() -> None:
+    assert told("LNLUL") == ["0 LATEST_ACCEPTABLE_EXIT", "4 LATEST_ACCEPTABLE_EXIT repeat"]
+
+
+def test_fall_from_mandatory_to_latest_acceptable_exit_is_a_change() -> None:
+    assert told("MLM") == ["0 MANDATORY_EXIT", "1 LATEST_ACCEPTABLE_EXIT", "2 MANDATORY_EXIT"]
+
+
+# WARNING
+
+
+def test_warning_is_told_on_change_alone() -> None:
+    assert told("N" + "W" * DAY) == ["1 WARNING"]
+
+
+def test_second_warning_waits_for_four_hours_and_is_told_if_it_still_holds() -> None:
+    stays, ends = "WNN" + "W" * 20, "WNN" + "W" * 5 + "N" * 20
+    assert told(stays) == ["0 WARNING", "2 NORMAL", f"{4 * HOUR} WARNING"]
+    assert told(ends) == ["0 WARNING", "2 NORMAL"]
+    assert held_back(stays) == held_back(ends) == ["3 WARNING min_interval"]
+
+
+def test_warning_after_a_graver_state_waits_for_its_four_hours_too() -> None:
+    assert told("WL" + "W" * 16)[2:] == [f"{4 * HOUR} WARNING"]
+
+
+# NORMAL
+
+
+def test_normal_is_told_after_two_evaluations_and_once() -> None:
+    assert told("W" + "N" * DAY) == ["0 WARNING", "2 NORMAL"]
+
+
+def test_normal_that_does_not_last_is_not_told() -> None:
+    assert told("WNWNWN") == ["0 WARNING"]
+
+
+def test_normal_is_told_only_where_something_else_was() -> None:
+    assert told("N" * DAY) == []
+    assert told("WNN" + "W" + "N" * 10) == ["0 WARNING", "2 NORMAL"]
+
+
+# UNKNOWN
+
+
+def test_unknown_is_told_after_two_evaluations_then_after_four_and_twelve_hours_then_daily() -> None:
+    bars = (2, 2 + 4 * HOUR, 2 + 12 * HOUR, 2 + 12 * HOUR + DAY, 2 + 12 * HOUR + 2 * DAY)
+    first, *others = told("N" + "U" * 4 * DAY)[:5]
+    assert first == "2 UNKNOWN"
+    assert others == [f"{bar} UNKNOWN repeat" for bar in bars[1:]]
+
+
+def test_single_unknown_is_not_told() -> None:
+    assert told("NUNUNU") == []
+
+
+def test_each_outage_that_lasts_is_told_anew() -> None:
+    assert told("NUUNUU") == ["2 UNKNOWN", "5 UNKNOWN"]
+
+
+def test_recovery_from_an_outage_is_told_once_it_has_lasted() -> None:
+    assert told("NUUNN") == ["2 UNKNOWN", "4 NORMAL"]
+
+
+def test_state_seen_again_after_an_outage_that_was_told_is_news() -> None:
+    assert told("LUUL") == ["0 LATEST_ACCEPTABLE_EXIT", "2 UNKNOWN", "3 LATEST_ACCEPTABLE_EXIT"]
+
+
+def test_state_seen_again_after_one_unknown_is_no_news() -> None:
+    assert told("LULU") == ["0 LATEST_ACCEPTABLE_EXIT"]
+
+
+def test_disabled_grid_that_is_blind_is_not_told_of() -> None:
+    assert told("B" * 4 * DAY) == []
+
+
+# SOLD_OUT
+
+
+def test_grid_above_its_range_without_inventory_is_told_as_sold_out() -> None:
+    assert told("N" + "S" * DAY) == ["1 SOLD_OUT"]
+
+
+def test_sold_out_after_a_mandatory_page_is_a_change_and_ends_its_reissues() -> None:
+    assert told("M" + "S" * DAY) == ["0 MANDATORY_EXIT", "1 SOLD_OUT"]
+
+
+def test_price_back_in_the_grid_with_a_latched_trigger_is_a_mandatory_exit() -> None:
+    assert told("SM") == ["0 SOLD_OUT", "1 MANDATORY_EXIT"]
+
+
+# ENTER
+
+
+def test_enter_is_told_on_change_alone() -> None:
+    assert told("AI" + "E" * DAY) == ["2 ENTER"]
+
+
+def test_second_enter_waits_for_four_hours_and_is_told_if_it_still_holds() -> None:
+    stays = "EA" + "E" * 20
+    assert told(stays) == ["0 ENTER", f"{4 * HOUR} ENTER"]
+    assert held_back(stays) == ["2 ENTER min_interval"]
+    assert told("EA" + "E" * 5 + "I" * 20) == ["0 ENTER"]
+
+
+def test_disabled_grid_is_told_nothing_but_enter() -> None:
+    assert told("AIBEAIB" * 20)[0] == "3 ENTER"
+    assert {page.split()[1] for page in told("AIBEAIB" * 20)} == {"ENTER"}
+
+
+# The page budget
+
+
+SPENT = "L" * 45
+"""Twelve pages: the budget of a day."""
+
+
+@pytest.mark.parametrize(
+    ("story", "notice"),
+    [(SPENT + "W" * DAY, "WARNING"), (SPENT + "N" * DAY, "NORMAL"), (SPENT + "S" * DAY, "SOLD_OUT")],
+)
+def test_budget_holds_a_mild_notice_back_until_a_day_has_passed(story: str, notice: str) -> None:
+    assert len(told(SPENT)) == POLICY.budget.pages
+    assert told(story)[POLICY.budget.pages] == f"{DAY} {notice}"
+    assert len(held_back(story)) == 1
+    assert held_back(story)[0].endswith(f"{notice} budget")
+
+
+def test_budget_holds_enter_back() -> None:
+    policy = POLICY.model_copy(update={"budget": POLICY.budget.model_copy(update={"pages": 1})})
+    story = "EA" + "E" * DAY
+    assert told(story, policy=policy) == ["0 ENTER", f"{DAY} ENTER"]
+    assert told(story) == ["0 ENTER", f"{4 * HOUR} ENTER"]
+
+
+@pytest.mark.parametrize("state", ["L", "M", "UU"])
+def test_budget_never_holds_an_exit_or_an_outage_back(state: str) -> None:
+    spent = SPENT + "LLL"
+    assert told(spent + state)[-1].startswith(f"{len(spent + state) - 1} ")
+    assert held_back(spent + state) == []
+
+
+@pytest.mark.parametrize("state", ["M", "L"])
+def test_exit_seen_again_after_an_all_clear_that_the_budget_held_back_is_told_at_once(state: str) -> None:
+    story = SPENT + state + "NN" + state
+    answered_at = len(SPENT) + 0.5
+    assert told(story, {answered_at: "ack"})[-1].split(" ")[0] == str(len(story) - 1)
+
+
+@pytest.mark.parametrize("state", ["M", "L"])
+def test_exit_seen_again_after_a_warning_that_its_interval_held_back_is_told_at_once(state: str) -> None:
+    notice = told(state)[0].split()[1]
+    assert told(f"W{state}W{state}", {1.5: "ack"}) == ["0 WARNING", f"1 {notice}", f"3 {notice}"]
+
+
+def test_exit_that_flickers_without_anything_decided_between_is_no_news() -> None:
+    assert told("MNMNMN" * 2, {0.5: "ack"}) == ["0 MANDATORY_EXIT"]
+
+
+def test_what_is_held_back_is_noted_once_a_run_at_its_first_live_evaluation() -> None:
+    assert held_back("WNNWW" + "N" + "WW") == ["3 WARNING min_interval", "6 WARNING min_interval"]
+    assert held_back("WNNwwWWW") == ["5 WARNING min_interval"]
+
+
+# Grids that share a cause
+
+
+def blind(grid: str, cause: str, bar: int = 1) -> tuple[str, History]:
+    return grid, History().at(judged("U", bar - 1, grid=grid, cause=cause))
+
+
+def test_grids_blind_for_one_cause_share_a_page_and_others_do_not() -> None:
+    causes = {"a": "kucoin: stale", "b": "kucoin: stale", "c": "binance: stale"}
+    histories = dict(blind(grid, cause) for grid, cause in causes.items())
+    made = decide_all([judged("U", 1, grid=grid, cause=cause) for grid, cause in causes.items()], histories, POLICY)
+    pages = {decision.grid: decision.page for decision in made}
+    assert pages["a"] == pages["b"] != pages["c"]
+    assert pages["a"] == page_id(made[0].notice, judged("U", 1), ["b", "a"])
+
+
+def test_grid_that_is_blind_only_now_is_not_on_the_page_of_others() -> None:
+    histories = dict([blind("a", "kucoin: stale"), blind("b", "kucoin: stale")])
+    made = decide_all([judged("U", 1, grid=grid) for grid in "abc"], histories, POLICY)
+    assert [decision.grid for decision in made] == ["a", "b"]
+    assert len({decision.page for decision in made}) == 1
+
+
+def test_grids_that_must_be_left_at_once_have_a_page_each() -> None:
+    made = decide_all([judged("M", grid=grid) for grid in "ab"], {}, POLICY)
+    assert len({decision.page for decision in made}) == 2
+
+
+# What begins anew
+
+
+@pytest.mark.parametrize("state", ["W", "L", "M", "S"])
+def test_grid_that_is_ranged_anew_is_told_of_anew(state: str) -> None:
+    notice = told(state)[0].split()[1]
+    assert told(f"{state}{state}|{state}", {1: "ack"}) == [f"0 {notice}", f"2 {notice}"]
+
+
+def test_position_that_was_flat_in_the_range_before_is_not_flat_in_the_new_one() -> None:
+    assert told("MM|M", {1.5: "flat"}) == ["0 MANDATORY_EXIT", "2 MANDATORY_EXIT"]
+
+
+def test_normal_of_a_new_range_is_no_news() -> None:
+    assert told("M|NNN") == ["0 MANDATORY_EXIT"]
+
+
+def test_outage_of_a_new_range_has_to_last_anew() -> None:
+    assert told("NU|UU") == ["3 UNKNOWN"]
+
+
+def test_grid_switched_off_and_on_is_told_of_anew() -> None:
+    assert told("MMIM", {1: "ack"}) == ["0 MANDATORY_EXIT", "3 MANDATORY_EXIT"]
+    assert told("ENE") == ["0 ENTER", "2 ENTER"]
+
+
+def test_grid_that_is_blind_through_a_file_not_yet_read_goes_on_once_it_is() -> None:
+    known = [one for _, _, one in evaluations("UUU")]
+    unread = [replace(one, started_at=None) for one in known[:2]]
+    made = replay([*unread, known[2]], [], POLICY)
+    assert [(decision.evaluated_at, decision.notice) for decision in made] == [(NOON + BAR, "UNKNOWN")]
+
+
+# Gaps
+
+
+@pytest.mark.parametrize(("story", "page"), [("NmmM", "3 MANDATORY_EXIT"), ("NwwwW", "4 WARNING"), ("AeE", "2 ENTER")])
+def test_first_live_evaluation_after_a_gap_tells_what_is_true_now(story: str, page: str) -> None:
+    assert told(story) == [page]
+
+
+def test_what_was_over_before_the_gap_ended_is_not_told() -> None:
+    assert told("NmmmnN") == []
+
+
+def test_state_that_was_told_before_the_gap_is_no_news_after_it() -> None:
+    assert told("WnnW") == ["0 WARNING"]
+
+
+def test_evaluations_of_a_gap_count_towards_what_has_to_last() -> None:
+    assert told("WnN") == ["0 WARNING", "2 NORMAL"]
+    assert told("NuU") == ["2 UNKNOWN"]
+
+
+def test_expired_emergency_is_reissued_at_the_first_live_evaluation() -> None:
+    assert told("M" + "m" * 20 + "M") == ["0 MANDATORY_EXIT", "21 MANDATORY_EXIT reissue"]
+
+
+def test_evaluations_that_are_not_live_are_never_told() -> None:
+    assert decisions("nwlmxsu" * 20) == []
+
+
+# What a decision says
+
+
+def test_episode_counts_its_pages_and_gathers_its_triggers() -> None:
+    made = [decision for _, decision in decisions("MX" + "X" * EXPIRE)]
+    assert [decision.number for decision in made] == [1, 2, 3]
+    assert {decision.episode_at for decision in made} == {NOON}
+    assert made[0].triggers == ("closes_outside",)
+    assert made[1].triggers == made[2].triggers == ("closes_outside", "regime_trend")
+
+
+def test_sold_out_decision_keeps_the_state_that_it_stands_for() -> None:
+    (made,) = decisions("S")
+    assert (made[1].notice, made[1].state) == ("SOLD_OUT", "MANDATORY_EXIT")
+
+
+def test_replay_takes_responses_in_any_order_and_of_any_grid() -> None:
+    states = [judged("M", bar, grid=grid) for bar in range(EXPIRE + 1) for grid in ("a", "b")]
+    page = replay(states[:2], [], POLICY)[1].page
+    acknowledged = Response(grid="b", at=NOON + BAR, kind=ResponseKind.ACKNOWLEDGED, page=page)
+    other = Response(grid="c", at=NOON, kind=ResponseKind.FLAT)
+    made = replay(states, [acknowledged, other], POLICY)
+    assert [decision.grid for decision in made] == ["a", "b", "a"]
+    assert made[2].evaluated_at - NOON == timedelta(hours=3)
+
+
+@pytest.mark.parametrize("kind", [ResponseKind.MISSED, ResponseKind.EXPIRED, ResponseKind.CANCELLED])
+def test_response_that_is_no_answer_ends_nothing(kind: ResponseKind) -> None:
+    states = [judged("M", bar) for bar in range(EXPIRE + 1)]
+    page = replay(states[:1], [], POLICY)[0].page
+    made = replay(states, [Response(grid="eth", at=NOON + BAR, kind=kind, page=page)], POLICY)
+    assert [decision.cause for decision in made] == ["change", "reissue"]
+
+
+# Settings
+
+
+CHANGED: dict[str, Any] = {
+    "notify.max_lateness": "10min",
+    "notify.mandatory_exit.priority": 1,
+    "notify.mandatory_exit.window": "30min",
+    "notify.mandatory_exit.retry": "90s",
+    "notify.mandatory_exit.expire": "2h",
+    "notify.latest_acceptable_exit.priority": 2,
+    "notify.latest_acceptable_exit.window": "30min",
+    "notify.latest_acceptable_exit.repeat": "2h",
+    "notify.warning.priority": 1,
+    "notify.warning.window": "2h",
+    "notify.warning.min_interval": "1h",
+    "notify.normal.priority": 0,
+    "notify.normal.after_evaluations": 3,
+    "notify.unknown.priority": 0,
+    "notify.unknown.after_evaluations": 1,
+    "notify.unknown.second_after": "2h",
+    "notify.unknown.third_after": "8h",
+    "notify.unknown.then_every": "12h",
+    "notify.sold_out.priority": 1,
+    "notify.enter.priority": 1,
+    "notify.enter.min_interval": "1h",
+    "notify.budget.pages": 6,
+    "notify.budget.per": "6h",
+}
+"""Another value for each."""
+STORIES = ("M" * DAY, SPENT + "NNN" + "W" * DAY, "WNNN" + "W" * DAY, "N" + "U" * 3 * DAY, "EA" + "E" * DAY)
+PAGED = {"M": "MMM", "L": "LLL", "W": "WWW", "N": "WNN", "U": "UUU", "S": "SSS", "E": "EEE"}
+"""By grid, states of three ticks that are each a quarter of an hour late."""
+SEEN_IN_PAGES = (".priority", ".window", ".retry", ".max_lateness")
+"""What changes no decision but its page, or whether there is one."""
+
+
+def changed_settings(key: str, value: Any) -> Settings:
+    content = load_settings().model_dump(mode="json")
+    *sections, name = key.split(".")
+    place = content
+    for section in sections:
+        place = place[section]
+    assert place[name] != value, f"{key} is {value} already"
+    place[name] = value
+    return Settings.model_validate(content)
+
+
+def pages_of(settings: Settings) -> dict[str, Page]:
+    """Every page of the paged grids, as committed."""
+    clock, rows = MovingClock(), {name: [] for name in PAGED}  # type: dict[str, list[ScriptedRow]]
+    with TemporaryDirectory() as folder, Journal(sqlite_url(Path(folder) / "journal.db")) as journal:
+        watch = ScriptedWatch(journal, {}, settings, clock)
+        grids = {name: grid(name.lower(), enabled=name != "E") for name in PAGED}
+        journal.observe_grids(list(grids.values()), at_bar(0))
+        for bar in range(3):
+            clock.at = at_bar(bar + 1)
+            for name, story in PAGED.items():
+                rows[name].append(ScriptedRow(at_bar(bar), story[bar], grids[name]))
+            known = {grids[name].id: found for name, found in rows.items()}
+            watch.record(at_bar(bar), known)
+            watch.tell(at_bar(bar), known)
+        return {page.page: page for page in journal.notifications.pages()}
+
+
+@lru_cache(maxsize=1)
+def shipped_pages() -> Mapping[str, Page]:
+    return pages_of(load_settings())
+
+
+def test_every_notice_has_a_page_of_the_priority_and_window_of_the_table() -> None:
+    table = {
+        "MANDATORY_EXIT": (2, 60, 10_800, 15),
+        "LATEST_ACCEPTABLE_EXIT": (1, None, None, 60),
+        "WARNING": (0, None, None, 240),
+        "NORMAL": (-1, None, None, None),
+        "UNKNOWN": (1, None, None, None),
+        "SOLD_OUT": (0, None, None, None),
+        "ENTER": (0, None, None, None),
+    }
+    found = {
+        page.notice: (
+            page.priority,
+            page.retry_s,
+            page.expire_s,
+            None if page.respond_by is None else (page.respond_by - page.evaluated_at).total_seconds() / 60,
+        )
+        for page in shipped_pages().values()
+    }
+    assert found == table
+
+
+def test_every_setting_of_the_section_is_tried() -> None:
+    keys = {info.key for info in describe(load_settings()) if info.key.startswith("notify.")}
+    assert keys == set(CHANGED)
+
+
+@pytest.mark.parametrize("key", [key for key in CHANGED if not key.endswith(SEEN_IN_PAGES)])
+def test_setting_changed_flips_a_decision(key: str) -> None:
+    policy = changed_settings(key, CHANGED[key]).notify
+    assert any(decisions(story) != decisions(story, policy=policy) for story in STORIES)
+
+
+@pytest.mark.parametrize("key", [key for key in CHANGED if key.endswith((*SEEN_IN_PAGES, ".expire"))])
+def test_setting_changed_flips_a_page(key: str) -> None:
+    before, after = shipped_pages(), pages_of(changed_settings(key, CHANGED[key]))
+    section = key.split(".")[1].upper()
+    about = {page for page, found in before.items() if section in (found.notice, "MAX_LATENESS")}
+    assert about
+    assert all(before[page] != after.get(page) for page in about)
+    assert all(before[page] == after.get(page) for page in before.keys() - about)
+
+
+def test_nothing_is_told_of_an_evaluation_that_is_too_late() -> None:
+    assert pages_of(changed_settings("notify.max_lateness", CHANGED["notify.max_lateness"])) == {}
