@@ -13,6 +13,8 @@ import click
 from mm_pipeline.cli.options import json_option
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from mm_pipeline.cli.demo_phone import DemoPhone, Paged
     from mm_pipeline.paper.exchange import PaperExchange
     from mm_pipeline.reporting.grid_report import GridReport
@@ -162,8 +164,24 @@ def _print(
     console.print(explanation(reports[0], width=console.width))
     for page in paged:
         console.print(page.as_text(), highlight=False, soft_wrap=True)
+    console.print(_status(folder, width=console.width))
     console.print(told, highlight=False)
     console.print(f"Report: {report}", soft_wrap=True, highlight=False)
     asked = f"mm status --settings {folder / 'settings.yaml'}"
     console.print(f"The demo's journal: MM_JOURNAL_URL={journal_url(folder)} {asked}", soft_wrap=True, highlight=False)
     console.print("Next: mm up (the same with the Dagster UI and schedules), mm --help.", highlight=False)
+
+
+def _status(folder: Path, *, width: int) -> RenderableType:
+    """What ``mm status`` says of the grids that something was told about."""
+    from mm_pipeline.adapters.clock import SystemClock
+    from mm_pipeline.adapters.journal import Journal
+    from mm_pipeline.cli.demo_phone import journal_url
+    from mm_pipeline.cli.status import statuses_in
+    from mm_pipeline.reporting.operator_tables import status_table
+    from mm_pipeline.settings import load_deployment
+
+    now = SystemClock().now()
+    with Journal(journal_url(folder)) as journal:
+        found = statuses_in(journal, load_deployment(folder / "settings.yaml"), now)
+    return status_table([one for one in found if one.last_page is not None], now=now, width=width)

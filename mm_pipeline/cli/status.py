@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from mm_pipeline.adapters.journal import Journal
     from mm_pipeline.reporting.operator_status import GridStatus
+    from mm_pipeline.settings import Deployment
 
 UNKNOWN: Final = "UNKNOWN"
 _ALARMS_OF: Final = timedelta(days=1)
@@ -33,25 +34,31 @@ def status(ctx: click.Context, *, settings_file: Path | None, as_json: bool) -> 
     Exit code 1 when a grid is.
     """
     from mm_pipeline.adapters.clock import SystemClock
-    from mm_pipeline.adapters.grid_files import load_grids
     from mm_pipeline.cli.journal_access import open_journal
-    from mm_pipeline.reporting.operator_status import grid_statuses
     from mm_pipeline.settings import load_deployment
 
     deployment, now = load_deployment(settings_file), SystemClock().now()
-    settings = deployment.settings
     with open_journal(deployment) as journal:
-        found = grid_statuses(
-            journal,
-            load_grids(deployment.grids_folder),
-            now=now,
-            max_lateness=settings.notify.max_lateness,
-            overdue_after=settings.delivery.overdue_after,
-        )
+        found = statuses_in(journal, deployment, now)
         alarms = _alarms(journal, now)
     _tell(found, alarms, now, as_json=as_json)
     if any(one.report.state == UNKNOWN for one in found):
         ctx.exit(REFUSED)
+
+
+def statuses_in(journal: Journal, deployment: Deployment, now: datetime) -> list[GridStatus]:
+    """How every grid of an installation stands, by its journal."""
+    from mm_pipeline.adapters.grid_files import load_grids
+    from mm_pipeline.reporting.operator_status import grid_statuses
+
+    settings = deployment.settings
+    return grid_statuses(
+        journal,
+        load_grids(deployment.grids_folder),
+        now=now,
+        max_lateness=settings.notify.max_lateness,
+        overdue_after=settings.delivery.overdue_after,
+    )
 
 
 def _alarms(journal: Journal, now: datetime) -> list[tuple[datetime, str]]:

@@ -145,7 +145,7 @@ def test_parts_of_the_span_join_to_the_whole(tmp_path: Path, candles: Path) -> N
     replayed(tmp_path / "whole", candles, grid)
     replayed(tmp_path / "first", candles, grid, "--to", "2024-03-08")
     replayed(tmp_path / "second", candles, grid, "--from", "2024-03-08")
-    for name in ("metrics_1h", "metrics_4h", "exit_states", "notifications", "fills", "equity"):
+    for name in ("metrics_1h", "metrics_4h", "exit_states", "fills", "equity"):
         whole, first, second = (
             pl.read_parquet(tmp_path / part / f"{name}.parquet") for part in ("whole", "first", "second")
         )

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mm_pipeline.adapters.journal import Journal, sqlite_url
+from mm_pipeline.domain.notifications import ResponseKind
 from mm_pipeline_tests.unit.test_cli_demo_markets import EXPECTED
 
 MM = Path(sys.executable).with_name("mm")
@@ -29,6 +31,8 @@ def test_demo_shows_grids_in_different_states_and_writes_a_report(tmp_path: Path
         assert grid_id in done.stdout
         assert states & set(done.stdout.split())
     for told in ("UNKNOWN", "closes_outside", "FIRED", "requests over HTTP, one Dagster run"):
+        assert told in done.stdout
+    for told in ("Paged over HTTP: 'MANDATORY EXIT sol-break", "acknowledged by demo-phone"):
         assert told in done.stdout
     report = tmp_path / "demo" / "report" / "index.html"
     assert f"Report: {report}" in done.stdout
@@ -53,4 +57,12 @@ def test_demo_starts_anew_each_time(tmp_path: Path) -> None:
     assert states["xrp-silent"] == "UNKNOWN"
     assert len(states) == len(EXPECTED) + 1
     assert Path(data["report"]).is_file()
+    (paged,) = data["pages"]
+    assert (paged["grid"], paged["acknowledged_by"]) == ("sol-break", "demo-phone")
+    assert 0 <= paged["response_s"] < 60
+    with Journal(sqlite_url(tmp_path / "demo" / "journal.db")) as journal:
+        (answer,) = journal.responses.select("sol-break")
+        (page,) = journal.notifications.pages(ids=[paged["page"]])
+    assert (answer.response.kind, answer.response.page) == (ResponseKind.ACKNOWLEDGED, paged["page"])
+    assert page.priority == 2
     assert len(set(states.values())) >= 3

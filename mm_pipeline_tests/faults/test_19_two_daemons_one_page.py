@@ -1,0 +1,134 @@
+"""Row 19 for pages: two daemons that tick at the same moments decide once and page once for each grid and bar."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from mm_pipeline.paper.clock import PaperClock
+from mm_pipeline.paper.pushover import PaperPushover
+from mm_pipeline_tests.dagster_samples import BTC, ETH, FixedSources
+from mm_pipeline_tests.delivery_process import ENVIRONMENT, TOKEN, USER
+from mm_pipeline_tests.paging_samples import AT, BAR, DOWN, PagingInstallation, calm_market, with_price
+from mm_pipeline_tests.postgres_server import session_server
+
+pytestmark = pytest.mark.fault
+
+TICKS = 30
+ADDRESS = "PUSHOVER_ADDRESS"
+BELOW_GRID, BELOW_STOP = 2870.0, 2700.0
+
+
+class Address:
+    """Where a paper Pushover of another process listens, for an installation's settings."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.clock = PaperClock.standing(AT)
+
+
+def market() -> pl.DataFrame:
+    """Below the grid from the fifth tick on, and below the stop from the twentieth: each is a page."""
+    candles = with_price(calm_market(), BELOW_GRID, AT + 4 * BAR)
+    return with_price(candles, BELOW_STOP, AT + 19 * BAR)
+
+
+def installation(folder: Path, pushover: Any, journal_url: str) -> PagingInstallation:
+    made = PagingInstallation(
+        folder, FixedSources({ETH: market(), BTC: calm_market()}), pushover=pushover, journal_url=journal_url
+    )
+    made.grid("eth")
+    made.grid("btc", symbol="BTC/USDT")
+    return made
+
+
+def blind_at(number: int) -> bool:
+    """Whether the exchange is away at a tick."""
+    return 10 <= number < 14
+
+
+def daemon(folder: str, journal_url: str) -> None:
+    """Tick when told to, until there is nothing more to read; the body of a process."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    os.environ["DAGSTER_HOME"] = ""
+    watch = installation(Path(folder), Address(os.environ[ADDRESS]), journal_url)
+    with dg.DagsterInstance.ephemeral() as instance:
+        print("ready", flush=True)
+        for line in sys.stdin:
+            number = int(line)
+            watch.sources.problems = {ETH: DOWN, BTC: DOWN} if blind_at(number) else {}
+            watch.tick(AT + number * BAR, instance)
+            print("done", flush=True)
+
+
+def test_19_two_daemons_at_once_decide_and_page_once_for_each_grid_and_bar(tmp_path: Path) -> None:
+    journal_url = session_server().new_database()
+    with PaperPushover(clock=PaperClock.standing(AT), token=TOKEN, user=USER) as server:
+        command = [sys.executable, "-c", f"from {__name__} import daemon; daemon(*__import__('sys').argv[1:])"]
+        environment = {**os.environ, **ENVIRONMENT, ADDRESS: server.url}
+        daemons = []
+        for name in ("first", "second"):
+            (tmp_path / name).mkdir()
+            daemons.append(
+                subprocess.Popen(
+                    [*command, str(tmp_path / name), journal_url],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=(tmp_path / f"{name}.txt").open("w"),
+                    text=True,
+                    env=environment,
+                )
+            )
+        _heard(daemons, "ready", tmp_path)
+        for number in range(TICKS):
+            server.clock.stand_at(AT + number * BAR + timedelta(minutes=1))
+            for process in daemons:  # both at the same moment
+                assert process.stdin is not None
+                process.stdin.write(f"{number}\n")
+                process.stdin.flush()
+            _heard(daemons, "done", tmp_path)
+        for process in daemons:
+            process.communicate(timeout=30)
+            assert process.returncode == 0, (tmp_path / "first.txt").read_text()
+
+        messages = server.messages
+    watch = installation(tmp_path / "first", Address(server.url), journal_url)
+    with watch.journal() as journal:
+        evaluated = Counter((row.grid, row.evaluated_at, row.input_hash) for row in journal.evaluations())
+        decisions = [one.decision for one in journal.notifications.decisions()]
+        pages = {page.page for page in journal.notifications.pages()}
+        waiting = journal.outbox.waiting()
+    assert set(evaluated.values()) == {1}
+    assert {at for _, at, _ in evaluated} == {AT + number * BAR for number in range(TICKS)}
+    decided = Counter((one.grid, one.evaluated_at) for one in decisions)
+    assert set(decided.values()) == {1}
+    told = {one.page for one in decisions if one.is_told}
+    notices = {one.notice.value for one in decisions if one.is_told}
+    assert len(told) >= 5
+    assert {"MANDATORY_EXIT", "UNKNOWN"} <= notices
+    assert pages == told
+    sent = Counter(tag.removeprefix("mm-") for message in messages for tag in message.tags)
+    assert sent == dict.fromkeys(told, 1)
+    assert not [message.title for message in messages if "DUPLICATE" in message.title]
+    assert waiting == []
+
+
+def _heard(daemons: list[subprocess.Popen[str]], word: str, folder: Path) -> None:
+    for process in daemons:
+        assert process.stdout is not None
+        while (line := process.stdout.readline().strip()) != word:
+            assert process.poll() is None and line != "", json.dumps(
+                [file.read_text()[-3000:] for file in folder.glob("*.txt")]
+            )
