@@ -10,11 +10,12 @@ import logging
 from collections.abc import Callable
 from decimal import Decimal
 
+from mm_pipeline.domain.account import Side
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.position import GridLadder
 from mm_pipeline.paper.trading_account import BalanceInsufficient
 from mm_pipeline.paper.trading_desk import TradingDesk
-from mm_pipeline.paper.trading_orders import ZERO, Order, OrderStatus, OrderTicket, Side, floored, raised
+from mm_pipeline.paper.trading_orders import ZERO, Order, OrderStatus, OrderTicket, floored, raised
 
 _logger = logging.getLogger(__name__)
 

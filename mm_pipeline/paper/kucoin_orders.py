@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from mm_pipeline.paper.trading_orders import ZERO, Order, OrderApi, OrderStatus, Trade
+from mm_pipeline.domain.account import OrderApi
+from mm_pipeline.paper.trading_orders import ZERO, Order, OrderStatus, Trade
 
 _TRADE_IDS = 11_000_000_000_000
 _FILL_IDS = 19_000_000_000_000

@@ -9,12 +9,13 @@ import json
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from mm_pipeline.domain.account import OrderApi, Side
 from mm_pipeline.paper.kucoin_market_data import Refusal
 from mm_pipeline.paper.kucoin_orders import fill_entry, fill_id, order_entry, order_page_id, text
 from mm_pipeline.paper.kucoin_paging import classic_page, hf_page, in_window
 from mm_pipeline.paper.trading_account import BalanceInsufficient, PaperKey
 from mm_pipeline.paper.trading_desk import TradingDesk, is_marketable
-from mm_pipeline.paper.trading_orders import Order, OrderApi, OrderStatus, OrderTicket, Side, Trade, is_multiple
+from mm_pipeline.paper.trading_orders import Order, OrderStatus, OrderTicket, Trade, is_multiple
 from mm_pipeline.paper.wire import Request
 
 _KEY_MADE_MS = 1_728_443_843_000

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+from mm_pipeline.domain.account import OrderApi
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.paper.trading_orders import ZERO, OrderApi
+from mm_pipeline.paper.trading_orders import ZERO
 
 GENERAL, SPOT = "General", "Spot"
 

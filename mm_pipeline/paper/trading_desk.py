@@ -6,19 +6,12 @@ import threading
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
+from mm_pipeline.domain.account import Side
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.market_data import MarketData
 from mm_pipeline.paper.trading_account import Balances, FeeIn, PaperAccount
 from mm_pipeline.paper.trading_market import TradedMarket
-from mm_pipeline.paper.trading_orders import (
-    ZERO,
-    Order,
-    OrderStatus,
-    OrderTicket,
-    Side,
-    Trade,
-    floored,
-)
+from mm_pipeline.paper.trading_orders import ZERO, Order, OrderStatus, OrderTicket, Trade, floored
 
 _FEE_GRAIN = Decimal("1e-10")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mm_pipeline.domain.account import Side
 from mm_pipeline.paper.market_data import MarketData
 from mm_pipeline.paper.price_path import Leg, PricePlayer
-from mm_pipeline.paper.trading_orders import Order, RestingOrders, Side
+from mm_pipeline.paper.trading_orders import Order, RestingOrders
 
 Execute = Callable[[Order, float, int, int], None]
 """(order, price, at ms, number of the bar): fill the order or its next part."""

@@ -8,21 +8,9 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
 
+from mm_pipeline.domain.account import OrderApi, Side
+
 ZERO = Decimal(0)
-
-
-class Side(StrEnum):
-    """What an order does with the base currency."""
-
-    BUY = "buy"
-    SELL = "sell"
-
-
-class OrderApi(StrEnum):
-    """KuCoin's two spot order APIs; each lists the orders placed through it."""
-
-    HF = "hf"
-    CLASSIC = "classic"
 
 
 class OrderStatus(StrEnum):
