@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from mm_pipeline.adapters.calibration_files import load_calibration
 from mm_pipeline.adapters.home import project_root
 from mm_pipeline.adapters.strict_yaml import load_mapping, parse_mapping, validation_errors
+from mm_pipeline.domain.account import AccountPolicy
 from mm_pipeline.domain.advice import AdvicePolicy
 from mm_pipeline.domain.candles import DataPolicy, ExchangePolicy
 from mm_pipeline.domain.errors import ConfigError
@@ -65,6 +66,7 @@ class Settings(Policy):
     exit_state: ExitStatePolicy
     entry: EntryPolicy
     notify: NotifyPolicy
+    account: AccountPolicy
 
     @field_validator("extra_markets", mode="before")
     @classmethod

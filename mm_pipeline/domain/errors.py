@@ -110,7 +110,11 @@ class UnknownFeeRate(AccountError):
 
 
 class FillsFileError(AccountError):
-    """A file of fills cannot be imported; every row that is at fault is named."""
+    """A file of fills cannot be imported; every row that is at fault is named, and told one by one in ``rows``."""
+
+    def __init__(self, problem: str, mend: str = "", *, rows: tuple[str, ...] = ()) -> None:
+        self.rows = rows
+        super().__init__(problem, mend)
 
 
 class ContractError(PipelineError):

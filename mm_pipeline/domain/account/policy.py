@@ -54,7 +54,7 @@ class AccountPolicy(Policy):
     )
     overlap: Duration = threshold(
         unit="duration that is asked for again",
-        source="fills may be listed some seconds late; a tick's candles are asked again for as long",
+        source="fills may be listed some seconds late; the time between two ticks",
         ge=timedelta(0),
         le=timedelta(days=1),
     )

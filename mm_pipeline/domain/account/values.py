@@ -105,7 +105,9 @@ class Increments:
 
 
 def in_order(fills: Iterable[AccountFill]) -> list[AccountFill]:
-    """Each execution once, by time; at one time by trade id, numbers among ids by their value.
+    """Each execution once, by time; at one time by trade id where ids are numbers, otherwise buys before sales.
+
+    Files tell seconds and no ids: a sale then comes after the buy of the same second that it may have sold.
 
     Whatever the order in which fills were read, and however often, the result is the same.
 
@@ -125,6 +127,6 @@ def in_order(fills: Iterable[AccountFill]) -> list[AccountFill]:
     return sorted(once.values(), key=_place)
 
 
-def _place(fill: AccountFill) -> tuple[int, str, int, str]:
-    is_number = fill.trade_id.isdecimal()
-    return fill.time_ms, fill.symbol, int(fill.trade_id) if is_number else 0, fill.trade_id
+def _place(fill: AccountFill) -> tuple[int, str, int, bool, str]:
+    number = int(fill.trade_id) if fill.trade_id.isdecimal() else 0
+    return fill.time_ms, fill.symbol, number, not fill.is_buy, fill.trade_id
