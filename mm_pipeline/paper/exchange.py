@@ -26,7 +26,7 @@ from mm_pipeline.paper.http_server import HttpServer
 from mm_pipeline.paper.kucoin import KucoinDialect
 from mm_pipeline.paper.market_data import MarketData
 from mm_pipeline.paper.markets import PaperMarket
-from mm_pipeline.paper.rate_limit import BINANCE_IP, KUCOIN_PUBLIC, KUCOIN_SPOT, RateLimit
+from mm_pipeline.paper.rate_limit import BINANCE_IP, KUCOIN_MANAGEMENT, KUCOIN_PUBLIC, KUCOIN_SPOT, RateLimit
 from mm_pipeline.paper.trading_account import PaperAccount
 from mm_pipeline.paper.trading_desk import TradingDesk
 from mm_pipeline.paper.wire import Answer, Request
@@ -48,6 +48,7 @@ class PaperConfig:
     kucoin_public_limit: RateLimit = KUCOIN_PUBLIC
     binance_limit: RateLimit = BINANCE_IP
     kucoin_spot_limit: RateLimit = KUCOIN_SPOT
+    kucoin_management_limit: RateLimit = KUCOIN_MANAGEMENT
 
 
 class PaperExchange:
@@ -63,8 +64,8 @@ class PaperExchange:
         Where it listens once started; the port stays the same over :meth:`stop` and :meth:`start`.
     accounts
         Accounts on ``kucoin``; grids that they name are traded as the clock goes on.
-    kucoin_public_limit, binance_limit, kucoin_spot_limit
-        Request weights.
+    kucoin_public_limit, binance_limit, kucoin_spot_limit, kucoin_management_limit
+        Request weights; the last two of each account.
 
     Attributes
     ----------
@@ -90,6 +91,7 @@ class PaperExchange:
         kucoin_public_limit: RateLimit = KUCOIN_PUBLIC,
         binance_limit: RateLimit = BINANCE_IP,
         kucoin_spot_limit: RateLimit = KUCOIN_SPOT,
+        kucoin_management_limit: RateLimit = KUCOIN_MANAGEMENT,
     ) -> None:
         self.clock = clock or PaperClock.real()
         self.faults = FaultPlan()
@@ -108,6 +110,7 @@ class PaperExchange:
             accounts=accounts,
             clock=self.clock,
             spot_limit=kucoin_spot_limit,
+            management_limit=kucoin_management_limit,
         )
         self.desks: Sequence[TradingDesk] = kucoin.desks
         self._dialects: dict[str, Dialect] = {

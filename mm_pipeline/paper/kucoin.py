@@ -78,7 +78,7 @@ PUBLIC_ROUTES = (
 def _signed(
     path: str, endpoint: Endpoint, weight: int, *, method: str = "GET", pool: str = "spot", needs: str = GENERAL
 ) -> Route:
-    path = f"/api/v1/{path}"
+    path = path if path.startswith("/") else f"/api/v1/{path}"
     return Route(path=path, endpoint=endpoint, weight=weight, method=method, pool=pool, permission=needs)
 
 
@@ -86,6 +86,8 @@ PRIVATE_ROUTES = (
     _signed("user/api-key", private.api_key, 20, pool="management"),
     _signed("accounts", private.accounts, 5, pool="management"),
     _signed("hf/accounts/opened", private.is_hf_opened, 30),
+    _signed("/api/v3/margin/symbols", private.margin_symbols, 3),
+    _signed("isolated/symbols", private.isolated_symbols, 20),
     _signed("hf/orders/active", private.hf_active, 2),
     _signed("hf/orders/done", private.hf_done, 2),
     _signed("hf/orders/{order_id}", private.hf_order, 2),

@@ -58,6 +58,16 @@ def is_hf_opened(desk: TradingDesk, key: PaperKey, request: Request) -> bool:
     return desk.account.order_api is OrderApi.HF
 
 
+def margin_symbols(desk: TradingDesk, key: PaperKey, request: Request) -> dict[str, Any]:
+    """Symbols traded on margin: none. Clients with a key ask for them beside the spot symbols."""
+    return {"timestamp": request.now_ms, "items": []}
+
+
+def isolated_symbols(desk: TradingDesk, key: PaperKey, request: Request) -> list[Any]:
+    """Symbols traded on isolated margin: none."""
+    return []
+
+
 def hf_place(desk: TradingDesk, key: PaperKey, request: Request) -> dict[str, Any]:
     """Place an order through the hf API."""
     order = _placed(desk, request, OrderApi.HF)

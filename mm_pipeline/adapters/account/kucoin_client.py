@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +76,8 @@ class KucoinAccountClient(ExchangeClient):
         self._ccxt.apiKey, self._ccxt.secret = credentials.key, credentials.secret
         self._ccxt.password = credentials.passphrase
         self._ccxt.options["hf"] = self._is_hf
+        self._ccxt.enableRateLimit = False  # the session's budget paces; ccxt would wait again by its own weights
+        self._ccxt.check_required_credentials = _only_where_needed(self._ccxt.check_required_credentials)
         self._ccxt.nonce = lambda: clock.now_ms() + self.offset_ms
 
     def key_info(self) -> KeyInfo:
@@ -177,6 +179,11 @@ class KucoinAccountClient(ExchangeClient):
     def _next_classic_page(self, page: int | None) -> int | None:
         at, pages = page or 1, int(self._ccxt.last_json["data"]["totalPage"])
         return at + 1 if at < pages else None
+
+
+def _only_where_needed(check: Callable[[bool], bool]) -> Callable[..., bool]:
+    """Say that there is no key where ccxt only wonders: with one it asks for margin markets beside the spot ones."""
+    return lambda error=True: check(error) if error else False
 
 
 @contextmanager
