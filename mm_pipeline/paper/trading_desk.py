@@ -115,7 +115,7 @@ class TradingDesk:
         parts = self.account.part_fills
         size = floored(order.ticket.size / parts.parts, self._base_increment(order)) if parts.parts > 1 else ZERO
         while order.status is OrderStatus.OPEN:
-            is_last = not 0 < size < order.remaining - size
+            is_last = not 0 < size <= order.remaining - size
             self._book(order, order.remaining if is_last else size, price, at_ms=at_ms, is_maker=True)
             if order.status is OrderStatus.OPEN and not parts.is_at_once:
                 self.market(order.ticket.symbol).wait_for_next_bar(order)

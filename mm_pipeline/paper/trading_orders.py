@@ -77,7 +77,6 @@ class Order:
     fee_currency: str = ""
     fee_base: Decimal = ZERO
     held: Decimal = ZERO
-    last_part_bar: int | None = None
     on_filled: Callable[[Order], None] | None = None
 
     @property
