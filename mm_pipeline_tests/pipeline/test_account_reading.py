@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from mm_pipeline.adapters.account import AccountReading, ExchangeAccount, FrameFills, MemoryFills
@@ -26,6 +27,8 @@ from mm_pipeline.domain.account import (
     position_of,
     reconcile,
 )
+from mm_pipeline.domain.candles import fill_gaps
+from mm_pipeline.domain.columns import TIME
 from mm_pipeline.domain.errors import (
     ClockSkewed,
     ConfigError,
@@ -36,7 +39,8 @@ from mm_pipeline.domain.errors import (
 )
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Market
-from mm_pipeline.domain.position import GridSimulation
+from mm_pipeline.domain.position import GridSimulation, simulate_grid
+from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.faults import (
     ClockOffset,
@@ -48,7 +52,7 @@ from mm_pipeline.paper.faults import (
     kucoin_internal_error,
     kucoin_too_many_requests,
 )
-from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
+from mm_pipeline.paper.markets import PaperMarket, RecordedCandles, SimulatedMarket
 from mm_pipeline.paper.trading_account import FeeIn, PaperKey, PartFills
 from mm_pipeline_tests.account_samples import (
     CAPITAL,
@@ -59,6 +63,7 @@ from mm_pipeline_tests.account_samples import (
     OPENED,
     READING,
     TICK,
+    UNLIMITED,
     account_policy,
     credentials,
     modelled,
@@ -70,6 +75,7 @@ from mm_pipeline_tests.account_samples import (
     trading_account,
 )
 from mm_pipeline_tests.candle_samples import exchange_policy
+from mm_pipeline_tests.markets import grid_around
 
 SEED = 3
 STOPPED_SEED = 2
@@ -210,6 +216,27 @@ def test_other_markets_and_spacings_give_equal_grids_too(seed: int, spacing: str
 
     assert_same_fills(reading, modelled(grid, seed))
     assert_same_position(grid, reading, modelled(grid, seed))
+
+
+def test_thirty_days_of_recorded_candles_give_equal_grids(recorded_data: Path) -> None:
+    path = recorded_data / "kucoin_ETH-USDT_15m_2025-01-01_2025-09-30.parquet"
+    candles = pl.read_parquet(path)
+    started = datetime(2025, 3, 1, 12, tzinfo=UTC)
+    now = started + timedelta(days=30)
+    price = candles.filter(pl.col("open_time") == started)["open"][0]
+    grid = grid_around(price, started, exchange="kucoin", width=0.3, levels=31, spacing="geometric", capital=CAPITAL)
+    market = PaperMarket(market=MARKET, source=RecordedCandles(path=path), base_increment=LOT)
+    limits = {"kucoin_spot_limit": UNLIMITED, "kucoin_management_limit": UNLIMITED}
+    with PaperExchange(
+        markets=[market], clock=PaperClock.standing(now), accounts=[trading_account(grid)], **limits
+    ) as paper:
+        reading = read(paper, grid)
+
+    bars = fill_gaps(candles.with_columns(pl.col("open_time").cast(TIME)), quarantined_ms=None)
+    model = simulate_grid(grid, bars, end_ms=int(now.timestamp() * 1000))
+    assert len(model.fills) > 100
+    assert_same_fills(reading, model)
+    assert_same_position(grid, reading, model)
 
 
 def test_partial_fills_add_up_to_the_same_position(grid: Grid, model: GridSimulation) -> None:
