@@ -123,29 +123,15 @@ def position_of(
     mine = fills_of_grid(grid, fills, policy=policy, increments=increments)
     resting = orders_of_grid(grid, orders, policy=policy, increments=increments)
     flows = math.fsum(flow.amount_quote for flow in net_flows)
-    fees = [fee_in_quote(fill, rates or {}) for fill in mine.fills]
-    inventory = math.fsum(map(inventory_change_base, mine.fills))
-    cash_flow = math.fsum(_cash_change(fill, fee) for fill, fee in zip(mine.fills, fees, strict=True))
-    total = cash_flow + inventory * bid
-    ledger = _ledger(mine, fees)
-    grid_profit, unmatched = float(ledger.grid_profit_quote[-1]), float(ledger.unmatched_fees_quote[-1])
-    unrealised = bid * float(ledger.held_base[-1]) - float(ledger.held_cost_quote[-1])
+    earned = _earned(mine, rates or {}, bid)
+    inventory = earned["inventory_base"]
     buys = [order for order in resting if order.side is Side.BUY]
     locked_quote = math.fsum(order.price * order.remaining_base * (1 + grid.fee) for order in buys)
     return AccountPosition(
         grid_id=grid.id,
         bid=bid,
-        inventory_base=inventory,
-        cash_quote=grid.capital + flows + cash_flow,
-        cash_flow_quote=cash_flow,
-        equity_quote=grid.capital + flows + total,
-        total_pnl_quote=total,
-        grid_profit_quote=grid_profit,
-        unrealised_quote=unrealised,
-        unmatched_fees_quote=unmatched,
-        residual_quote=total - (grid_profit + unrealised - unmatched),
-        oversold_base=float(ledger.oversold_base[-1]),
-        fees_quote=math.fsum(fees),
+        cash_quote=grid.capital + flows + earned["cash_flow_quote"],
+        equity_quote=grid.capital + flows + earned["total_pnl_quote"],
         locked_quote=locked_quote,
         locked_base=math.fsum(order.remaining_base for order in resting if order.side is Side.SELL),
         uncovered_base=_uncovered(grid, inventory, balances),
@@ -155,7 +141,30 @@ def position_of(
         open_orders=len(resting),
         fills=len(mine.fills),
         foreign_fills=len(mine.foreign),
+        **earned,
     )
+
+
+def _earned(mine: GridFills, rates: Mapping[str, float], bid: float) -> dict[str, float]:
+    """What the fills alone tell: inventory, cash flow, and both sides of the PnL identity."""
+    fees = [fee_in_quote(fill, rates) for fill in mine.fills]
+    inventory = math.fsum(map(inventory_change_base, mine.fills))
+    cash_flow = math.fsum(_cash_change(fill, fee) for fill, fee in zip(mine.fills, fees, strict=True))
+    total = cash_flow + inventory * bid
+    ledger = _ledger(mine, fees)
+    grid_profit, unmatched = float(ledger.grid_profit_quote[-1]), float(ledger.unmatched_fees_quote[-1])
+    unrealised = bid * float(ledger.held_base[-1]) - float(ledger.held_cost_quote[-1])
+    return {
+        "inventory_base": inventory,
+        "cash_flow_quote": cash_flow,
+        "total_pnl_quote": total,
+        "grid_profit_quote": grid_profit,
+        "unrealised_quote": unrealised,
+        "unmatched_fees_quote": unmatched,
+        "residual_quote": total - (grid_profit + unrealised - unmatched),
+        "oversold_base": float(ledger.oversold_base[-1]),
+        "fees_quote": math.fsum(fees),
+    }
 
 
 def _cash_change(fill: AccountFill, fee_quote: float) -> float:
