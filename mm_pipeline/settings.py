@@ -22,6 +22,7 @@ from mm_pipeline.adapters.calibration_files import load_calibration
 from mm_pipeline.adapters.channels import ChannelAccess, ChannelConfigs
 from mm_pipeline.adapters.home import project_root
 from mm_pipeline.adapters.strict_yaml import load_mapping, parse_mapping, validation_errors
+from mm_pipeline.domain.account import AccountPolicy
 from mm_pipeline.domain.advice import AdvicePolicy
 from mm_pipeline.domain.candles import DataPolicy, ExchangePolicy
 from mm_pipeline.domain.errors import ConfigError
@@ -63,6 +64,7 @@ class Settings(Policy):
     channel_access: ChannelAccess
     channels: ChannelConfigs
     heartbeat_url_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,79}$")]
+    account: AccountPolicy
 
     @field_validator("extra_markets", mode="before")
     @classmethod

@@ -79,6 +79,12 @@ class MarketNotFound(CandleSourceError):
     code = "market_not_found"
 
 
+class KeyRefused(CandleSourceError):
+    """The exchange refused the API key, its signature, or what it was used for."""
+
+    code = "key_refused"
+
+
 class ClockSkewed(CandleSourceError):
     """This machine's clock and the exchange's differ by more than the limit."""
 
@@ -89,6 +95,26 @@ class CandleFileError(CandleSourceError):
     """A candle file is missing, unreadable, or has the wrong columns."""
 
     code = "candle_file"
+
+
+class AccountError(PipelineError):
+    """Fills, orders or balances were read and cannot be used."""
+
+
+class ConflictingFills(AccountError):
+    """One trade id stands for two different executions."""
+
+
+class UnknownFeeRate(AccountError):
+    """A fee was paid in a currency whose price is not known."""
+
+
+class FillsFileError(AccountError):
+    """A file of fills cannot be imported; every row that is at fault is named, and told one by one in ``rows``."""
+
+    def __init__(self, problem: str, mend: str = "", *, rows: tuple[str, ...] = ()) -> None:
+        self.rows = rows
+        super().__init__(problem, mend)
 
 
 class ContractError(PipelineError):

@@ -26,7 +26,9 @@ from mm_pipeline.paper.http_server import HttpServer
 from mm_pipeline.paper.kucoin import KucoinDialect
 from mm_pipeline.paper.market_data import MarketData
 from mm_pipeline.paper.markets import PaperMarket
-from mm_pipeline.paper.rate_limit import BINANCE_IP, KUCOIN_PUBLIC, RateLimit
+from mm_pipeline.paper.rate_limit import BINANCE_IP, KUCOIN_MANAGEMENT, KUCOIN_PUBLIC, KUCOIN_SPOT, RateLimit
+from mm_pipeline.paper.trading_account import PaperAccount
+from mm_pipeline.paper.trading_desk import TradingDesk
 from mm_pipeline.paper.wire import Answer, Request
 
 _logger = logging.getLogger(__name__)
@@ -42,8 +44,11 @@ class PaperConfig:
     clock: PaperClock = field(default_factory=PaperClock.real)
     port: int = 0
     host: str = LOOPBACK
+    accounts: Sequence[PaperAccount] = ()
     kucoin_public_limit: RateLimit = KUCOIN_PUBLIC
     binance_limit: RateLimit = BINANCE_IP
+    kucoin_spot_limit: RateLimit = KUCOIN_SPOT
+    kucoin_management_limit: RateLimit = KUCOIN_MANAGEMENT
 
 
 class PaperExchange:
@@ -57,13 +62,17 @@ class PaperExchange:
         Server time; settable while it runs through :attr:`clock`.
     port, host
         Where it listens once started; the port stays the same over :meth:`stop` and :meth:`start`.
-    kucoin_public_limit, binance_limit
-        Request weights.
+    accounts
+        Accounts on ``kucoin``; grids that they name are traded as the clock goes on.
+    kucoin_public_limit, binance_limit, kucoin_spot_limit, kucoin_management_limit
+        Request weights; the last two of each account.
 
     Attributes
     ----------
     clock, faults, calls
         The server's time, the rules of its faults, and what clients have asked so far.
+    desks
+        The accounts at work, in the order of ``accounts``.
 
     Raises
     ------
@@ -78,8 +87,11 @@ class PaperExchange:
         clock: PaperClock | None = None,
         port: int = 0,
         host: str = LOOPBACK,
+        accounts: Sequence[PaperAccount] = (),
         kucoin_public_limit: RateLimit = KUCOIN_PUBLIC,
         binance_limit: RateLimit = BINANCE_IP,
+        kucoin_spot_limit: RateLimit = KUCOIN_SPOT,
+        kucoin_management_limit: RateLimit = KUCOIN_MANAGEMENT,
     ) -> None:
         self.clock = clock or PaperClock.real()
         self.faults = FaultPlan()
@@ -92,8 +104,17 @@ class PaperExchange:
             if data.paper.market.exchange not in by_exchange:
                 raise ConfigError(f"{data.paper.market} has no paper dialect.", "Use kucoin or binance.")
             by_exchange[data.paper.market.exchange].append(data)
+        kucoin = KucoinDialect(
+            by_exchange["kucoin"],
+            public_limit=kucoin_public_limit,
+            accounts=accounts,
+            clock=self.clock,
+            spot_limit=kucoin_spot_limit,
+            management_limit=kucoin_management_limit,
+        )
+        self.desks: Sequence[TradingDesk] = kucoin.desks
         self._dialects: dict[str, Dialect] = {
-            "kucoin": KucoinDialect(by_exchange["kucoin"], public_limit=kucoin_public_limit),
+            "kucoin": kucoin,
             "binance": BinanceDialect(by_exchange["binance"], limit=binance_limit),
         }
 
@@ -167,6 +188,7 @@ class PaperExchange:
             exchange=exchange,
             method=method,
             path=f"/{path}",
+            target=f"/{path}?{parts.query}" if parts.query else f"/{path}",
             now_ms=self.clock.now_ms(),
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
             headers=headers,

@@ -66,6 +66,21 @@ class MarketData:
         """Open time of the first bar and close time of the last, in epoch milliseconds."""
         return int(self._times[0]), int(self._times[-1]) + self.base_ms
 
+    @property
+    def bar_count(self) -> int:
+        """Number of bars behind the market."""
+        return int(self._times.size)
+
+    def open_ms(self, index: int) -> int:
+        """Open time of a bar by its number, in epoch milliseconds."""
+        return int(self._times[index])
+
+    def corners(self, index: int) -> tuple[float, float, float, float]:
+        """The path of a bar by its number: open, nearer extreme (a tie: the low), other extreme, close; quote."""
+        opened, high, low, close = (float(price) for price in self._values[index, :4])
+        nearer, other = (low, high) if opened - low <= high - opened else (high, low)
+        return opened, nearer, other, close
+
     def bars(
         self, *, now_ms: int, interval_ms: int, start_ms: int, stop_ms: int, with_quiet: bool
     ) -> tuple[Times, Floats]:
@@ -127,11 +142,10 @@ class MarketData:
         return None if self._truth is None else self._truth[:closed_end]
 
     def _part_of(self, index: int, now_ms: int) -> Floats:
-        """What has passed of a bar: its path runs open, nearer extreme (a tie: the low), other extreme, close."""
-        opened, high, low, close, volume, turnover = self._values[index]
+        """What has passed of a bar: a third of its time from each corner of its path to the next."""
+        opened, high, low, _, volume, turnover = self._values[index]
         share = (now_ms - int(self._times[index])) / self.base_ms
-        nearer, other = (low, high) if opened - low <= high - opened else (high, low)
-        corners = np.array([opened, nearer, other, close])
+        corners = np.array(self.corners(index))
         corner_shares = np.array([0.0, 1 / 3, 2 / 3, 1.0])
         reached = np.interp(share, corner_shares, corners)
         last = float(np.clip(_on_increment(reached, self.paper.price_increment), low, high))

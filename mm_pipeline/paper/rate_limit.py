@@ -1,4 +1,4 @@
-"""Request weights of a public pool: a fixed window that opens with its first request, as KuCoin's gateway counts."""
+"""Request weights of a pool: a fixed window that opens with its first request, as KuCoin's gateway counts."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ class RateLimit:
 
 KUCOIN_PUBLIC = RateLimit(limit=2000, window_s=30.0)
 """KuCoin's public pool at VIP 0 (vendor documentation, rate limit page; header sample in the recorded answers)."""
+
+KUCOIN_SPOT = RateLimit(limit=4000, window_s=30.0)
+KUCOIN_MANAGEMENT = RateLimit(limit=2000, window_s=30.0)
+"""KuCoin's pools of a signed-in user at VIP 0 (vendor documentation, rate limit page)."""
 
 BINANCE_IP = RateLimit(limit=6000, window_s=60.0)
 """Binance spot REQUEST_WEIGHT per minute and address (vendor documentation, exchangeInfo.rateLimits)."""

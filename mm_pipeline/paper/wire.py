@@ -29,12 +29,14 @@ BarEdit = Callable[[list[Bar]], list[Bar]]
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A request to one exchange. ``path`` is without the exchange's prefix: what a signature covers."""
+    """A request to one exchange. ``path`` and ``target`` (path and query as sent, what a signature covers) are without
+    the exchange's prefix."""
 
     exchange: str
     method: str
     path: str
     now_ms: int
+    target: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""

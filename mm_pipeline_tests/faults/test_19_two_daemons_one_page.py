@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.pushover import PaperPushover
-from mm_pipeline_tests.dagster_samples import BTC, ETH, FixedSources
+from mm_pipeline_tests.dagster_samples import ETH, FixedSources
 from mm_pipeline_tests.delivery_process import ENVIRONMENT, TOKEN, USER
 from mm_pipeline_tests.paging_samples import AT, BAR, DOWN, PagingInstallation, calm_market, with_price
 from mm_pipeline_tests.postgres_server import session_server
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.fault
 
 TICKS = 30
 ADDRESS = "PUSHOVER_ADDRESS"
+ERRORS = "errors.txt"
 BELOW_GRID, BELOW_STOP = 2870.0, 2700.0
 
 
@@ -44,11 +46,8 @@ def market() -> pl.DataFrame:
 
 
 def installation(folder: Path, pushover: Any, journal_url: str) -> PagingInstallation:
-    made = PagingInstallation(
-        folder, FixedSources({ETH: market(), BTC: calm_market()}), pushover=pushover, journal_url=journal_url
-    )
+    made = PagingInstallation(folder, FixedSources({ETH: market()}), pushover=pushover, journal_url=journal_url)
     made.grid("eth")
-    made.grid("btc", symbol="BTC/USDT")
     return made
 
 
@@ -62,47 +61,30 @@ def daemon(folder: str, journal_url: str) -> None:
     import warnings
 
     warnings.simplefilter("ignore")
-    os.environ["DAGSTER_HOME"] = ""
     watch = installation(Path(folder), Address(os.environ[ADDRESS]), journal_url)
     with dg.DagsterInstance.ephemeral() as instance:
         print("ready", flush=True)
         for line in sys.stdin:
             number = int(line)
-            watch.sources.problems = {ETH: DOWN, BTC: DOWN} if blind_at(number) else {}
+            watch.sources.problems = {ETH: DOWN} if blind_at(number) else {}
             watch.tick(AT + number * BAR, instance)
             print("done", flush=True)
 
 
 def test_19_two_daemons_at_once_decide_and_page_once_for_each_grid_and_bar(tmp_path: Path) -> None:
     journal_url = session_server().new_database()
-    with PaperPushover(clock=PaperClock.standing(AT), token=TOKEN, user=USER) as server:
-        command = [sys.executable, "-c", f"from {__name__} import daemon; daemon(*__import__('sys').argv[1:])"]
-        environment = {**os.environ, **ENVIRONMENT, ADDRESS: server.url}
-        daemons = []
-        for name in ("first", "second"):
-            (tmp_path / name).mkdir()
-            daemons.append(
-                subprocess.Popen(
-                    [*command, str(tmp_path / name), journal_url],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=(tmp_path / f"{name}.txt").open("w"),
-                    text=True,
-                    env=environment,
-                )
-            )
-        _heard(daemons, "ready", tmp_path)
+    with PaperPushover(clock=PaperClock.standing(AT), token=TOKEN, user=USER) as server, ExitStack() as stack:
+        daemons = [
+            stack.enter_context(_started(tmp_path / name, server.url, journal_url)) for name in ("first", "second")
+        ]
+        _hear(daemons, "ready", tmp_path)
         for number in range(TICKS):
             server.clock.stand_at(AT + number * BAR + timedelta(minutes=1))
             for process in daemons:  # both at the same moment
                 assert process.stdin is not None
                 process.stdin.write(f"{number}\n")
                 process.stdin.flush()
-            _heard(daemons, "done", tmp_path)
-        for process in daemons:
-            process.communicate(timeout=30)
-            assert process.returncode == 0, (tmp_path / "first.txt").read_text()
-
+            _hear(daemons, "done", tmp_path)
         messages = server.messages
     watch = installation(tmp_path / "first", Address(server.url), journal_url)
     with watch.journal() as journal:
@@ -116,7 +98,7 @@ def test_19_two_daemons_at_once_decide_and_page_once_for_each_grid_and_bar(tmp_p
     assert set(decided.values()) == {1}
     told = {one.page for one in decisions if one.is_told}
     notices = {one.notice.value for one in decisions if one.is_told}
-    assert len(told) >= 5
+    assert len(told) >= 4
     assert {"MANDATORY_EXIT", "UNKNOWN"} <= notices
     assert pages == told
     sent = Counter(tag.removeprefix("mm-") for message in messages for tag in message.tags)
@@ -125,10 +107,27 @@ def test_19_two_daemons_at_once_decide_and_page_once_for_each_grid_and_bar(tmp_p
     assert waiting == []
 
 
-def _heard(daemons: list[subprocess.Popen[str]], word: str, folder: Path) -> None:
+@contextmanager
+def _started(folder: Path, pushover: str, journal_url: str) -> Iterator[subprocess.Popen[str]]:
+    folder.mkdir()
+    command = [sys.executable, "-c", f"from {__name__} import daemon; daemon(*__import__('sys').argv[1:])"]
+    environment = {**os.environ, **ENVIRONMENT, ADDRESS: pushover}
+    with (
+        (folder / ERRORS).open("w") as errors,
+        subprocess.Popen(
+            [*command, str(folder), journal_url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
+        ) as process,
+    ):
+        yield process
+
+
+def _hear(daemons: list[subprocess.Popen[str]], word: str, folder: Path) -> None:
     for process in daemons:
         assert process.stdout is not None
-        while (line := process.stdout.readline().strip()) != word:
-            assert process.poll() is None and line != "", json.dumps(
-                [file.read_text()[-3000:] for file in folder.glob("*.txt")]
-            )
+        line = process.stdout.readline()
+        assert line == f"{word}\n", [file.read_text()[-3000:] for file in folder.glob(f"*/{ERRORS}")]

@@ -112,10 +112,11 @@ def test_unknown_url_is_not_supported(client: ccxt.kucoin) -> None:
         client.publicGetMarkets()
 
 
-def test_signed_endpoint_is_an_unknown_url_for_now(paper: PaperExchange) -> None:
+def test_signed_endpoint_knows_no_key_where_there_is_no_account(paper: PaperExchange) -> None:
     client = kucoin_client(paper)
     client.apiKey, client.secret, client.password = "key", "secret", "passphrase"
-    with pytest.raises(ccxt.NotSupported, match="404000"):
+    client.nonce = paper.clock.now_ms
+    with pytest.raises(ccxt.AuthenticationError, match="400003"):
         client.privateGetHfAccountsOpened()
     client.session.close()
 

@@ -160,7 +160,7 @@ def test_headers_are_those_of_a_recorded_answer(
     ("target", "status", "code"),
     [
         ("/api/v1/nothing", 404, "404000"),
-        ("/api/v1/accounts", 404, "404000"),
+        ("/api/v1/accounts", 401, "400001"),
         ("/api/v1/market/candles?symbol=XRP-USDT&type=15min&startAt=1", 200, "400100"),
         ("/api/v1/market/candles?symbol=ETH-USDT&type=7min&startAt=1", 200, "400100"),
         ("/api/v1/market/candles?symbol=ETH-USDT&type=15min&startAt=x", 400, "400100"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from mm_pipeline.adapters.candle_sources.deadline import Deadline
 from mm_pipeline.adapters.candle_sources.exchange_client import ExchangeClient
@@ -13,11 +13,12 @@ from mm_pipeline.adapters.candle_sources.exchange_errors import as_source_error
 from mm_pipeline.domain.candles import ExchangePolicy
 from mm_pipeline.domain.errors import CandleSourceError, RateLimited
 
+C = TypeVar("C", bound=ExchangeClient)
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
 
-class Asking:
+class Asking(Generic[C]):
     """Questions to one exchange within one deadline.
 
     Parameters
@@ -34,9 +35,7 @@ class Asking:
         When to stop.
     """
 
-    def __init__(
-        self, client: ExchangeClient, *, exchange: str, policy: ExchangePolicy, attempts: int, deadline: Deadline
-    ) -> None:
+    def __init__(self, client: C, *, exchange: str, policy: ExchangePolicy, attempts: int, deadline: Deadline) -> None:
         self.client = client
         self._exchange = exchange
         self._policy = policy

@@ -1,0 +1,20 @@
+"""Where accounts come from: KuCoin through ccxt, or a file of fills; and where their fills are kept."""
+
+from mm_pipeline.adapters.account.credentials import Credentials
+from mm_pipeline.adapters.account.exchange_account import AccountReading, ExchangeAccount
+from mm_pipeline.adapters.account.fill_stores import FrameFills, MemoryFills
+from mm_pipeline.adapters.account.fills_file import IMPORTED, ImportedFills, RowProblem, import_fills
+from mm_pipeline.adapters.account.kucoin_client import KeyInfo
+
+__all__ = [
+    "IMPORTED",
+    "AccountReading",
+    "Credentials",
+    "ExchangeAccount",
+    "FrameFills",
+    "ImportedFills",
+    "KeyInfo",
+    "MemoryFills",
+    "RowProblem",
+    "import_fills",
+]

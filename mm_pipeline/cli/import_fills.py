@@ -1,0 +1,87 @@
+"""``mm import-fills``: keep fills of a file, for accounts that no API shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mm_pipeline.cli.options import EXISTING_FILE, json_option, settings_option
+
+if TYPE_CHECKING:
+    from mm_pipeline.adapters.account import ImportedFills
+    from mm_pipeline.domain.grid import Grid
+    from mm_pipeline.settings import Deployment
+
+
+@click.command("import-fills")
+@click.argument("file", type=EXISTING_FILE, metavar="FILE")
+@click.option("--grid", "grid_id", required=True, metavar="ID", help="Grid whose fills they are.")
+@click.option("--skip-bad", is_flag=True, help="Leave rows out that cannot be read, instead of importing nothing.")
+@settings_option
+@json_option
+def import_fills(*, file: Path, grid_id: str, skip_bad: bool, settings_file: Path | None, as_json: bool) -> None:
+    """Import the fills of FILE, a CSV file.
+
+    FILE is KuCoin's export of filled orders (with order-splitting: one row a fill), or has the columns time, side,
+    price, quantity, fee, fee_currency and perhaps id, order_id, symbol. Fills that were imported before are known by
+    their id, so a file may be imported again and files may overlap. Fills of other symbols are left out.
+    """
+    from mm_pipeline.adapters import account
+    from mm_pipeline.adapters.home import data_home, frames_dir
+    from mm_pipeline.cli.output import print_json
+    from mm_pipeline.settings import load_deployment
+
+    deployment = load_deployment(settings_file)
+    grid = _grid(deployment, grid_id)
+    found = account.import_fills(file, symbol=grid.symbol, skip_bad=skip_bad)
+    mine = [fill for fill in found.fills if fill.symbol == grid.symbol]
+    store = account.FrameFills(str(frames_dir(data_home(is_paper=deployment.settings.is_paper))))
+    added = store.append(account.IMPORTED, grid.market, mine, span=None)
+    data = _data(found, grid, deployment, mine_count=len(mine), added=added)
+    if as_json:
+        print_json(data)
+    else:
+        _print(data, found)
+
+
+def _grid(deployment: Deployment, grid_id: str) -> Grid:
+    from mm_pipeline.adapters.grid_files import load_grids
+
+    grids = {grid.id: grid for grid in load_grids(deployment.grids_folder).grids}
+    if grid_id not in grids:
+        known = ", ".join(grids) or "none"
+        raise click.BadParameter(f"no grid file declares {grid_id}; there are: {known}.", param_hint="--grid")
+    return grids[grid_id]
+
+
+def _data(found: ImportedFills, grid: Grid, deployment: Deployment, *, mine_count: int, added: int) -> dict[str, Any]:
+    from mm_pipeline.domain.account import fills_of_grid
+
+    told = fills_of_grid(grid, found.fills, policy=deployment.settings.account)
+    return {
+        "grid": grid.id,
+        "market": str(grid.market),
+        "format": found.format_name,
+        "fills": mine_count,
+        "new": added,
+        "of_the_grid": len(told.fills),
+        "foreign": len(told.foreign),
+        "other_symbols": len(found.fills) - mine_count,
+        "unfilled_orders": found.unfilled_rows,
+        "skipped_rows": [str(problem) for problem in found.problems],
+    }
+
+
+def _print(data: dict[str, Any], found: ImportedFills) -> None:
+    click.echo(
+        f"{data['fills']} fills of {data['market']} ({data['format']}), {data['new']} of them new; "
+        f"{data['of_the_grid']} are grid {data['grid']}'s, {data['foreign']} since its start are not."
+    )
+    if data["other_symbols"]:
+        click.echo(f"{data['other_symbols']} fills of other symbols were left out.")
+    if data["unfilled_orders"]:
+        click.echo(f"{data['unfilled_orders']} orders were not filled.")
+    for problem in found.problems:
+        click.echo(f"skipped {problem}", err=True)

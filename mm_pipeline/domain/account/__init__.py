@@ -1,0 +1,56 @@
+"""What an account's fills, orders and balances say of a grid, and how that compares with the model.
+
+Reading an exchange or a file does not belong here.
+"""
+
+from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of_grid, orders_of_grid
+from mm_pipeline.domain.account.fees import fee_in_base, fee_in_quote, inventory_change_base, third_currencies
+from mm_pipeline.domain.account.fill_store import FillStore, ReadSpan
+from mm_pipeline.domain.account.frames import ACCOUNT_FILLS_SCHEMA, fills_frame, fills_of_frame
+from mm_pipeline.domain.account.policy import AccountPolicy, OrderApi
+from mm_pipeline.domain.account.position import AccountPosition, position_of
+from mm_pipeline.domain.account.reconciliation import Drift, reconcile
+from mm_pipeline.domain.account.summary import AccountSummary, account_summary, capital_utilization
+from mm_pipeline.domain.account.values import (
+    AccountFill,
+    Balance,
+    Increments,
+    NetFlow,
+    OpenOrder,
+    PositionSource,
+    Side,
+    in_order,
+)
+
+__all__ = [
+    "ACCOUNT_FILLS_SCHEMA",
+    "AccountFill",
+    "AccountPolicy",
+    "AccountPosition",
+    "AccountSummary",
+    "Balance",
+    "Drift",
+    "FillRole",
+    "FillStore",
+    "GridFills",
+    "Increments",
+    "NetFlow",
+    "OpenOrder",
+    "OrderApi",
+    "PositionSource",
+    "ReadSpan",
+    "Side",
+    "account_summary",
+    "capital_utilization",
+    "fee_in_base",
+    "fee_in_quote",
+    "fills_frame",
+    "fills_of_frame",
+    "fills_of_grid",
+    "in_order",
+    "inventory_change_base",
+    "orders_of_grid",
+    "position_of",
+    "reconcile",
+    "third_currencies",
+]

@@ -1,0 +1,40 @@
+"""The port through which fills that were read are kept, so that no exchange is asked for them twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from mm_pipeline.domain.account.values import AccountFill
+from mm_pipeline.domain.market import Market
+
+
+class ReadSpan(NamedTuple):
+    """The stretch of time whose fills are kept in full: ``start_ms <= time < end_ms``, epoch milliseconds."""
+
+    start_ms: int
+    end_ms: int
+
+
+class FillStore(Protocol):
+    """Keeps fills by account and market, append-only by trade id."""
+
+    def fills(self, account: str, market: Market) -> list[AccountFill]:
+        """Every fill kept, as :func:`~mm_pipeline.domain.account.values.in_order` sorts them."""
+        ...
+
+    def span(self, account: str, market: Market) -> ReadSpan | None:
+        """What was read in full so far; None where nothing was."""
+        ...
+
+    def append(self, account: str, market: Market, fills: Sequence[AccountFill], *, span: ReadSpan | None) -> int:
+        """Keep fills that are not kept yet, and then note what was read; the number of new ones.
+
+        A process that dies in between leaves fills without their span: they are read again and found known.
+
+        Raises
+        ------
+        ConflictingFills
+            When a kept fill bears the same trade id and differs; nothing is changed.
+        """
+        ...

@@ -1,0 +1,92 @@
+"""How accounts are read and judged: settings key ``account``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from mm_pipeline.domain.account.values import PositionSource
+from mm_pipeline.domain.policy import Duration, Policy, threshold
+
+_KUCOIN_WINDOW = timedelta(days=7)
+
+
+class OrderApi(StrEnum):
+    """KuCoin's two spot order APIs; an account trades through one of them. Other exchanges have one."""
+
+    HF = "hf"
+    CLASSIC = "classic"
+
+
+def _environment_name(what: str) -> object:
+    return Field(
+        pattern=r"^[A-Z][A-Z0-9_]{0,99}$",
+        json_schema_extra={"unit": "name of an environment variable", "source": f"{what}; the value is never stored"},
+    )
+
+
+class AccountPolicy(Policy):
+    """Whose account is read, with what key, and how far it may differ from the model (SPEC 7)."""
+
+    sources: tuple[Annotated[PositionSource, Field(strict=False)], ...] = Field(
+        json_schema_extra={"unit": "sources, the first that has something counts", "source": "SPEC 7"}
+    )
+    api_key_env: Annotated[str, _environment_name("the exchange's API key")]
+    api_secret_env: Annotated[str, _environment_name("its secret")]
+    api_passphrase_env: Annotated[str, _environment_name("its passphrase, where the exchange has one")]
+    allow_trading_key: bool = Field(
+        json_schema_extra={
+            "unit": "true or false",
+            "source": "reading needs no more than the general permission; a key that can trade or withdraw is a risk",
+        }
+    )
+    order_api: Annotated[OrderApi, Field(strict=False)] = Field(
+        json_schema_extra={"unit": "hf or classic", "source": "KuCoin's present accounts trade through hf"}
+    )
+    window: Duration = threshold(
+        unit="duration of one question for fills",
+        source="KuCoin refuses more than 7 days",
+        ge=timedelta(minutes=1),
+        le=_KUCOIN_WINDOW,
+    )
+    overlap: Duration = threshold(
+        unit="duration that is asked for again",
+        source="fills may be listed some seconds late; the time between two ticks",
+        ge=timedelta(0),
+        le=timedelta(days=1),
+    )
+    page_rows: int = threshold(unit="rows per page", source="KuCoin's most for hf fills", ge=10, le=100)
+    start_window: Duration = threshold(
+        unit="duration from started_at",
+        source="the grid begins with the first 15m bar, at most one bar later; another for the order to fill",
+        ge=timedelta(minutes=1),
+        le=timedelta(days=1),
+    )
+    ladder_tolerance_bps: float = threshold(
+        unit="bps of the price",
+        source="a tick of 0.01 at KuCoin's ETH-USDT is 0.03 bps; bots round levels by a tick or two",
+        ge=0.0,
+        le=100.0,
+    )
+    max_inventory_drift: float = threshold(
+        unit="share of capital", source="half of an interval of a grid of ten", ge=0.0, le=1.0
+    )
+    max_fill_drift: int = threshold(
+        unit="filled ladder orders", source="one fill may lie between a bar's close and the reading", ge=0
+    )
+    max_pnl_drift: float = threshold(unit="share of capital", source="ten fees of 0.1 %", ge=0.0, le=1.0)
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _from_list(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("sources")
+    @classmethod
+    def _once_each(cls, value: tuple[PositionSource, ...]) -> tuple[PositionSource, ...]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError("name each source once; write for example [exchange, import, modelled]")
+        return value

@@ -1,0 +1,203 @@
+"""What a grid holds and has earned, from its fills, orders and balances (SPEC 7)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of_grid, orders_of_grid
+from mm_pipeline.domain.account.fees import fee_in_base, fee_in_quote, inventory_change_base
+from mm_pipeline.domain.account.policy import AccountPolicy
+from mm_pipeline.domain.account.summary import capital_utilization
+from mm_pipeline.domain.account.values import AccountFill, Balance, Increments, NetFlow, OpenOrder, Side
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.position import FifoLedger, match_fifo
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountPosition:
+    """A grid as its account shows it; amounts in quote unless named otherwise, valued at ``bid``.
+
+    Attributes
+    ----------
+    grid_id, bid
+        Whose, and at what price.
+    inventory_base
+        Bought less sold, fees paid in base taken off.
+    cash_quote
+        Capital, net flows, and what the fills paid and received; a fee in a third currency counts as if paid in quote.
+    cash_flow_quote
+        What the fills paid and received alone.
+    equity_quote
+        ``cash_quote + inventory_base x bid``.
+    total_pnl_quote
+        ``equity - capital - net flows = grid_profit + unrealised - unmatched_fees + residual``.
+    grid_profit_quote, unrealised_quote, unmatched_fees_quote
+        As in the simulation; ``unrealised`` is ``(bid - average cost without fees) x inventory``.
+    residual_quote
+        What the identity leaves over: rounding, and sales that no buy of these fills stands against.
+    oversold_base
+        Quantity of such sales. Above 0 fills are missing.
+    fees_quote
+        All fees paid, by their worth in quote.
+    locked_quote, locked_base
+        What the resting buys and sells stand for: price x remaining with the fee, and base.
+    uncovered_base
+        How much of the inventory the account does not hold; None where the balance is not known. Above 0 base left
+        the account unseen: by a fill that was not told or by a transfer.
+    capital_utilization
+        Inventory and locked quote over capital.
+    ladder_buys, ladder_sells
+        Ladder orders that are filled wholly.
+    open_orders
+        Resting orders of the grid.
+    fills, foreign_fills
+        Fills of the grid, and those of its symbol since its start that are not the grid's.
+    """
+
+    grid_id: str
+    bid: float
+    inventory_base: float
+    cash_quote: float
+    cash_flow_quote: float
+    equity_quote: float
+    total_pnl_quote: float
+    grid_profit_quote: float
+    unrealised_quote: float
+    unmatched_fees_quote: float
+    residual_quote: float
+    oversold_base: float
+    fees_quote: float
+    locked_quote: float
+    locked_base: float
+    uncovered_base: float | None
+    capital_utilization: float
+    ladder_buys: int
+    ladder_sells: int
+    open_orders: int
+    fills: int
+    foreign_fills: int
+
+
+def position_of(
+    grid: Grid,
+    fills: Iterable[AccountFill],
+    orders: Iterable[OpenOrder],
+    balances: Iterable[Balance] | None,
+    bid: float,
+    *,
+    policy: AccountPolicy,
+    increments: Increments | None = None,
+    rates: Mapping[str, float] | None = None,
+    net_flows: Iterable[NetFlow] = (),
+) -> AccountPosition:
+    """What a grid holds and has earned.
+
+    The result does not depend on the order of fills, nor on how often each was told.
+
+    Parameters
+    ----------
+    grid
+        The declaration.
+    fills, orders
+        An account's; those of the grid are picked out (``attribution``).
+    balances
+        The account's; None where they are not known (an import).
+    bid
+        Quote: what inventory is valued at.
+    policy, increments
+        Tolerances, and the symbol's steps where they are known.
+    rates
+        Quote per unit of third currencies in which fees were paid.
+    net_flows
+        Quote put in or taken out since the start.
+
+    Raises
+    ------
+    ConflictingFills, UnknownFeeRate
+        When the fills cannot be told apart or valued.
+    """
+    mine = fills_of_grid(grid, fills, policy=policy, increments=increments)
+    resting = orders_of_grid(grid, orders, policy=policy, increments=increments)
+    flows = math.fsum(flow.amount_quote for flow in net_flows)
+    earned = _earned(mine, rates or {}, bid)
+    inventory = earned["inventory_base"]
+    buys = [order for order in resting if order.side is Side.BUY]
+    locked_quote = math.fsum(order.price * order.remaining_base * (1 + grid.fee) for order in buys)
+    return AccountPosition(
+        grid_id=grid.id,
+        bid=bid,
+        cash_quote=grid.capital + flows + earned["cash_flow_quote"],
+        equity_quote=grid.capital + flows + earned["total_pnl_quote"],
+        locked_quote=locked_quote,
+        locked_base=math.fsum(order.remaining_base for order in resting if order.side is Side.SELL),
+        uncovered_base=_uncovered(grid, inventory, balances),
+        capital_utilization=capital_utilization(grid, inventory_base=inventory, bid=bid, locked_quote=locked_quote),
+        ladder_buys=_filled_orders(mine, resting, Side.BUY),
+        ladder_sells=_filled_orders(mine, resting, Side.SELL),
+        open_orders=len(resting),
+        fills=len(mine.fills),
+        foreign_fills=len(mine.foreign),
+        **earned,
+    )
+
+
+def _earned(mine: GridFills, rates: Mapping[str, float], bid: float) -> dict[str, float]:
+    """What the fills alone tell: inventory, cash flow, and both sides of the PnL identity."""
+    fees = [fee_in_quote(fill, rates) for fill in mine.fills]
+    inventory = math.fsum(map(inventory_change_base, mine.fills))
+    cash_flow = math.fsum(_cash_change(fill, fee) for fill, fee in zip(mine.fills, fees, strict=True))
+    total = cash_flow + inventory * bid
+    ledger = _ledger(mine, fees)
+    grid_profit, unmatched = float(ledger.grid_profit_quote[-1]), float(ledger.unmatched_fees_quote[-1])
+    unrealised = bid * float(ledger.held_base[-1]) - float(ledger.held_cost_quote[-1])
+    return {
+        "inventory_base": inventory,
+        "cash_flow_quote": cash_flow,
+        "total_pnl_quote": total,
+        "grid_profit_quote": grid_profit,
+        "unrealised_quote": unrealised,
+        "unmatched_fees_quote": unmatched,
+        "residual_quote": total - (grid_profit + unrealised - unmatched),
+        "oversold_base": float(ledger.oversold_base[-1]),
+        "fees_quote": math.fsum(fees),
+    }
+
+
+def _cash_change(fill: AccountFill, fee_quote: float) -> float:
+    """Quote that a fill paid or received; a fee in base took no quote."""
+    amount = fill.price * fill.quantity_base
+    paid = 0.0 if fee_in_base(fill) else fee_quote
+    return (-amount if fill.is_buy else amount) - paid
+
+
+def _ledger(mine: GridFills, fees: list[float]) -> FifoLedger:
+    """FIFO matching in net quantities.
+
+    A buy whose fee was paid in base is a buy of what is left of it, and the fee's worth its fee; a sale with such a fee
+    sells the fee's quantity as well and pays its worth. Cash and inventory are the same in both tellings.
+    """
+    return match_fifo(
+        is_buy=np.array([fill.is_buy for fill in mine.fills], dtype=np.bool_),
+        quantity_base=np.array([abs(inventory_change_base(fill)) for fill in mine.fills], dtype=np.float64),
+        price=np.array([fill.price for fill in mine.fills], dtype=np.float64),
+        fee_quote=np.array(fees, dtype=np.float64),
+    )
+
+
+def _uncovered(grid: Grid, inventory_base: float, balances: Iterable[Balance] | None) -> float | None:
+    if balances is None:
+        return None
+    base = grid.symbol.split("/")[0]
+    held = math.fsum(balance.total for balance in balances if balance.currency == base)
+    return max(0.0, inventory_base - held)
+
+
+def _filled_orders(mine: GridFills, resting: Iterable[OpenOrder], side: Side) -> int:
+    """Ladder orders of a side that no longer rest; a fill whose order is not told counts as one."""
+    partly = {order.order_id for order in resting}
+    fills = [fill for fill in mine.of_role(FillRole.LADDER) if fill.side is side]
+    return len({fill.order_id or fill.trade_id for fill in fills} - partly)

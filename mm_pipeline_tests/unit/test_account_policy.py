@@ -1,0 +1,165 @@
+"""Every setting of ``account`` changes what is read, from where, or how it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mm_pipeline.adapters.account import Credentials, MemoryFills
+from mm_pipeline.domain.account import (
+    Drift,
+    FillRole,
+    PositionSource,
+    fills_of_grid,
+    position_of,
+    reconcile,
+)
+from mm_pipeline.domain.errors import ConfigError
+from mm_pipeline.paper.exchange import PaperExchange
+from mm_pipeline.settings import load_settings
+from mm_pipeline_tests.account_samples import (
+    MARKET,
+    NOW_MS,
+    TRADING,
+    account_policy,
+    fill,
+    modelled,
+    paper_with,
+    reader,
+    signing_client,
+    traded_grid,
+    trading_account,
+)
+
+SEED = 3
+FILLS = "hf/fills"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PaperExchange]:
+    with paper_with(trading_account(traded_grid(SEED)), seed=SEED) as running:
+        yield running
+
+
+@pytest.fixture
+def paper(server: PaperExchange) -> PaperExchange:
+    server.calls.clear()
+    return server
+
+
+def requests_for_fills(paper: PaperExchange, **changes: Any) -> int:
+    grid = traded_grid(SEED)
+    reader(paper, MemoryFills(), policy=account_policy(**changes)).read(MARKET, start_ms=grid.started_at_ms)
+    return paper.calls.count(FILLS)
+
+
+@pytest.mark.parametrize(("window", "requests"), [("7d", 5), ("4d", 8)])
+def test_window_parts_the_past(paper: PaperExchange, window: str, requests: int) -> None:
+    assert requests_for_fills(paper, window=window) == requests
+
+
+def test_page_rows_part_a_window(paper: PaperExchange) -> None:
+    assert requests_for_fills(paper, page_rows=10) > 5
+
+
+@pytest.mark.parametrize("overlap", ["15min", "2h"])
+def test_overlap_is_asked_for_again(paper: PaperExchange, overlap: str) -> None:
+    account = reader(paper, MemoryFills(), policy=account_policy(overlap=overlap))
+    account.read(MARKET, start_ms=NOW_MS - 86_400_000)
+    paper.calls.clear()
+    account.read(MARKET, start_ms=NOW_MS - 86_400_000)
+    length_ms = account_policy(overlap=overlap).overlap / timedelta(milliseconds=1)
+    assert f"startAt={NOW_MS + 1 - int(length_ms)}" in paper.calls.matching(FILLS)[0].target
+
+
+def test_order_api_chooses_the_endpoints(paper: PaperExchange) -> None:
+    assert requests_for_fills(paper, order_api="classic") == 0
+    assert paper.calls.count("/api/v1/fills") == 5
+
+
+@pytest.mark.parametrize("allow_trading_key", [False, True])
+def test_allow_trading_key_decides_over_a_key_that_trades(paper: PaperExchange, allow_trading_key: bool) -> None:
+    account = reader(paper, MemoryFills(), key=TRADING, policy=account_policy(allow_trading_key=allow_trading_key))
+    if allow_trading_key:
+        assert account.check_key().permissions == {"General", "Spot"}
+        return
+    with pytest.raises(ConfigError, match="may do more than read: Spot"):
+        account.check_key()
+
+
+def test_api_key_env_names_where_the_key_is_looked_for() -> None:
+    names = ("api_key_env", "api_secret_env", "api_passphrase_env")
+    policy = account_policy(**dict(zip(names, "ABC", strict=True)))
+    found = Credentials.from_environment(policy, {"A": "1", "B": "2", "C": "3"})
+    assert found is not None
+    assert (found.key, found.secret, found.passphrase) == ("1", "2", "3")
+    assert Credentials.from_environment(policy, {"MM_KUCOIN_KEY": "1"}) is None
+    with pytest.raises(ConfigError, match="B, C are not set"):
+        Credentials.from_environment(policy, {"A": "1"})
+    with pytest.raises(ValueError, match="api_key_env"):
+        account_policy(api_key_env="a key that was pasted")
+
+
+def test_sources_are_in_the_order_of_the_settings() -> None:
+    assert account_policy().sources == (PositionSource.EXCHANGE, PositionSource.IMPORT, PositionSource.MODELLED)
+    assert account_policy(sources=["modelled"]).sources == (PositionSource.MODELLED,)
+    for bad in ([], ["import", "import"], ["broker"]):
+        with pytest.raises(ValueError, match="sources"):
+            account_policy(sources=bad)
+
+
+@pytest.mark.parametrize(("start_window", "role"), [("30min", FillRole.START), ("1min", None)])
+def test_start_window_bounds_purchases_off_the_ladder(start_window: str, role: FillRole | None) -> None:
+    grid = traded_grid(SEED)
+    between = float(grid.level_prices()[-2:].mean())
+    bought = fill(100, "buy", between, 0.01)
+    found = fills_of_grid(grid, [bought], policy=account_policy(start_window=start_window))
+    assert found.roles == (() if role is None else (role,))
+
+
+@pytest.mark.parametrize(("ladder_tolerance_bps", "is_mine"), [(0.5, False), (5.0, True)])
+def test_ladder_tolerance_bps_widens_the_levels(ladder_tolerance_bps: float, is_mine: bool) -> None:
+    grid = traded_grid(SEED)
+    sold = fill(1, "sell", float(grid.level_prices()[3]) * 1.0003, 0.01)
+    policy = account_policy(ladder_tolerance_bps=ladder_tolerance_bps)
+    assert bool(fills_of_grid(grid, [sold], policy=policy).fills) is is_mine
+
+
+def drifts(paper: PaperExchange, drop: int, **limits: Any) -> dict[str, Drift]:
+    """An account whose last fills were not told, against the model."""
+    grid = traded_grid(SEED)
+    reading = reader(paper, MemoryFills()).read(MARKET, start_ms=grid.started_at_ms)
+    policy = account_policy(**limits)
+    told = reading.fills[: len(reading.fills) - drop]
+    position = position_of(
+        grid, told, reading.orders, reading.balances, reading.bid, policy=policy, increments=reading.increments
+    )
+    return {drift.name: drift for drift in reconcile(position, modelled(grid, SEED), policy)}
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("inventory", "max_inventory_drift"), ("fills", "max_fill_drift"), ("pnl", "max_pnl_drift")],
+)
+def test_drift_beyond_its_limit_is_told(paper: PaperExchange, name: str, limit: str) -> None:
+    whole = drifts(paper, 0)
+    assert all(drift.is_within for drift in whole.values())
+    drift = drifts(paper, 1)[name]
+    assert drift.drift > whole[name].drift
+    assert drift.limit == getattr(load_settings().account, limit)
+    value = int(drift.drift) if name == "fills" else drift.drift
+    assert drifts(paper, 1, **{limit: value})[name].is_within
+    smaller = value - 1 if name == "fills" else value * 0.999
+    assert not drifts(paper, 1, **{limit: smaller})[name].is_within
+
+
+def test_position_of_a_stranger_who_trades_elsewhere_drifts_in_nothing() -> None:
+    account = trading_account(traded_grid(SEED), balances={"USDT": "2000"})
+    with paper_with(account, seed=SEED) as paper:
+        client = signing_client(paper)
+        client.create_order("ETH/USDT", "limit", "buy", 0.01, 1000.0)
+        client.session.close()
+        assert all(drift.is_within for drift in drifts(paper, 0).values())
