@@ -31,6 +31,7 @@ from mm_pipeline.domain.metrics import MetricsPolicy
 from mm_pipeline.domain.pipeline import MarketPolicy
 from mm_pipeline.domain.policy import Duration, Policy, print_duration, threshold
 from mm_pipeline.domain.regime import RegimePolicy
+from mm_pipeline.domain.risk import RiskPolicy
 
 PAPER = "paper"
 """Value of ``exchange`` that sends every market to the paper exchange on loopback."""
@@ -64,6 +65,7 @@ class Settings(Policy):
     regime: RegimePolicy
     exit_state: ExitStatePolicy
     entry: EntryPolicy
+    risk: RiskPolicy
     notify: NotifyPolicy
 
     @field_validator("extra_markets", mode="before")

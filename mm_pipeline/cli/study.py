@@ -7,6 +7,12 @@ import click
 from mm_pipeline.cli.commands import LazyGroup
 
 
-@click.group(cls=LazyGroup, commands_at={"verdicts": "mm_pipeline.cli.study_verdicts:verdicts"})
+@click.group(
+    cls=LazyGroup,
+    commands_at={
+        "verdicts": "mm_pipeline.cli.study_verdicts:verdicts",
+        "giveback": "mm_pipeline.cli.study_giveback:giveback",
+    },
+)
 def study() -> None:
-    """Measure how good verdicts are."""
+    """Measure how good verdicts and forecasts are."""

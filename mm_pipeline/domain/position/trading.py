@@ -8,6 +8,7 @@ below it are in cash. The state of a whole grid is therefore this one number, wi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -41,6 +42,11 @@ class GridLadder:
         levels = grid.level_prices()
         quantity = grid.interval_capital_quote / (levels[:-1] * (1 + grid.fee))
         return cls(levels, quantity, grid.stop_loss, grid.fee)
+
+    @cached_property
+    def held_base(self) -> Floats:
+        """Shape ``(N,)``: what is held where the intervals from each rung upwards hold; 0 at the last."""
+        return np.concatenate([np.cumsum(self.quantity_base[::-1])[::-1], [0.0]])
 
     def rung_at(self, start_price: float) -> int:
         """The first interval that starts holding: the lowest whose lower level is at or above the price."""

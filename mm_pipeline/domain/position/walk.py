@@ -37,8 +37,8 @@ def walk(rung: int, levels: Floats, stop_loss: float, prices: tuple[Floats, ...]
     """
     opens, highs, lows, closes = prices
     top = len(levels) - 1
-    bars = []
-    moves = []
+    bars: list[int] = []
+    moves: list[int] = []
     bar = 0
     while True:
         below = levels[rung - 1] if rung > 0 else stop_loss
