@@ -54,9 +54,7 @@ def _draw_windows(axes: Axes, score: Score) -> None:
         times: Any = [datetime.fromtimestamp(window.start_ms / 1000, UTC) + middle for window in shown]
         covered = [window.coverage for window in shown]
         colour = _COLOURS[place % len(_COLOURS)]
-        axes.plot(
-            times, [w.coverage for w in shown], color=colour, marker=".", markersize=5, linewidth=0.7, label=series
-        )
+        axes.plot(times, covered, color=colour, marker=".", markersize=5, linewidth=0.7, label=series)
     axes.set_title(
         f"{score.horizon}: p90 covered {score.coverage.value:.1%}; "
         f"{score.windows_inside.value:.0%} of {len(score.windows)} windows of {WINDOW_DAYS} days in the band",

@@ -109,6 +109,7 @@ SEEN_IN_STATE = tuple(
 ELSEWHERE = {
     "exchange_access.": "pipeline/test_candle_sources_exchange.py",
     "notify.max_lateness": "pipeline/test_dagster_runs.py",
+    "risk.": "unit/test_risk_thresholds.py",
 }
 
 

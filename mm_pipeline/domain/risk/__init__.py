@@ -14,7 +14,7 @@ from mm_pipeline.domain.risk.risk import (
     RiskFigures,
     position_risk,
 )
-from mm_pipeline.domain.risk.rows import RISK_SCHEMA, SOURCES, risk_rows
+from mm_pipeline.domain.risk.rows import RISK_SCHEMA, SOURCES, risk_of_grids, risk_rows
 
 __all__ = [
     "GIVEBACK_PROBABILITIES",
@@ -32,5 +32,6 @@ __all__ = [
     "path_seeds",
     "position_risk",
     "risk_level",
+    "risk_of_grids",
     "risk_rows",
 ]

@@ -21,14 +21,11 @@ def risk_level(state: pl.Series, stop_loss_risk: pl.Series) -> pl.Series:
     else LOW. UNKNOWN stays UNKNOWN, whatever the stop's risk says: it is made of the same bars. So does a stop risk
     that is not known (null) where the state alone does not say HIGH.
     """
-    is_unknown = (state == "UNKNOWN") | state.is_null()
-    is_high = state.is_in(_HIGH_STATES) | stop_loss_risk.is_in(_HIGH_STOP_RISKS).fill_null(False)
-    is_medium = (state == "WARNING") | (stop_loss_risk == "HIGH").fill_null(False)
-    codes = np.select(
-        [is_unknown.to_numpy(), is_high.to_numpy(), stop_loss_risk.is_null().to_numpy(), is_medium.to_numpy()],
-        [3, 2, 3, 1],
-        0,
-    )
+    state, stop_loss_risk = state.fill_null("UNKNOWN"), stop_loss_risk.fill_null("UNKNOWN")
+    is_high = state.is_in(_HIGH_STATES) | stop_loss_risk.is_in(_HIGH_STOP_RISKS)
+    is_medium = (state == "WARNING") | (stop_loss_risk == "HIGH")
+    cases = (state == "UNKNOWN", is_high, stop_loss_risk == "UNKNOWN", is_medium)
+    codes = np.select([case.to_numpy() for case in cases], [3, 2, 3, 1], 0)
     return pl.Series("risk_level", np.array(RISK_LEVELS)[codes], dtype=pl.String)
 
 

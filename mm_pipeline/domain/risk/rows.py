@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -82,7 +82,7 @@ def risk_rows(
     ``RISK_SCHEMA``.
     """
     ordered = sorted(versions, key=lambda version: version.valid_from)
-    ends = [*(_ms(version.valid_from) for version in ordered[1:]), np.iinfo(np.int64).max]
+    ends = [*(_ms(version.valid_from) for version in ordered[1:]), np.iinfo(np.int64).max][: len(ordered)]
     parts = [pl.DataFrame(schema=RISK_SCHEMA)]
     for version, end in zip(ordered, ends, strict=True):
         start = max(_ms(version.valid_from), version.grid.started_at_ms)
@@ -90,6 +90,14 @@ def risk_rows(
         if version.grid.enabled and len(inside):
             parts.append(_rows(version.grid, history, inside, policy))
     return pl.concat(parts)
+
+
+def risk_of_grids(
+    grids: Iterable[tuple[Sequence[GridVersion], StandardisedBars]], evaluated_ms: Times, policy: RiskPolicy
+) -> pl.DataFrame:
+    """:func:`risk_rows` of many grids, each with the bars of its market; those of one market share them."""
+    rows = [risk_rows(versions, history, evaluated_ms, policy) for versions, history in grids]
+    return pl.concat([pl.DataFrame(schema=RISK_SCHEMA), *rows])
 
 
 def _rows(grid: Grid, history: StandardisedBars, evaluated_ms: Times, policy: RiskPolicy) -> pl.DataFrame:
