@@ -22,8 +22,8 @@ def risk_policy(**changes: Any) -> RiskPolicy:
 
 
 def quick_policy(**changes: Any) -> RiskPolicy:
-    """Few paths from ten days."""
-    return risk_policy(**({"history_days": 10, "min_history_days": 7, "paths": 100} | changes))
+    """Few paths from two weeks."""
+    return risk_policy(**({"history_days": 14, "min_history_days": 7, "paths": 100} | changes))
 
 
 @lru_cache(maxsize=1)

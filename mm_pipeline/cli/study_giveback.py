@@ -89,10 +89,11 @@ def studied_market(path: Path, policy: RiskPolicy, *, threads: int, advance: Adv
         for shape in STUDIED_SHAPES:
             advance(f"{recorded.market}, grids {shape.width:.0%} wide")
             held = studied_grids(history, recorded.market, shape, policy)
-            if not held:
-                needed = f"{policy.min_history_days} days before the first grid, and some after it"
+            made = list(pool.map(lambda grid: forecast(grid, history, raw, policy), held))
+            if not any(len(part.close_ms) for part in made):
+                needed = f"more than {policy.min_history_days} days of candles"
                 raise CandleFileError(f"{path} is too short to study.", f"Give a file with {needed}.")
-            found.append(joined(list(pool.map(lambda grid: forecast(grid, history, raw, policy), held))))
+            found.append(joined(made))
     return str(recorded.market), found
 
 

@@ -77,4 +77,4 @@ def _draw_losses(axes: Axes, scores: Sequence[Score]) -> None:
     axes.set_xlim(-0.6, len(horizons) - 0.4)
     axes.set_title("pinball loss over that of\na normal, sigma sqrt(d)", fontsize=9)
     axes.tick_params(labelsize=8)
-    axes.legend(fontsize=7, frameon=False, loc="upper left")
+    axes.legend(fontsize=7, frameon=False, loc="lower left")

@@ -100,12 +100,13 @@ def test_fee_of_selling_counts_in_capital_at_risk_and_not_in_giveback() -> None:
 
 def test_row_holds_the_position_of_the_simulated_grid() -> None:
     bars, policy = simulated_bars(), quick_policy()
-    grid = grid_in(bars, START)
+    grid = grid_in(bars, START, width=0.4, levels=41)
     end = START + 300
     row = risk_rows(version_of(grid), StandardisedBars.of(bars, policy), known_ms(bars, end - 1), policy).row(
         0, named=True
     )
     summary = simulate_grid(grid, bars.head(end)).summary
+    assert summary.grid_profit != 0 < summary.inventory
     named = {
         "inventory_base": summary.inventory,
         "cash_quote": summary.cash,
@@ -120,11 +121,9 @@ def test_row_holds_the_position_of_the_simulated_grid() -> None:
     assert row["worst_case_quote"] == approx(summary.worst_case, rel=1e-12)
     assert row["source"] == "modelled"
     assert (row["grid"], row["grid_version"]) == (grid.id, grid.version_hash)
-    resting = sum(level < row["price"] for level in grid.level_prices()[:-1])
-    holding = summary.inventory * row["price"]
-    assert row["capital_utilization"] == approx(
-        (holding + resting * grid.interval_capital_quote) / grid.capital, rel=0.2
-    )
+    resting = simulate_grid(grid, bars.head(end)).trades.rung * grid.interval_capital_quote
+    at_work = summary.inventory * row["price"] + resting
+    assert row["capital_utilization"] == approx(at_work / grid.capital, rel=1e-12)
     assert row["risk_unknown"] is None
 
 

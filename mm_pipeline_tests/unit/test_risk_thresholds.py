@@ -10,25 +10,23 @@ from mm_pipeline.settings import describe, load_settings
 from mm_pipeline_tests.markets import version_of
 from mm_pipeline_tests.risk_samples import grid_in, known_ms, risk_policy, simulated_bars
 
-START, END = 60 * 96, 60 * 96 + 100
-BASE: dict[str, Any] = {"history_days": 40, "min_history_days": 30, "paths": 400}
+BASE: dict[str, Any] = {"history_days": 80, "min_history_days": 30, "paths": 400}
 CHANGED: dict[str, Any] = {
-    "history_days": 55,
+    "history_days": 90,
     "min_history_days": 40,
     "volatility_window": "6h",
     "block": "30min",
     "paths": 500,
     "capital_at_risk_quantile": 0.1,
 }
-"""Another value for each; 40 days of bars are a few less than 40 days without gaps."""
+"""Another value for each."""
 
 
-def figures(**changes: Any) -> tuple[float | None, ...]:
-    policy = risk_policy(**(BASE | changes))
-    bars = simulated_bars()
-    row = risk_rows(
-        version_of(grid_in(bars, START, width=0.3)), StandardisedBars.of(bars, policy), known_ms(bars, END), policy
-    )
+def figures(*, day: int = 100, **changes: Any) -> tuple[float | None, ...]:
+    """Figures of a grid that started on this day of a simulated market, a day later."""
+    policy, bars = risk_policy(**(BASE | changes)), simulated_bars()
+    versions = version_of(grid_in(bars, day * 96, width=0.3))
+    row = risk_rows(versions, StandardisedBars.of(bars, policy), known_ms(bars, day * 96 + 96), policy)
     return row.select(name for name in RISK_SCHEMA if name.startswith(("capital_at_risk", "giveback"))).row(0)
 
 
@@ -39,7 +37,8 @@ def test_every_threshold_of_risk_is_tried() -> None:
 
 @pytest.mark.parametrize("name", CHANGED)
 def test_threshold_changed_changes_a_figure(name: str) -> None:
-    before, after = figures(), figures(**{name: CHANGED[name]})
+    day = 36 if name == "min_history_days" else 100
+    before, after = figures(day=day), figures(day=day, **{name: CHANGED[name]})
     assert None not in before
     assert before != after
     if name == "min_history_days":
@@ -55,7 +54,7 @@ def test_threshold_changed_changes_a_figure(name: str) -> None:
     [
         ({"volatility_window": "130min"}, "volatility_window is not a whole number of 15min bars"),
         ({"block": "20min"}, "block is not a whole number of 15min bars"),
-        ({"history_days": 20, "min_history_days": 30}, "min_history_days is more than history_days"),
+        ({"history_days": 50, "min_history_days": 30}, "min_history_days is more than half of history_days"),
         ({"capital_at_risk_quantile": 0.5}, "less than 0.5"),
         ({"paths": 99}, "greater than or equal to 100"),
     ],

@@ -108,8 +108,15 @@ def scores(forecasts: Mapping[str, Sequence[Forecasts]]) -> list[Score]:
     ----------
     forecasts
         For each series (its market's name) its forecasts, one of each shape of grid.
+
+    Returns
+    -------
+    Horizon by horizon in the order of ``METHODS``; none where there is no forecast.
     """
     series = {name: joined(parts) for name, parts in forecasts.items()}
+    series = {name: found for name, found in series.items() if len(found.close_ms)}
+    if not series:
+        return []
     return [_score(series, method, k) for k in range(len(HORIZONS)) for method in METHODS]
 
 

@@ -16,7 +16,7 @@ _STUDY = "SPEC 7; held up by `mm study giveback`"
 class RiskPolicy(Policy):
     """How paths are drawn from a market's past, and which of their ends is the capital at risk."""
 
-    history_days: int = threshold(unit="days of bars drawn from", source=_STUDY, ge=7, le=730)
+    history_days: int = threshold(unit="days of bars drawn from", source=_STUDY, ge=14, le=730)
     min_history_days: int = threshold(
         unit="days of bars, below which risk is unknown", source="`mm study giveback` on KuCoin's 2025", ge=7, le=730
     )
@@ -32,8 +32,8 @@ class RiskPolicy(Policy):
         for name in ("volatility_window", "block"):
             if getattr(self, name) % _BAR:
                 raise ValueError(f"{name} is not a whole number of 15min bars; write it like 8h")
-        if self.min_history_days > self.history_days:
-            raise ValueError("min_history_days is more than history_days; risk would never be known")
+        if 2 * self.min_history_days > self.history_days:
+            raise ValueError("min_history_days is more than half of history_days; a few gaps would hide all risk")
         return self
 
     @property
@@ -53,7 +53,7 @@ class RiskPolicy(Policy):
 
     @property
     def min_history_bars(self) -> int:
-        """Fewest bars to draw from."""
+        """Fewest bars to draw from: those about gaps do not count."""
         return self.min_history_days * Timeframe.M15.bars_per_day
 
     @property
