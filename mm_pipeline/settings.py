@@ -34,6 +34,7 @@ from mm_pipeline.domain.notifications import DeliveryPolicy, NotifyPolicy
 from mm_pipeline.domain.pipeline import MarketPolicy
 from mm_pipeline.domain.policy import Policy, print_duration
 from mm_pipeline.domain.regime import RegimePolicy
+from mm_pipeline.domain.risk import RiskPolicy
 
 PAPER = "paper"
 """Value of ``exchange`` that sends every market to the paper exchange on loopback."""
@@ -59,6 +60,7 @@ class Settings(Policy):
     regime: RegimePolicy
     exit_state: ExitStatePolicy
     entry: EntryPolicy
+    risk: RiskPolicy
     notify: NotifyPolicy
     delivery: DeliveryPolicy
     channel_access: ChannelAccess

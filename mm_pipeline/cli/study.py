@@ -8,10 +8,11 @@ from mm_pipeline.cli.commands import LazyGroup
 
 STUDIES = {
     "verdicts": "mm_pipeline.cli.study_verdicts:verdicts",
+    "giveback": "mm_pipeline.cli.study_giveback:giveback",
     "pages": "mm_pipeline.cli.study_pages:pages",
 }
 
 
 @click.group(cls=LazyGroup, commands_at=STUDIES)
 def study() -> None:
-    """Measure how good verdicts are, and how often pages come."""
+    """Measure how good verdicts and forecasts are, and how often pages come."""

@@ -9,22 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mm_pipeline.domain.position import GridSimulation, compilation, simulate_grid, trading, worst_case_quote
+from mm_pipeline.domain.position import GridSimulation, simulate_grid, worst_case_quote
 from mm_pipeline_tests.candle_samples import STEP_MS, T0_MS
 from mm_pipeline_tests.grid_samples import bars_of, hundreds_grid
 from mm_pipeline_tests.reference.simulation import Bar
 
 approx = pytest.approx
 Q0, Q1, Q2 = 1.0, 10 / 11, 5 / 6
-
-
-@pytest.fixture(params=["compiled", "plain"], autouse=True)
-def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every case with the compiled loop and with the plain one."""
-    if request.param == "compiled" and not compilation.is_compiled():
-        pytest.skip("numba is not installed")
-    for module in (compilation, trading):
-        monkeypatch.setattr(module, "is_compiled", lambda: request.param == "compiled")
 
 
 def run(*rows: Bar, **changes: Any) -> GridSimulation:

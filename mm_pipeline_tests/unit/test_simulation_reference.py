@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pytest
 
 from mm_pipeline.domain.candles import fill_gaps
-from mm_pipeline.domain.position import GridSimulation, compilation, simulate_grid, trading
+from mm_pipeline.domain.position import GridSimulation, simulate_grid
 from mm_pipeline_tests.grid_samples import random_grid, rows_of
 from mm_pipeline_tests.markets import ETH_2022_2025, recorded_candles, simulated_candles
 from mm_pipeline_tests.reference.simulation import Simulation, simulate
@@ -60,14 +59,7 @@ def test_500_random_grids_over_recorded_candles_equal_the_plain_loop(recorded_da
         assert min(met.values()) >= 20, met
 
 
-@pytest.mark.parametrize("is_compiled", [True, False])
-def test_random_grids_over_a_simulated_market_equal_the_plain_loop(
-    is_compiled: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if is_compiled and not compilation.is_compiled():
-        pytest.skip("numba is not installed")
-    for module in (compilation, trading):
-        monkeypatch.setattr(module, "is_compiled", lambda: is_compiled)
+def test_random_grids_over_a_simulated_market_equal_the_plain_loop() -> None:
     bars = fill_gaps(simulated_candles(), quarantined_ms=None)
     met = compare(bars, grids=100, seed=3, longest=500)
     assert min(met.values()) >= 5, met

@@ -113,6 +113,7 @@ ELSEWHERE = {
     "notify.": "unit/test_notification_decisions.py",
     "delivery.": "unit",
     "channel_access.": "pipeline/test_channels.py",
+    "risk.": "unit/test_risk_thresholds.py",
 }
 
 

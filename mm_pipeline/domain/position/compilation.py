@@ -1,6 +1,6 @@
-"""Compiles a loop with numba where it is installed; where not, the same function runs as Python, slower.
+"""Compiles a loop with numba. What the loops compute does not belong here.
 
-Both give the same bits: no fast-math, so no operation is reordered.
+No fast-math, so no operation is reordered: a loop gives the same bits as the same function run as Python.
 """
 
 from __future__ import annotations
@@ -8,32 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@cache
-def is_compiled() -> bool:
-    """Whether numba is there."""
-    return find_spec("numba") is not None
-
-
 def compiled(loop: Callable[P, R]) -> Callable[P, R]:
-    """The loop as machine code, kept on disk for the next process; the loop itself without numba.
+    """The loop as machine code, kept on disk for the next process; threads may run it side by side.
 
-    Importing numba costs a quarter of a second, so a loop is compiled when it is first run, not when it is imported.
+    Importing numba costs a third of a second, so a loop is compiled when it is first run, not when its module is
+    imported; loops that call each other are compiled together, in a module that is imported where it is first run.
     """
-    return cast("Callable[P, R]", _compiled(loop)) if is_compiled() else loop
+    return cast("Callable[P, R]", _compiled(loop))
 
 
 @cache
 def _compiled(loop: Callable[..., Any]) -> Any:
     numba: Any = import_module("numba")
     try:
-        return numba.njit(cache=True)(loop)
+        return numba.njit(cache=True, nogil=True)(loop)
     except RuntimeError:
         # No folder can be written (a read-only container): compiled anew in each process.
-        return numba.njit(loop)
+        return numba.njit(nogil=True)(loop)

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from mm_pipeline.domain.columns import TIME, epoch_ms, float_column, name_column, times_of
+from mm_pipeline.domain.columns import TIME, Integers, epoch_ms, float_column, name_column, times_of
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.position.fifo import FifoLedger, match_fifo
@@ -107,8 +107,7 @@ class GridSimulation:
     @cached_property
     def equity(self) -> pl.DataFrame:
         """``EQUITY_SCHEMA``."""
-        close = self.bars["close"].to_numpy()
-        filled = np.searchsorted(self.trades.bar, np.arange(len(close)), side="right")
+        close, filled = self.bars["close"].to_numpy(), self._filled
         cash, inventory = self._cash_quote[filled], self._inventory_base[filled]
         equity = cash + inventory * close
         grid_profit, unmatched_fees = self.ledger.grid_profit_quote[filled], self.ledger.unmatched_fees_quote[filled]
@@ -129,6 +128,11 @@ class GridSimulation:
                 float_column("total_pnl_quote", total),
             ]
         )
+
+    @cached_property
+    def rung(self) -> Integers:
+        """At each close the lowest interval that holds; the number of intervals where none does."""
+        return self._rung[self._filled]
 
     @cached_property
     def summary(self) -> SimulationSummary:
@@ -153,6 +157,11 @@ class GridSimulation:
         )
 
     @cached_property
+    def _filled(self) -> Integers:
+        """Number of fills up to each close."""
+        return np.searchsorted(self.trades.bar, np.arange(len(self.bars)), side="right")
+
+    @cached_property
     def _cash_quote(self) -> Floats:
         """After each fill, with the capital before the first."""
         amount = self.quantity_base * self.trades.price
@@ -162,9 +171,13 @@ class GridSimulation:
     @cached_property
     def _inventory_base(self) -> Floats:
         """After each fill, summed anew from the intervals that hold then, so that what was sold out is 0 exactly."""
-        from_rung = np.concatenate([np.cumsum(self.ladder.quantity_base[::-1])[::-1], [0.0]])
-        lowest_held = np.where(self.trades.is_buy, self.trades.interval, self.trades.interval + 1)
-        return np.concatenate([[0.0], from_rung[lowest_held]])
+        return self.ladder.held_base[self._rung]
+
+    @cached_property
+    def _rung(self) -> Integers:
+        """The lowest interval that holds after each fill, with none before the first."""
+        after = np.where(self.trades.is_buy, self.trades.interval, self.trades.interval + 1)
+        return np.concatenate([[len(self.ladder.quantity_base)], after])
 
     def _worst_case(self, values: dict[str, float]) -> float:
         if self.trades.stopped_bar >= 0 or self.bars.is_empty():

@@ -8,16 +8,13 @@ below it are in cash. The state of a whole grid is therefore this one number, wi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 
 from mm_pipeline.domain.columns import Bools, Integers
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.indicators.windows import Floats
-from mm_pipeline.domain.position.compilation import compiled, is_compiled
-
-_Walked = tuple[Integers, Integers, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +42,11 @@ class GridLadder:
         levels = grid.level_prices()
         quantity = grid.interval_capital_quote / (levels[:-1] * (1 + grid.fee))
         return cls(levels, quantity, grid.stop_loss, grid.fee)
+
+    @cached_property
+    def held_base(self) -> Floats:
+        """Shape ``(N,)``: what is held where the intervals from each rung upwards hold; 0 at the last."""
+        return np.concatenate([np.cumsum(self.quantity_base[::-1])[::-1], [0.0]])
 
     def rung_at(self, start_price: float) -> int:
         """The first interval that starts holding: the lowest whose lower level is at or above the price."""
@@ -113,9 +115,12 @@ def trade(ladder: GridLadder, path: PricePath) -> Trades:
     if len(path) == 0:
         nothing = np.empty(0, dtype=np.int64)
         return Trades(nothing, nothing, nothing.astype(np.bool_), nothing.astype(np.float64), -1, top)
+    from mm_pipeline.domain.position.walk import walk
+
     start = float(path.open[0])
     first_rung = ladder.rung_at(start)
-    bar, move, rung, stopped = _walk_along(first_rung, ladder, path)
+    prices = tuple(map(np.ascontiguousarray, path.columns))
+    bar, move, rung, stopped = walk(first_rung, ladder.levels, ladder.stop_loss, prices)
     interval, is_buy = move >> 1, (move & 1).astype(np.bool_)
     begun = np.arange(first_rung, top)[::-1]
     out = np.arange(top if stopped >= 0 else 0)
@@ -130,54 +135,3 @@ def trade(ladder: GridLadder, path: PricePath) -> Trades:
         stopped,
         top if stopped >= 0 else rung,
     )
-
-
-def _walk_along(rung: int, ladder: GridLadder, path: PricePath) -> _Walked:
-    if is_compiled():
-        prices = tuple(map(np.ascontiguousarray, path.columns))
-        return compiled(_walk)(rung, ladder.levels, ladder.stop_loss, prices)
-    touching = np.flatnonzero(_touches_a_line(ladder, path))
-    lists = tuple(prices[touching].tolist() for prices in path.columns)
-    bar, move, rung, stopped = _walk(rung, ladder.levels.tolist(), ladder.stop_loss, lists)
-    return touching[bar], move, rung, int(touching[stopped]) if stopped >= 0 else -1
-
-
-def _touches_a_line(ladder: GridLadder, path: PricePath) -> Bools:
-    """Whether a level or the stop lies on the way of a bar, the way from the close before it included."""
-    lines = np.concatenate([[ladder.stop_loss], ladder.levels])
-    before = np.concatenate([path.open[:1], path.close[:-1]])
-    bottom, top = np.minimum(path.low, before), np.maximum(path.high, before)
-    touches = np.searchsorted(lines, bottom, side="left") < np.searchsorted(lines, top, side="right")
-    # Below the stop no line need lie within a bar: that bar ends the grid all the same.
-    result: Bools = touches | (path.low <= ladder.stop_loss)
-    return result
-
-
-def _walk(rung: int, levels: Any, stop_loss: float, prices: tuple[Any, ...]) -> _Walked:
-    """The machine, from its rung to its last: bar and move of each fill, the last rung, and the bar of the stop or -1.
-
-    A move is twice the interval, plus one for a buy. ``levels`` and the four of ``prices`` are arrays when compiled,
-    and when not, lists, which Python indexes faster.
-    """
-    opens, highs, lows, closes = prices
-    top = len(levels) - 1
-    bars = []
-    moves = []
-    for bar in range(len(opens)):
-        falls_to = levels[rung - 1] if rung > 0 else stop_loss
-        if lows[bar] > falls_to and (rung == top or highs[bar] < levels[rung + 1]):
-            continue
-        is_low_first = opens[bar] - lows[bar] <= highs[bar] - opens[bar]
-        nearer, other = (lows[bar], highs[bar]) if is_low_first else (highs[bar], lows[bar])
-        for corner in (opens[bar], nearer, other, closes[bar]):
-            while rung > 0 and levels[rung - 1] >= corner:
-                rung -= 1
-                bars.append(bar)
-                moves.append(2 * rung + 1)
-            if corner <= stop_loss:
-                return np.array(bars, dtype=np.int64), np.array(moves, dtype=np.int64), rung, bar
-            while rung < top and levels[rung + 1] <= corner:
-                bars.append(bar)
-                moves.append(2 * rung)
-                rung += 1
-    return np.array(bars, dtype=np.int64), np.array(moves, dtype=np.int64), rung, -1
