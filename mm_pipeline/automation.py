@@ -12,6 +12,7 @@ from mm_pipeline.adapters.journal import Journal, MarketNotice
 from mm_pipeline.adapters.months import month_start
 from mm_pipeline.assets.candles import FRESH
 from mm_pipeline.assets.checks import PARITY, RECONCILIATION, hourly_reconciliation, replay_parity
+from mm_pipeline.assets.positions import AGREES
 from mm_pipeline.assets.stage import CONTRACT, EVALUATED_AT_TAG, LIVE_TAG, MONTHS
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Timeframe
@@ -41,7 +42,7 @@ TICK_MAX_RUNTIME_S: Final = 600
 """A tick that hangs is ended before the next but one would have to wait for it; run monitoring does it."""
 
 _MARKET = ("candles", "regime_metrics", "regime")
-_ALL = (*_MARKET, "grid_analysis", "exit_states", "entry_states", "notifications", "deliveries")
+_ALL = (*_MARKET, "grid_analysis", "positions", "risk", "exit_states", "entry_states", "notifications", "deliveries")
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
 _CONSOLE = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 """A run tells a hundred steps at level DEBUG; the event log keeps them all the same."""
@@ -50,6 +51,7 @@ _CONSOLE = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 def _selection(*assets: str, checks: tuple[tuple[str, str], ...] = ()) -> dg.AssetSelection:
     """Assets with the checks that they make themselves, and the named ones besides."""
     names = [*((asset, CONTRACT) for asset in assets), ("candles", FRESH), *checks]
+    names += [("positions", AGREES)] if "positions" in assets else []
     keys = [dg.AssetCheckKey(dg.AssetKey(asset), name) for asset, name in names]
     return dg.AssetSelection.assets(*assets).without_checks() | dg.AssetSelection.checks(*keys)
 

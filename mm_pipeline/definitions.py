@@ -15,12 +15,15 @@ from mm_pipeline.assets.candles import candles
 from mm_pipeline.assets.grids import grid_analysis
 from mm_pipeline.assets.kpis import kpis
 from mm_pipeline.assets.notifications import deliveries, notifications
+from mm_pipeline.assets.positions import positions_and_risk
 from mm_pipeline.assets.regime import regime, regime_metrics
 from mm_pipeline.assets.states import exit_and_entry_states
 from mm_pipeline.resources import (
+    AccountFactory,
     ChannelFactory,
     ClockResource,
     ConfiguredChannels,
+    ExchangeAccounts,
     ExchangeSources,
     FramesIOManager,
     JournalResource,
@@ -33,7 +36,17 @@ from mm_pipeline.settings import Deployment, load_deployment
 JOURNAL_VARIABLE = "MM_JOURNAL_URL"
 """Environment variable with the journal's database; without it SQLite in the home."""
 
-ASSETS = (candles, regime_metrics, regime, grid_analysis, exit_and_entry_states, notifications, deliveries, kpis)
+ASSETS = (
+    candles,
+    regime_metrics,
+    regime,
+    grid_analysis,
+    positions_and_risk,
+    exit_and_entry_states,
+    notifications,
+    deliveries,
+    kpis,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +67,8 @@ class Overrides:
         Where candles come from.
     channels
         How operators are reached.
+    accounts
+        Whose accounts are read.
     clock_at
         ISO 8601 instant at which the clock stands.
     """
@@ -64,6 +79,7 @@ class Overrides:
     journal_url: str | None = None
     sources: SourceFactory | None = None
     channels: ChannelFactory | None = None
+    accounts: AccountFactory | None = None
     clock_at: str | None = None
 
 
@@ -78,6 +94,7 @@ def watch_of(overrides: Overrides) -> Watch:
         clock=ClockResource(at=overrides.clock_at),
         journal=JournalResource(url=journal_url),
         sources=dg.ResourceDefinition.hardcoded_resource(sources),
+        accounts=dg.ResourceDefinition.hardcoded_resource(overrides.accounts or ExchangeAccounts()),
         channels=dg.ResourceDefinition.hardcoded_resource(overrides.channels or ConfiguredChannels(home)),
         frames_root=overrides.frames_root or str(frames_dir(home)),
     )

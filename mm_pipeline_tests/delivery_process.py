@@ -125,14 +125,15 @@ def work(order: Mapping[str, Any]) -> None:
         delivery.answers.follow()
 
 
-def phone_settings(pushover: str, **delivery: Any) -> Any:
-    """The packaged settings with one Pushover channel named phone."""
-    from mm_pipeline.adapters.channels import PushoverConfig
+def phone_settings(pushover: str, *, secondary: tuple[str, ...] = (), **delivery: Any) -> Any:
+    """The packaged settings with a Pushover channel named phone, and secondary ones of these names."""
+    from mm_pipeline.adapters.channels import ConsoleConfig, PushoverConfig
     from mm_pipeline_tests.notification_samples import settings_with
 
+    others = [ConsoleConfig(kind="console", name=name, is_secondary=True) for name in secondary]
     keys = dict(zip(("token_env", "user_env"), ENVIRONMENT, strict=True))
     phone = PushoverConfig(kind="pushover", name="phone", api_url=pushover, **keys)
-    return settings_with(delivery=delivery).model_copy(update={"channels": (phone,)})
+    return settings_with(delivery=delivery).model_copy(update={"channels": (phone, *others)})
 
 
 def _decide(journal: Any, delivery: Any, settings: Any, now: datetime) -> None:

@@ -11,7 +11,7 @@ from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications.decision import Cause, Decision, Notice
 from mm_pipeline.domain.notifications.policy import NotifyPolicy
-from mm_pipeline.domain.notifications.risk_figures import RiskFigures
+from mm_pipeline.domain.notifications.delay_risk import DelayRisk
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading
 from mm_pipeline.reporting.page_text import PageText, marked, page_text
 
@@ -49,7 +49,7 @@ READINGS = {
     "efficiency_rising": (0.51, 0.42),
     "reversion_slowing": (0.6, 0.67),
 }
-RISK = RiskFigures(
+RISK = DelayRisk(
     capital_at_risk_quote={"15m": 12.1, "1h": 25.3, "4h": 51.0},
     giveback_p50_quote={"15m": 0.4, "1h": 1.1, "4h": 3.2},
     giveback_p90_quote={"15m": 7.9, "1h": 16.4, "4h": 33.5},
@@ -122,7 +122,7 @@ def decided(notice: Notice, cause: Cause = Cause.CHANGE, *, number: int = 1, **c
     return Decision(**values | changes)
 
 
-def said(decision: Decision, report: GridReport, risk: RiskFigures | None = RISK) -> PageText:
+def said(decision: Decision, report: GridReport, risk: DelayRisk | None = RISK) -> PageText:
     return page_text([decision], {decision.grid: report}, POLICY, {decision.grid: risk} if risk else None)
 
 

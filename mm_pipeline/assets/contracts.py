@@ -28,9 +28,9 @@ from mm_pipeline.domain.entry_state import ENTRY_STATES
 from mm_pipeline.domain.exit_state import STATES, TRIGGERS
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.metrics import OU_STATUSES, SWING_STRUCTURES
-from mm_pipeline.domain.notifications import Cause, HeldBack, Notice
 from mm_pipeline.domain.regime.verdict import VERDICTS
-from mm_pipeline.reporting.notification_frame import NOTIFICATIONS_SCHEMA
+from mm_pipeline.domain.risk import RISK_LEVELS
+from mm_pipeline.domain.risk.joined import RISK_STRUCT
 
 TIME: Final = pl.Datetime("ms", "UTC")
 _F, _I, _S, _B = FLOAT, pl.Int64(), pl.String(), pl.Boolean()
@@ -220,12 +220,15 @@ EXIT = Contract(
         **dict.fromkeys(("lower", "upper", "stop_loss"), _F),
         "verdict": _S,
         "confidence": _F,
+        "risk_level": _S,
         "input_hash": _S,
+        "risk": RISK_STRUCT,
     },
     {
         **_EVALUATIONS,
-        "state is there": complete("state", "reasons", "policy", "input_hash"),
+        "state is there": complete("state", "reasons", "policy", "input_hash", "risk_level"),
         "names": one_of("state", STATES)
+        & one_of("risk_level", RISK_LEVELS)
         & one_of("last_known_state", STATES)
         & one_of("position_health", _HEALTH)
         & one_of("stop_loss_risk", _STOP_RISK),
@@ -273,45 +276,5 @@ ENTRY = Contract(
         ).all(),
         "the proposal is not inverted": (pl.col("proposed_lower") < pl.col("proposed_upper")).all(),
         "all but ENTER say why": ((pl.col("state") == "ENTER") | (pl.col("reasons").list.len() > 0)).all(),
-    },
-)
-
-NOTIFICATIONS = Contract(
-    "notifications",
-    NOTIFICATIONS_SCHEMA,
-    {
-        **_EVALUATIONS,
-        "all is said of a decision": complete(
-            "kind", "notice", "state", "cause", "episode_at", "number", "triggers", "page", "priority", "is_live"
-        ),
-        "names": one_of("notice", [notice.value for notice in Notice])
-        & one_of("cause", [cause.value for cause in Cause])
-        & one_of("held_back", [reason.value for reason in HeldBack]),
-        "a page has words, and what is held back has none": (
-            (pl.col("held_back").is_null() == pl.col("title").is_not_null())
-            & (pl.col("title").is_null() == pl.col("text").is_null())
-        ).all(),
-        "an episode begins before it goes on": (pl.col("episode_at") <= pl.col("evaluated_at")).all(),
-        "a disabled grid hears of entries alone": (
-            (pl.col("kind") == "entry") == (pl.col("notice") == Notice.ENTER.value)
-        ).all(),
-    },
-)
-
-DELIVERIES = Contract(
-    "deliveries",
-    {
-        "evaluated_at": TIME,
-        "page": _S,
-        "notice": _S,
-        "channel": _S,
-        "attempt": _I,
-        "event": _S,
-        "at": TIME,
-        "detail": _S,
-    },
-    {
-        "all is said of an event": complete("evaluated_at", "page", "notice", "channel", "attempt", "event", "at"),
-        "attempts count from 0": at_least(0, "attempt"),
     },
 )

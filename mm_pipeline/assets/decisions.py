@@ -19,10 +19,13 @@ from mm_pipeline.domain.advice import Advice, AdvicePolicy, advise
 from mm_pipeline.domain.candles import epoch_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import MarketView
+from mm_pipeline.domain.risk.joined import FIGURES_SCHEMA, POSITION_SCHEMA, with_risk
 from mm_pipeline.resources import Plan, WatchedGrid
 from mm_pipeline.resources.watch import grid_subject
 
 UNKNOWN = "UNKNOWN"
+RISK = "risk"
+"""Column of exit states that comes from other assets, and not from the domain's states."""
 _DAY_MS = 86_400_000
 
 
@@ -34,6 +37,15 @@ class Known:
     policy: AdvicePolicy
     views: Views
     journal: Journal
+    positions: Mapping[str, pl.DataFrame]
+    figures: Mapping[str, pl.DataFrame]
+
+    def risk_of(self, grid: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Positions and risk of a grid; without rows where there are none."""
+        positions, figures = self.positions.get(grid), self.figures.get(grid)
+        if positions is None or figures is None:
+            return pl.DataFrame(schema=POSITION_SCHEMA), pl.DataFrame(schema=FIGURES_SCHEMA)
+        return positions, figures
 
 
 def decide(grid: WatchedGrid, analysis: pl.DataFrame, known: Known) -> Advice:
@@ -45,9 +57,10 @@ def decide(grid: WatchedGrid, analysis: pl.DataFrame, known: Known) -> Advice:
         if market in known.plan.bars_from_ms
     ]
     asked = pl.col("evaluated_at").to_physical() >= known.plan.first_ms
-    exits = pl.concat([contracts.EXIT.empty(), *(part.exit_states for part in parts)]).filter(asked)
+    exits = pl.concat([contracts.EXIT.empty().drop(RISK), *(part.exit_states for part in parts)]).filter(asked)
     entries = pl.concat([contracts.ENTRY.empty(), *(part.entry_states for part in parts)]).filter(asked)
-    exits = _with_journalled_state(exits.sort("evaluated_at"), grid, known.journal)
+    exits = with_risk(exits.sort("evaluated_at"), *known.risk_of(grid.grid_id))
+    exits = _with_journalled_state(exits, grid, known.journal)
     return Advice(exits, entries.sort("evaluated_at"))
 
 
@@ -68,6 +81,7 @@ def unknown_rows(grid: WatchedGrid, known: Known, *, at_ms: int | None = None, r
             "grid": grid.grid_id,
             "evaluated_at": from_ms(at),
             "state": UNKNOWN,
+            "risk_level": UNKNOWN,
             "counterfactual": [],
             "reasons": messages,
             "policy": known.policy.name,
@@ -121,7 +135,8 @@ def _finished(
         told, on="evaluated_at", how="left", maintain_order="left"
     )
     reasons = pl.concat_list(pl.col("problem").fill_null([]), "reasons").alias("reasons")
-    return joined.with_columns(reasons).select(list(contract.columns))
+    names = [name for name in contract.columns if name != RISK]
+    return joined.with_columns(reasons).select(names)
 
 
 def _with_journalled_state(exits: pl.DataFrame, grid: WatchedGrid, journal: Journal) -> pl.DataFrame:

@@ -65,9 +65,17 @@ def _evaluations(states: pl.DataFrame, kind: EvaluationKind, watch: Watch) -> li
             code_version=written_by["code_version"],
             is_live=now - row["evaluated_at"] <= max_lateness,
             recorded_at=now,
+            risk=_risk_in(row),
         )
         for row in states.iter_rows(named=True)
     ]
+
+
+def _risk_in(row: dict[str, Any]) -> dict[str, Any] | None:
+    if "risk_level" not in row:
+        return None
+    known = {name: value for name, value in (row.get("risk") or {}).items() if value is not None}
+    return {"level": row["risk_level"], **known}
 
 
 def fired_in(row: dict[str, Any]) -> tuple[str, ...]:

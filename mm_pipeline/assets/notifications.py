@@ -10,7 +10,7 @@ from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
 from mm_pipeline.adapters.journal import EvaluationKind
 from mm_pipeline.adapters.months import previous_month
-from mm_pipeline.assets import contracts, summaries
+from mm_pipeline.assets import operator_contracts, summaries
 from mm_pipeline.assets.grids import ByGrid
 from mm_pipeline.assets.stage import contract_result, contract_spec, declared, each, plan_of
 from mm_pipeline.assets.telling import States, tell
@@ -61,7 +61,7 @@ def _declarations(grid: WatchedGrid | None) -> Mapping[str, Grid]:
 
 
 def _checked(frame: pl.DataFrame) -> pl.DataFrame:
-    contracts.NOTIFICATIONS.check(frame)
+    operator_contracts.NOTIFICATIONS.check(frame)
     return frame
 
 
@@ -135,7 +135,7 @@ def _delivered(
 
 
 def _checked_events(frame: pl.DataFrame) -> pl.DataFrame:
-    contracts.DELIVERIES.check(frame)
+    operator_contracts.DELIVERIES.check(frame)
     return frame
 
 
@@ -162,7 +162,9 @@ def _events(watch: Watch, grids: list[str], plan: Plan) -> ByGrid:
     keyed = {grid: [page for page in pages if grid in page.grids] for grid in grids}
     keyed[WATCH_KEY] = [page for page in pages if not page.grids]
     return {
-        key: pl.DataFrame([row for page in found for row in rows[page.page]], schema=dict(contracts.DELIVERIES.columns))
+        key: pl.DataFrame(
+            [row for page in found for row in rows[page.page]], schema=dict(operator_contracts.DELIVERIES.columns)
+        )
         for key, found in keyed.items()
     }
 

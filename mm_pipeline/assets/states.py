@@ -18,18 +18,20 @@ from mm_pipeline.resources import Watch, WatchedGrid
 from mm_pipeline.resources.watch import grid_subject
 
 
-def _decided(
+def _decided(  # noqa: PLR0917 - Dagster gives an asset one argument for each of its inputs
     context: dg.AssetExecutionContext,
     watch: Watch,
     regime_metrics: ByMarket,
     regime: ByMarket,
     grid_analysis: ByGrid,
+    positions: ByGrid,
+    risk: ByGrid,
 ) -> Iterator[dg.MaterializeResult[ByGrid]]:
     """SPEC 6 at every evaluation; a live run journals what it decides."""
     plan = plan_of(context, watch)
     bars = watch.bars(plan)
     views = each(bars, lambda market: market_view_of(market, bars[market], regime_metrics, regime), context)
-    known = Known(plan, watch.settings.advice, views.made, watch.decisions())
+    known = Known(plan, watch.settings.advice, views.made, watch.decisions(), positions, risk)
     grids = {grid.grid_id: grid for grid in plan.grids}
     outcome = each(grids, lambda grid: _checked(_advice(grids[grid], grid_analysis, known)), context)
     note(watch, plan, {grid_subject(grid): problem for grid, problem in outcome.problems.items()})

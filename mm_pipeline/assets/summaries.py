@@ -23,6 +23,7 @@ from mm_pipeline.domain.pipeline import Frames
 from mm_pipeline.resources import MarketBars
 
 if TYPE_CHECKING:
+    from mm_pipeline.assets.accounts import Seen
     from mm_pipeline.assets.decisions import Known
 
 MAX_CHARTS: Final = 3
@@ -149,6 +150,30 @@ def of_states(
         "problems": table([{"grid": grid, "problem": str(error)} for grid, error in problems.items()]),
         **_charts(frames, known),
     }
+
+
+def of_positions(
+    asset: str, frames: Mapping[str, pl.DataFrame], seen: Mapping[str, Seen], verified: Sequence[str]
+) -> Metadata:
+    """Each grid's newest row; which account shows it, and which exits it proves."""
+    names = _SHOWN_OF[asset]
+    rows = [{"grid": grid, **_last(frame, names)} for grid, frame in frames.items()]
+    accounts = [
+        {"grid": grid, "source": one.source.value, "known until": _time(one.at), "fills": one.position.fills}
+        for grid, one in seen.items()
+    ]
+    told = {"accounts": table(accounts), "verified_flat": ", ".join(verified) or "none"}
+    return {
+        "dagster/row_count": sum(len(frame) for frame in frames.values()),
+        "grids": table(rows),
+        **(told if asset == "positions" else {}),
+    }
+
+
+_SHOWN_OF: Final = {
+    "positions": ("evaluated_at", "source", "inventory_base", "equity_quote", "total_pnl_quote", "capital_utilization"),
+    "risk": ("evaluated_at", "worst_case_quote", "capital_at_risk_1h_quote", "giveback_p90_1h_quote", "risk_unknown"),
+}
 
 
 def of_notifications(frames: Mapping[str, pl.DataFrame], told: Sequence[Decided]) -> Metadata:

@@ -13,6 +13,11 @@ from mm_pipeline.domain.entry_state import ENTRY_STATES
 from mm_pipeline.domain.exit_state import STATES, TRIGGERS
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.domain.notifications.delay_risk import HORIZONS, DelayRisk
+from mm_pipeline.domain.risk.joined import figures_told
+
+MODELLED: Final = "modelled"
+"""What waiting may cost is always estimated along the modelled grid."""
 
 SEVERITY: Final = ("MANDATORY_EXIT", "UNKNOWN", "LATEST_ACCEPTABLE_EXIT", "WARNING", "NORMAL", "AVOID", "WAIT", "ENTER")
 """States from what needs an operator first to what needs one last."""
@@ -54,6 +59,8 @@ class GridReport:
         All of them for an enabled grid; empty for a disabled one and where nothing could be evaluated.
     proposal
         ``lower, upper, levels, stop_loss`` proposed to a disabled grid (quote; prices).
+    risk_level, risk
+        LOW to HIGH; position and cost of waiting (``RISK_STRUCT``), None where nothing is known.
     """
 
     grid_id: str
@@ -72,6 +79,8 @@ class GridReport:
     reasons: tuple[str, ...] = ()
     last_known_state: str | None = None
     policy: str | None = None
+    risk_level: str | None = None
+    risk: Mapping[str, Any] | None = None
 
     @property
     def fired(self) -> tuple[TriggerReading, ...]:
@@ -90,14 +99,14 @@ class GridReport:
         return SEVERITY.index(self.state)
 
     def as_json(self, *, now: datetime) -> dict[str, Any]:
-        """What ``mm evaluate --json`` prints of a grid; ``risk`` is null until positions are known."""
+        """What ``mm evaluate --json`` prints of a grid; ``risk`` is null where nothing is known of its position."""
         return {
             "grid": self.grid_id,
             "state": self.state,
             "since": self.since,
             "price": self.price,
             "triggers": {trigger.name: trigger.as_json() for trigger in self.triggers},
-            "risk": None,
+            "risk": self._risk_as_json(),
             "age_s": max(0, round((now - self.evaluated_at).total_seconds())),
             "reasons": list(self.reasons),
             "verdict": self.verdict,
@@ -108,6 +117,25 @@ class GridReport:
             "proposal": dict(self.proposal) or None,
             "policy": self.policy,
         }
+
+    def _risk_as_json(self) -> dict[str, Any] | None:
+        if self.risk is None and self.risk_level is None:
+            return None
+        return {"level": self.risk_level, **(self.risk or {})}
+
+    @property
+    def delay_risk(self) -> DelayRisk | None:
+        """What waiting may cost; None where it is not known."""
+        if self.risk is None or not figures_told(self.risk):
+            return None
+        told = self.risk
+        return DelayRisk(
+            capital_at_risk_quote={horizon: told[f"capital_at_risk_{horizon}_quote"] for horizon in HORIZONS},
+            giveback_p50_quote={horizon: told[f"giveback_p50_{horizon}_quote"] for horizon in HORIZONS},
+            giveback_p90_quote={horizon: told[f"giveback_p90_{horizon}_quote"] for horizon in HORIZONS},
+            worst_case_quote=told["worst_case_quote"],
+            source=MODELLED,
+        )
 
 
 def report_of(
@@ -149,6 +177,8 @@ def report_of(
         reasons=tuple(row["reasons"]),
         last_known_state=row.get("last_known_state"),
         policy=row["policy"],
+        risk_level=row.get("risk_level"),
+        risk=row.get("risk"),
     )
 
 

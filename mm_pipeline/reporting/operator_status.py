@@ -16,6 +16,7 @@ from mm_pipeline.adapters.journal.operator_queries import OperatorQueries
 from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.policy import print_duration
+from mm_pipeline.domain.risk.joined import RISK_STRUCT
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading
 from mm_pipeline.reporting.operator_pages import Due, LastPage, PageBook
 from mm_pipeline.reporting.tables import age_text
@@ -141,6 +142,8 @@ class _Asked:
             triggers=readings_of(newest),
             reasons=newest.reasons,
             last_known_state=last_known,
+            risk_level=None if newest.risk is None else newest.risk.get("level"),
+            risk=risk_of(newest),
         )
 
     def _aged(self, report: GridReport) -> GridReport:
@@ -168,6 +171,13 @@ class _Asked:
             price=newest.price,
             reasons=(f"it was switched {switched} since its newest evaluation; the next tells of it.",),
         )
+
+
+def risk_of(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Position and cost of waiting as they were journalled; None where nothing was known."""
+    if evaluation.risk is None or "source" not in evaluation.risk:
+        return None
+    return {field.name: evaluation.risk.get(field.name) for field in RISK_STRUCT.fields}
 
 
 def readings_of(evaluation: Evaluation) -> tuple[TriggerReading, ...]:

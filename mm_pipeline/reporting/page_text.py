@@ -15,13 +15,13 @@ from typing import Final
 
 from mm_pipeline.domain.notifications.channel import EMERGENCY, TITLE_LIMIT
 from mm_pipeline.domain.notifications.decision import Cause, Decision, Notice
+from mm_pipeline.domain.notifications.delay_risk import DelayRisk
 from mm_pipeline.domain.notifications.policy import (
     LatestExitNotice,
     MandatoryExitNotice,
     NotifyPolicy,
     WarningNotice,
 )
-from mm_pipeline.domain.notifications.risk_figures import RiskFigures
 from mm_pipeline.reporting.grid_report import GridReport
 from mm_pipeline.reporting.page_limits import PageText, cut, fitted, marked
 from mm_pipeline.reporting.page_words import (
@@ -33,6 +33,7 @@ from mm_pipeline.reporting.page_words import (
     ordinal,
     other_trigger_lines,
     percent_text,
+    position_line,
     proposal_line,
     quote_of,
     quote_text,
@@ -55,7 +56,7 @@ class _Told:
 
     decision: Decision
     report: GridReport
-    risk: RiskFigures | None = None
+    risk: DelayRisk | None = None
 
     @property
     def id(self) -> str:
@@ -75,7 +76,7 @@ def page_text(
     decisions: Sequence[Decision],
     reports: Mapping[str, GridReport],
     policy: NotifyPolicy,
-    risks: Mapping[str, RiskFigures] | None = None,
+    risks: Mapping[str, DelayRisk] | None = None,
 ) -> PageText:
     """Title and text of one page.
 
@@ -98,10 +99,8 @@ def page_text(
     notices = {decision.notice for decision in decisions}
     if len(notices) != 1 or (len(decisions) > 1 and notices != {Notice.UNKNOWN}):
         raise ValueError(f"a page has one notice, and one grid unless it is UNKNOWN: {sorted(notices)}")
-    told = [
-        _Told(decision, reports.get(decision.grid) or _nothing_known(decision), (risks or {}).get(decision.grid))
-        for decision in decisions
-    ]
+    known = [(one, reports.get(one.grid) or _nothing_known(one)) for one in decisions]
+    told = [_Told(one, report, (risks or {}).get(one.grid) or report.delay_risk) for one, report in known]
     if notices == {Notice.UNKNOWN}:
         return _unknown(told, policy)
     return _PAGES[decisions[0].notice](told[0], policy)
@@ -120,7 +119,7 @@ def _page(
     is_state = told.report.state == told.decision.notice and not others
     since = f" since {time_text(told.report.since)}" if told.report.since is not None and is_state else ""
     lines = [f"{words}{since}: {asks}.", *essential]
-    more = [*optional, f"More: mm evaluate --grid {told.id}"]
+    more = [*(line for line in optional if line), f"More: mm evaluate --grid {told.id}"]
     return PageText(cut(f"{title}: {asks_short or asks}", TITLE_LIMIT), fitted(lines, more))
 
 
@@ -138,6 +137,7 @@ def _exit(told: _Told, policy: NotifyPolicy) -> PageText:
     optional = [
         verdict_line(report),
         stop_line(report),
+        position_line(report, told.quote),
         *risk_lines(told.risk, told.quote),
         *told.notes,
         *other_trigger_lines(report.fired, notice, told.quote),

@@ -10,7 +10,7 @@ from typing import Final
 from mm_pipeline.domain.exit_state import LATEST, MANDATORY, WARNING
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications.decision import Notice
-from mm_pipeline.domain.notifications.risk_figures import HORIZONS, RiskFigures
+from mm_pipeline.domain.notifications.delay_risk import HORIZONS, DelayRisk
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading
 from mm_pipeline.reporting.tables import price_text
 from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS
@@ -75,9 +75,15 @@ def price_digits(price: float) -> str:
     )
 
 
+_ROUNDING: Final = 1e-8
+"""Below it an amount is what sums of money round off (the residual of the PnL identity)."""
+
+
 def amount_text(amount: float) -> str:
     """Digits of a sum of money: two after the point, four below 1 where they say more."""
-    if 0 < abs(amount) < 0.1:
+    if abs(amount) < _ROUNDING:
+        return "0.00"
+    if abs(amount) < 0.1:
         return price_digits(amount)
     text = number_text(amount, 2 if abs(amount) >= 1 else 4)
     return text[:-2] if abs(amount) < 1 and text.endswith("00") else text
@@ -198,7 +204,21 @@ def percent_text(share: float) -> str:
     return f"{number_text(100 * share, 2)} %"
 
 
-def risk_lines(risk: RiskFigures | None, quote: str) -> list[str]:
+def position_line(report: GridReport, quote: str) -> str:
+    """What the grid holds and has earned, and where that is known from; empty where nothing is."""
+    risk = report.risk
+    if risk is None or risk["inventory_base"] is None or report.grid is None:
+        return ""
+    base = report.grid.symbol.split("/")[0]
+    parts = f"grid profit {amount_text(risk['grid_profit_quote'])} {quote}, unrealised "
+    parts += f"{amount_text(risk['unrealised_quote'])} {quote}"
+    return (
+        f"Position ({risk['source']}): {risk['inventory_base']:,.6g} {base}, "
+        f"PnL {amount_text(risk['total_pnl_quote'])} {quote} ({parts})."
+    )
+
+
+def risk_lines(risk: DelayRisk | None, quote: str) -> list[str]:
     """Capital at risk and expected give-back for each delay of an exit."""
     if risk is None:
         return [f"Capital at risk: {NOT_AVAILABLE}.", f"Expected give-back if delayed: {NOT_AVAILABLE}."]

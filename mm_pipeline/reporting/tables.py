@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading, by_severity
+from mm_pipeline.reporting.risk_cells import RISK_STYLES, risk_cell, risk_facts
 from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, comparison_text, value_text
 
 if TYPE_CHECKING:
@@ -83,12 +84,18 @@ def _wide_table(reports: Sequence[GridReport], title: str, now: datetime) -> Tab
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=box.HORIZONTALS, show_lines=True, pad_edge=False)
-    for heading in ("grid", "state", "price and grid", "stop", "verdict"):
+    for heading in ("grid", "state", "price and grid", "stop", "verdict", "risk"):
         table.add_column(heading, no_wrap=True)
     table.add_column("why", ratio=1, min_width=34)
     for report in reports:
         table.add_row(
-            _grid(report), _state(report, now), _price(report), _stop(report), _verdict(report), reason_text(report)
+            _grid(report),
+            _state(report, now),
+            _price(report),
+            _stop(report),
+            _verdict(report),
+            risk_cell(report),
+            reason_text(report),
         )
     return table
 
@@ -196,11 +203,8 @@ def _stop(report: GridReport) -> Text:
         lines.append(f"{report.distance_to_stop_atr:.1f} ATR away")
     text = Text("\n".join(lines))
     if report.stop_loss_risk is not None:
-        text.append(f"\n{report.stop_loss_risk}", style=_RISK_STYLES.get(report.stop_loss_risk, ""))
+        text.append(f"\n{report.stop_loss_risk}", style=RISK_STYLES.get(report.stop_loss_risk, ""))
     return text
-
-
-_RISK_STYLES = {"BREACHED": "bold red", "CRITICAL": "bold red", "HIGH": "red", "MEDIUM": "yellow", "SAFE": "dim"}
 
 
 def _verdict(report: GridReport) -> Text:
@@ -231,6 +235,7 @@ def _facts(report: GridReport) -> Text:
     if report.verdict is not None:
         said = "" if report.confidence is None else f", confidence {report.confidence:.2f}"
         facts.append(f"verdict {report.verdict}{said}")
+    facts += risk_facts(report)
     if report.proposal:
         facts.append(proposal_text(report))
     if report.last_known_state is not None:

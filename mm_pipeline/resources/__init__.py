@@ -3,6 +3,7 @@
 What is computed does not belong here.
 """
 
+from mm_pipeline.resources.accounts import AccountFactory, ExchangeAccounts
 from mm_pipeline.resources.candle_shelf import CandleShelf, MarketBars
 from mm_pipeline.resources.channels import ChannelFactory, ConfiguredChannels, Delivery
 from mm_pipeline.resources.clock import ClockResource
@@ -13,11 +14,13 @@ from mm_pipeline.resources.sources import ExchangeSources, SourceFactory
 from mm_pipeline.resources.watch import Watch
 
 __all__ = [
+    "AccountFactory",
     "CandleShelf",
     "ChannelFactory",
     "ClockResource",
     "ConfiguredChannels",
     "Delivery",
+    "ExchangeAccounts",
     "ExchangeSources",
     "FramesIOManager",
     "JournalResource",

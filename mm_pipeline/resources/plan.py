@@ -89,7 +89,9 @@ class Plan:
     grids
         Grids with an evaluation between ``context_ms`` and ``last_ms``.
     bars_from_ms
-        Per market, open time of the first bar that is needed.
+        Per market, open time of the first bar that evaluations look at.
+    candles_from_ms
+        Per market, open time of the first candle that is kept: risk is drawn from a longer past than states are.
     """
 
     start: datetime
@@ -101,6 +103,7 @@ class Plan:
     is_live: bool
     grids: tuple[WatchedGrid, ...]
     bars_from_ms: Mapping[Market, int]
+    candles_from_ms: Mapping[Market, int]
 
     @property
     def evaluated_at(self) -> datetime:
@@ -133,25 +136,32 @@ def make_plan(
     extra_markets: Iterable[Market],
     since_window_ms: int,
     warm_up_ms: int,
+    risk_ms: int = 0,
 ) -> Plan:
     """Plan a run over ``[start, end)``.
 
     Bars are needed from ``warm_up_ms`` before the earliest moment that an evaluation looks at: ``since_window_ms``
-    before the first evaluation, or the start of a grid that is in force.
+    before the first evaluation, or the start of a grid that is in force. Markets of enabled grids need candles from
+    ``risk_ms`` before the first evaluation that is asked for.
     """
     first_ms = to_ms(start) + Timeframe.M15.ms
     last_ms = min(to_ms(end), evaluated_ms)
     context_ms = first_ms - since_window_ms
     needed_ms = dict.fromkeys(extra_markets, context_ms)
+    at_risk: set[Market] = set()
     watched = []
     for grid in grids:
         declarations = grid.in_force(context_ms, max(last_ms, first_ms))
         for declaration in declarations:
             needed = needed_ms.get(declaration.market, context_ms)
             needed_ms[declaration.market] = min(needed, declaration.started_at_ms)
+            if declaration.enabled:
+                at_risk.add(declaration.market)
         if declarations or not grid.versions:
             watched.append(grid)
     step = Timeframe.H4.ms
+    bars_from_ms = {market: (needed - warm_up_ms) // step * step for market, needed in sorted(needed_ms.items())}
+    drawn_from_ms = (first_ms - risk_ms) // step * step
     return Plan(
         start=start,
         end=end,
@@ -161,5 +171,8 @@ def make_plan(
         context_ms=context_ms,
         is_live=is_live,
         grids=tuple(watched),
-        bars_from_ms={market: (needed - warm_up_ms) // step * step for market, needed in sorted(needed_ms.items())},
+        bars_from_ms=bars_from_ms,
+        candles_from_ms={
+            market: min(start, drawn_from_ms) if market in at_risk else start for market, start in bars_from_ms.items()
+        },
     )

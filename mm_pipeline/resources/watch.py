@@ -21,6 +21,7 @@ from mm_pipeline.domain.candles import FetchRange
 from mm_pipeline.domain.errors import CandleSourceError, ConfigError, MarketNotFound
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.pipeline import MarketPolicy
+from mm_pipeline.resources.accounts import AccountFactory
 from mm_pipeline.resources.candle_shelf import CandleShelf, MarketBars
 from mm_pipeline.resources.channels import ChannelFactory, Delivery, delivery_of
 from mm_pipeline.resources.clock import ClockResource
@@ -45,6 +46,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
     journal: dg.ResourceDependency[JournalResource]
     sources: dg.ResourceDependency[SourceFactory]
     channels: dg.ResourceDependency[ChannelFactory]
+    accounts: dg.ResourceDependency[AccountFactory]
     frames_root: str
     _plans: dict[tuple[datetime, datetime, int, bool], Plan] = PrivateAttr(default_factory=dict)
     _bars: dict[tuple[Market, int, int], MarketBars] = PrivateAttr(default_factory=dict)
@@ -142,6 +144,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
             extra_markets=[Market.parse(text) for text in self.settings.extra_markets],
             since_window_ms=self.since_window_ms,
             warm_up_ms=(self.settings.data.warm_up_days + 1) * _DAY_MS,
+            risk_ms=self.settings.risk.lookback_ms,
         )
 
     def observe_grids(self, evaluated_ms: int) -> None:
@@ -179,7 +182,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
             clock=clock,
             circuits=self.decisions().circuits,
         )
-        ranges = {market: FetchRange(start, plan.bars_until_ms) for market, start in plan.bars_from_ms.items()}
+        ranges = {market: FetchRange(start, plan.bars_until_ms) for market, start in plan.candles_from_ms.items()}
         shelf = self.shelf()
         stored = [shelf.load(market, start_ms=span.start_ms, end_ms=span.end_ms) for market, span in ranges.items()]
 
@@ -193,12 +196,18 @@ class Watch(dg.ConfigurableResource["Watch"]):
             return {known.market: _isolated(update, known) for known in stored}
 
     def bars(self, plan: Plan) -> dict[Market, MarketBars]:
-        """Filled bars of every market, as far as they are stored; read once a run."""
-        for market, start in plan.bars_from_ms.items():
-            asked = (market, start, plan.bars_until_ms)
-            if asked not in self._bars:
-                self._bars[asked] = self.shelf().bars(market, start_ms=start, end_ms=plan.bars_until_ms)
-        return {market: self._bars[market, start, plan.bars_until_ms] for market, start in plan.bars_from_ms.items()}
+        """Filled bars of every market that evaluations look at, as far as they are stored; read once a run."""
+        return {market: self._stored(market, start, plan) for market, start in plan.bars_from_ms.items()}
+
+    def past_bars(self, plan: Plan) -> dict[Market, MarketBars]:
+        """Filled bars of every market back to where risk is drawn from; read once a run."""
+        return {market: self._stored(market, start, plan) for market, start in plan.candles_from_ms.items()}
+
+    def _stored(self, market: Market, start_ms: int, plan: Plan) -> MarketBars:
+        asked = (market, start_ms, plan.bars_until_ms)
+        if asked not in self._bars:
+            self._bars[asked] = self.shelf().bars(market, start_ms=start_ms, end_ms=plan.bars_until_ms)
+        return self._bars[asked]
 
     def keep(self, plan: Plan, update: CandleUpdate) -> list[datetime]:
         """Store an update; months whose candles changed."""
@@ -206,7 +215,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
         market = update.after.market
         return self.shelf().save(
             update.after,
-            start_ms=plan.bars_from_ms[market],
+            start_ms=plan.candles_from_ms[market],
             end_ms=plan.bars_until_ms,
             metadata=self.written_by,
         )

@@ -1,10 +1,8 @@
-"""SPEC 8, row for row and rule for rule: which pages a story of states makes. Letters: ``notification_stories``."""
+"""SPEC 8's table, row for row, as stories of states; every setting of it flips a decision, or a page, when changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,21 +11,9 @@ from typing import Any
 import pytest
 
 from mm_pipeline.adapters.journal import Journal, Page, sqlite_url
-from mm_pipeline.domain.notifications import History, Response, ResponseKind, decide_all, page_id, replay
 from mm_pipeline.settings import Settings, describe, load_settings
 from mm_pipeline_tests.journal_samples import grid
-from mm_pipeline_tests.notification_stories import (
-    BAR,
-    DAY,
-    HOUR,
-    NOON,
-    POLICY,
-    decisions,
-    evaluations,
-    held_back,
-    judged,
-    told,
-)
+from mm_pipeline_tests.notification_stories import DAY, HOUR, decisions, held_back, told
 from mm_pipeline_tests.notification_watch import MovingClock, ScriptedRow, ScriptedWatch, at_bar
 
 EXPIRE = 3 * HOUR
@@ -252,184 +238,6 @@ def test_disabled_grid_is_told_nothing_but_enter() -> None:
     assert {page.split()[1] for page in told("AIBEAIB" * 20)} == {"ENTER"}
 
 
-# The page budget
-
-
-SPENT = "L" * 45
-"""Twelve pages: the budget of a day."""
-
-
-@pytest.mark.parametrize(
-    ("story", "notice"),
-    [(SPENT + "W" * DAY, "WARNING"), (SPENT + "N" * DAY, "NORMAL"), (SPENT + "S" * DAY, "SOLD_OUT")],
-)
-def test_budget_holds_a_mild_notice_back_until_a_day_has_passed(story: str, notice: str) -> None:
-    assert len(told(SPENT)) == POLICY.budget.pages
-    assert told(story)[POLICY.budget.pages] == f"{DAY} {notice}"
-    assert len(held_back(story)) == 1
-    assert held_back(story)[0].endswith(f"{notice} budget")
-
-
-def test_budget_holds_enter_back() -> None:
-    policy = POLICY.model_copy(update={"budget": POLICY.budget.model_copy(update={"pages": 1})})
-    story = "EA" + "E" * DAY
-    assert told(story, policy=policy) == ["0 ENTER", f"{DAY} ENTER"]
-    assert told(story) == ["0 ENTER", f"{4 * HOUR} ENTER"]
-
-
-@pytest.mark.parametrize("state", ["L", "M", "UU"])
-def test_budget_never_holds_an_exit_or_an_outage_back(state: str) -> None:
-    spent = SPENT + "LLL"
-    assert told(spent + state)[-1].startswith(f"{len(spent + state) - 1} ")
-    assert held_back(spent + state) == []
-
-
-@pytest.mark.parametrize("state", ["M", "L"])
-def test_exit_seen_again_after_an_all_clear_that_the_budget_held_back_is_told_at_once(state: str) -> None:
-    story = SPENT + state + "NN" + state
-    answered_at = len(SPENT) + 0.5
-    assert told(story, {answered_at: "ack"})[-1].split(" ")[0] == str(len(story) - 1)
-
-
-@pytest.mark.parametrize("state", ["M", "L"])
-def test_exit_seen_again_after_a_warning_that_its_interval_held_back_is_told_at_once(state: str) -> None:
-    notice = told(state)[0].split()[1]
-    assert told(f"W{state}W{state}", {1.5: "ack"}) == ["0 WARNING", f"1 {notice}", f"3 {notice}"]
-
-
-def test_exit_that_flickers_without_anything_decided_between_is_no_news() -> None:
-    assert told("MNMNMN" * 2, {0.5: "ack"}) == ["0 MANDATORY_EXIT"]
-
-
-def test_what_is_held_back_is_noted_once_a_run_at_its_first_live_evaluation() -> None:
-    assert held_back("WNNWW" + "N" + "WW") == ["3 WARNING min_interval", "6 WARNING min_interval"]
-    assert held_back("WNNwwWWW") == ["5 WARNING min_interval"]
-
-
-# Grids that share a cause
-
-
-def blind(grid: str, cause: str, bar: int = 1) -> tuple[str, History]:
-    return grid, History().at(judged("U", bar - 1, grid=grid, cause=cause))
-
-
-def test_grids_blind_for_one_cause_share_a_page_and_others_do_not() -> None:
-    causes = {"a": "kucoin: stale", "b": "kucoin: stale", "c": "binance: stale"}
-    histories = dict(blind(grid, cause) for grid, cause in causes.items())
-    made = decide_all([judged("U", 1, grid=grid, cause=cause) for grid, cause in causes.items()], histories, POLICY)
-    pages = {decision.grid: decision.page for decision in made}
-    assert pages["a"] == pages["b"] != pages["c"]
-    assert pages["a"] == page_id(made[0].notice, judged("U", 1), ["b", "a"])
-
-
-def test_grid_that_is_blind_only_now_is_not_on_the_page_of_others() -> None:
-    histories = dict([blind("a", "kucoin: stale"), blind("b", "kucoin: stale")])
-    made = decide_all([judged("U", 1, grid=grid) for grid in "abc"], histories, POLICY)
-    assert [decision.grid for decision in made] == ["a", "b"]
-    assert len({decision.page for decision in made}) == 1
-
-
-def test_grids_that_must_be_left_at_once_have_a_page_each() -> None:
-    made = decide_all([judged("M", grid=grid) for grid in "ab"], {}, POLICY)
-    assert len({decision.page for decision in made}) == 2
-
-
-# What begins anew
-
-
-@pytest.mark.parametrize("state", ["W", "L", "M", "S"])
-def test_grid_that_is_ranged_anew_is_told_of_anew(state: str) -> None:
-    notice = told(state)[0].split()[1]
-    assert told(f"{state}{state}|{state}", {1: "ack"}) == [f"0 {notice}", f"2 {notice}"]
-
-
-def test_position_that_was_flat_in_the_range_before_is_not_flat_in_the_new_one() -> None:
-    assert told("MM|M", {1.5: "flat"}) == ["0 MANDATORY_EXIT", "2 MANDATORY_EXIT"]
-
-
-def test_normal_of_a_new_range_is_no_news() -> None:
-    assert told("M|NNN") == ["0 MANDATORY_EXIT"]
-
-
-def test_outage_of_a_new_range_has_to_last_anew() -> None:
-    assert told("NU|UU") == ["3 UNKNOWN"]
-
-
-def test_grid_switched_off_and_on_is_told_of_anew() -> None:
-    assert told("MMIM", {1: "ack"}) == ["0 MANDATORY_EXIT", "3 MANDATORY_EXIT"]
-    assert told("ENE") == ["0 ENTER", "2 ENTER"]
-
-
-def test_grid_that_is_blind_through_a_file_not_yet_read_goes_on_once_it_is() -> None:
-    known = [one for _, _, one in evaluations("UUU")]
-    unread = [replace(one, started_at=None) for one in known[:2]]
-    made = replay([*unread, known[2]], [], POLICY)
-    assert [(decision.evaluated_at, decision.notice) for decision in made] == [(NOON + BAR, "UNKNOWN")]
-
-
-# Gaps
-
-
-@pytest.mark.parametrize(("story", "page"), [("NmmM", "3 MANDATORY_EXIT"), ("NwwwW", "4 WARNING"), ("AeE", "2 ENTER")])
-def test_first_live_evaluation_after_a_gap_tells_what_is_true_now(story: str, page: str) -> None:
-    assert told(story) == [page]
-
-
-def test_what_was_over_before_the_gap_ended_is_not_told() -> None:
-    assert told("NmmmnN") == []
-
-
-def test_state_that_was_told_before_the_gap_is_no_news_after_it() -> None:
-    assert told("WnnW") == ["0 WARNING"]
-
-
-def test_evaluations_of_a_gap_count_towards_what_has_to_last() -> None:
-    assert told("WnN") == ["0 WARNING", "2 NORMAL"]
-    assert told("NuU") == ["2 UNKNOWN"]
-
-
-def test_expired_emergency_is_reissued_at_the_first_live_evaluation() -> None:
-    assert told("M" + "m" * 20 + "M") == ["0 MANDATORY_EXIT", "21 MANDATORY_EXIT reissue"]
-
-
-def test_evaluations_that_are_not_live_are_never_told() -> None:
-    assert decisions("nwlmxsu" * 20) == []
-
-
-# What a decision says
-
-
-def test_episode_counts_its_pages_and_gathers_its_triggers() -> None:
-    made = [decision for _, decision in decisions("MX" + "X" * EXPIRE)]
-    assert [decision.number for decision in made] == [1, 2, 3]
-    assert {decision.episode_at for decision in made} == {NOON}
-    assert made[0].triggers == ("closes_outside",)
-    assert made[1].triggers == made[2].triggers == ("closes_outside", "regime_trend")
-
-
-def test_sold_out_decision_keeps_the_state_that_it_stands_for() -> None:
-    (made,) = decisions("S")
-    assert (made[1].notice, made[1].state) == ("SOLD_OUT", "MANDATORY_EXIT")
-
-
-def test_replay_takes_responses_in_any_order_and_of_any_grid() -> None:
-    states = [judged("M", bar, grid=grid) for bar in range(EXPIRE + 1) for grid in ("a", "b")]
-    page = replay(states[:2], [], POLICY)[1].page
-    acknowledged = Response(grid="b", at=NOON + BAR, kind=ResponseKind.ACKNOWLEDGED, page=page)
-    other = Response(grid="c", at=NOON, kind=ResponseKind.FLAT)
-    made = replay(states, [acknowledged, other], POLICY)
-    assert [decision.grid for decision in made] == ["a", "b", "a"]
-    assert made[2].evaluated_at - NOON == timedelta(hours=3)
-
-
-@pytest.mark.parametrize("kind", [ResponseKind.MISSED, ResponseKind.EXPIRED, ResponseKind.CANCELLED])
-def test_response_that_is_no_answer_ends_nothing(kind: ResponseKind) -> None:
-    states = [judged("M", bar) for bar in range(EXPIRE + 1)]
-    page = replay(states[:1], [], POLICY)[0].page
-    made = replay(states, [Response(grid="eth", at=NOON + BAR, kind=kind, page=page)], POLICY)
-    assert [decision.cause for decision in made] == ["change", "reissue"]
-
-
 # Settings
 
 
@@ -459,7 +267,7 @@ CHANGED: dict[str, Any] = {
     "notify.budget.per": "6h",
 }
 """Another value for each."""
-STORIES = ("M" * DAY, SPENT + "NNN" + "W" * DAY, "WNNN" + "W" * DAY, "N" + "U" * 3 * DAY, "EA" + "E" * DAY)
+STORIES = ("M" * DAY, "L" * 45 + "NNN" + "W" * DAY, "WNNN" + "W" * DAY, "N" + "U" * 3 * DAY, "EA" + "E" * DAY)
 PAGED = {"M": "MMM", "L": "LLL", "W": "WWW", "N": "WNN", "U": "UUU", "S": "SSS", "E": "EEE"}
 """By grid, states of three ticks that are each a quarter of an hour late."""
 SEEN_IN_PAGES = (".priority", ".window", ".retry", ".max_lateness")
@@ -479,7 +287,8 @@ def changed_settings(key: str, value: Any) -> Settings:
 
 def pages_of(settings: Settings) -> dict[str, Page]:
     """Every page of the paged grids, as committed."""
-    clock, rows = MovingClock(), {name: [] for name in PAGED}  # type: dict[str, list[ScriptedRow]]
+    clock = MovingClock()
+    rows: dict[str, list[ScriptedRow]] = {name: [] for name in PAGED}
     with TemporaryDirectory() as folder, Journal(sqlite_url(Path(folder) / "journal.db")) as journal:
         watch = ScriptedWatch(journal, {}, settings, clock)
         grids = {name: grid(name.lower(), enabled=name != "E") for name in PAGED}

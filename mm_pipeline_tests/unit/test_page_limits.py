@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.notifications.channel import TEXT_LIMIT, TITLE_LIMIT
 from mm_pipeline.domain.notifications.decision import Cause, Decision, Notice
-from mm_pipeline.domain.notifications.risk_figures import HORIZONS, RiskFigures
+from mm_pipeline.domain.notifications.delay_risk import HORIZONS, DelayRisk
 from mm_pipeline.reporting import page_limits
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading
 from mm_pipeline.reporting.page_text import marked, page_text
@@ -68,7 +68,7 @@ def reports(draw: st.DrawFn) -> GridReport:
 
 
 RISKS = st.builds(
-    lambda amount, worst: RiskFigures(
+    lambda amount, worst: DelayRisk(
         capital_at_risk_quote=dict.fromkeys(HORIZONS, amount),
         giveback_p50_quote=dict.fromkeys(HORIZONS, amount),
         giveback_p90_quote=dict.fromkeys(HORIZONS, amount),
@@ -104,7 +104,7 @@ def test_any_page_is_within_the_limits_and_drops_whole_lines_from_the_end(
     names: list[str],
     report: GridReport,
     repeats: int,
-    risk: RiskFigures,
+    risk: DelayRisk,
     late_by: timedelta | None,
     twice: bool,
     is_test: bool,

@@ -239,6 +239,12 @@ MIGRATIONS = (
             *_append_only_in_postgres(_NOTIFICATION_KEYS),
         ),
     ),
+    Migration(
+        version=3,
+        name="position and risk of evaluations",
+        sqlite=("ALTER TABLE evaluations ADD COLUMN risk TEXT",),
+        postgresql=("ALTER TABLE evaluations ADD COLUMN risk TEXT",),
+    ),
 )
 
 

@@ -36,6 +36,8 @@ class Evaluation:
         Why the state is UNKNOWN, or an entry state what it is.
     grid_version
         ``version_hash`` of the grid's declaration.
+    risk
+        ``level`` and what is known of position and cost of waiting; None for an entry state.
     is_live
         Whether it was decided in time to be acted upon (judged once, by lateness).
     """
@@ -54,6 +56,7 @@ class Evaluation:
     code_version: str
     is_live: bool
     recorded_at: datetime
+    risk: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,6 +84,7 @@ evaluations = sa.Table(
     sa.Column("code_version", sa.Text, nullable=False),
     sa.Column("is_live", sa.Boolean, nullable=False),
     sa.Column("recorded_at", UtcMillis, nullable=False),
+    sa.Column("risk", JsonText),
 )
 
 market_notices = sa.Table(

@@ -37,6 +37,7 @@ from mm_pipeline.domain.exit_state.triggers import (
 )
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView, Times
+from mm_pipeline.domain.risk.level import risk_level
 
 STATES: Final = ("NORMAL", "WARNING", "LATEST_ACCEPTABLE_EXIT", "MANDATORY_EXIT", "UNKNOWN")
 _NORMAL, _WARNING, _LATEST, _MANDATORY, _UNKNOWN = range(5)
@@ -82,6 +83,7 @@ EXIT_SCHEMA: Final[dict[str, Type]] = {
     "stop_loss": pl.Float64,
     "verdict": pl.String,
     "confidence": pl.Float64,
+    "risk_level": pl.String,
 }
 
 
@@ -148,7 +150,7 @@ def exit_states(
     ``grid, evaluated_at, state, price``, SPEC 5's names, a struct ``{value, threshold, margin, fired, since}`` per
     trigger, ``counterfactual`` (list of ``{trigger, state}``: the state without each fired trigger), ``reasons``,
     ``last_known_state`` (of the rows before, where UNKNOWN), ``policy, grid_version``, the declaration in force
-    (``lower, upper, stop_loss``, quote) and the hourly ``verdict, confidence``.
+    (``lower, upper, stop_loss``, quote), the hourly ``verdict, confidence``, and ``risk_level``.
     """
     if analysis.is_empty():
         return pl.DataFrame(schema=EXIT_SCHEMA)
@@ -186,6 +188,7 @@ def exit_states(
             *(seen[name] for name in ("grid_version", "lower", "upper", "stop_loss")),
             hourly.column("verdict"),
             hourly.column("confidence"),
+            risk_level(name_column("state", decisions.state[shown], STATES), seen["stop_loss_risk"]),
         ]
     )
 

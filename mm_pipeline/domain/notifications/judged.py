@@ -57,7 +57,7 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], *, kind: str) -> 
     """Read a frame of exit or entry states, row for row.
 
     A grid above its range holds nothing in the model: its price has touched the highest level, where the last interval
-    sells.
+    sells. Where the states carry a position (``risk``), that of an account may be another.
 
     Parameters
     ----------
@@ -72,6 +72,7 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], *, kind: str) -> 
         pl.when(is_unknown).then("reasons").alias("reasons"),
         *(pl.col(name).struct.field("fired").fill_null(False).alias(name) for name in _mandatory(states)),
         _or_null(states, "position_health"),
+        _inventory(states),
         pl.when(is_unknown).then(_or_null(states, "last_known_state")).alias("last_known_state"),
     ]
     return [_judged(row, grids, kind) for row in states.select(columns).rows(named=True)]
@@ -86,7 +87,7 @@ def _judged(row: dict[str, Any], grids: Mapping[str, Grid], kind: str) -> Judged
         started_at=None if grid is None else grid.started_at,
         state=row["state"],
         mandatory=tuple(name for name in MANDATORY if row.get(name)),
-        is_sold_out=row["position_health"] == ABOVE_GRID,
+        is_sold_out=row["position_health"] == ABOVE_GRID and not row["inventory_base"],
         last_known_state=row["last_known_state"],
         cause="" if row["reasons"] is None else _cause_of(row["reasons"], grid),
     )
@@ -97,6 +98,12 @@ def _cause_of(reasons: list[str], grid: Grid | None) -> str:
     first = reasons[0] if reasons else ""
     place = grid.exchange if grid is not None else ""
     return f"{place}: {_VARYING.sub('#', _MARKET.sub('*', first))}"
+
+
+def _inventory(states: pl.DataFrame) -> pl.Expr:
+    has_risk = isinstance(states.schema.get("risk"), pl.Struct)
+    known = pl.col("risk").struct.field("inventory_base") if has_risk else pl.lit(None, dtype=pl.Float64)
+    return known.alias("inventory_base")
 
 
 def _mandatory(states: pl.DataFrame) -> list[str]:

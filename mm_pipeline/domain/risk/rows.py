@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from mm_pipeline.domain.columns import TIME, Type, constant_column, float_column, name_column, picked, times_of
+from mm_pipeline.domain.columns import TIME, constant_column, float_column, name_column, picked, times_of
 from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market_view import Times
@@ -34,17 +34,17 @@ _POSITION: Final = (
 )
 _AT_RISK: Final = tuple(f"capital_at_risk_{horizon}_quote" for horizon in HORIZONS)
 _GIVEBACK: Final = tuple(f"giveback_{name}_{horizon}_quote" for name in GIVEBACK_PROBABILITIES for horizon in HORIZONS)
-RISK_SCHEMA: Final[dict[str, Type]] = {
-    "grid": pl.String,
+RISK_SCHEMA: Final[dict[str, pl.DataType]] = {
+    "grid": pl.String(),
     "evaluated_at": TIME,
-    "grid_version": pl.String,
-    "source": pl.String,
-    "price": pl.Float64,
-    **dict.fromkeys(_POSITION, pl.Float64),
-    "capital_utilization": pl.Float64,
-    "worst_case_quote": pl.Float64,
-    **dict.fromkeys((*_AT_RISK, *_GIVEBACK), pl.Float64),
-    "risk_unknown": pl.String,
+    "grid_version": pl.String(),
+    "source": pl.String(),
+    "price": pl.Float64(),
+    **dict.fromkeys(_POSITION, pl.Float64()),
+    "capital_utilization": pl.Float64(),
+    "worst_case_quote": pl.Float64(),
+    **dict.fromkeys((*_AT_RISK, *_GIVEBACK), pl.Float64()),
+    "risk_unknown": pl.String(),
 }
 """One row an evaluation. Losses are positive; ``risk_unknown`` says why figures are null, and is null where none is."""
 

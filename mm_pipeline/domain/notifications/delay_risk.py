@@ -11,7 +11,7 @@ HORIZONS: Final = ("15m", "1h", "4h")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RiskFigures:
+class DelayRisk:
     """Risk of one grid at one evaluation; every mapping has each of ``HORIZONS``, in quote currency.
 
     Attributes

@@ -1,0 +1,178 @@
+"""Assets ``positions`` and ``risk``: what each enabled grid holds and has earned, and what waiting may cost."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import partial
+
+import dagster as dg
+import polars as pl
+
+from mm_pipeline.adapters.clock import from_ms, to_ms
+from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
+from mm_pipeline.assets import operator_contracts, summaries
+from mm_pipeline.assets.accounts import (
+    Accounts,
+    Seen,
+    account_row,
+    read_accounts,
+    seen_positions,
+    verify_flats,
+)
+from mm_pipeline.assets.contract import Contract
+from mm_pipeline.assets.grids import ByGrid
+from mm_pipeline.assets.stage import contract_result, contract_spec, declared, each, plan_of
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.market_view import Times
+from mm_pipeline.domain.pipeline import evaluations
+from mm_pipeline.domain.risk import RISK_SCHEMA, StandardisedBars, risk_rows
+from mm_pipeline.domain.risk.joined import figures_of, positions_of
+from mm_pipeline.resources import MarketBars, Plan, Watch, WatchedGrid
+
+AGREES = "account_agrees"
+
+
+def _held(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.MaterializeResult[ByGrid]]:
+    """SPEC 7 at every evaluation of the model; a live run asks the account too, and adds to what is stored."""
+    plan = plan_of(context, watch)
+    bars = watch.past_bars(plan)
+    grids = {grid.grid_id: grid for grid in plan.grids if _is_enabled(grid, plan)}
+    due = {grid: _due(watch, plan, grid) for grid in grids}
+    histories = each(bars, lambda market: _history(bars[market], watch), context)
+    rows = each(grids, lambda grid: _rows(grids[grid], due[grid], histories.made, watch), context)
+    accounts, seen = _accounts(context, watch, plan, grids)
+    positions = {grid: _with_account(positions_of(found), seen.get(grid), plan) for grid, found in rows.made.items()}
+    frames = {
+        "positions": {grid: _merged(watch, plan, "positions", grid, found) for grid, found in positions.items()},
+        "risk": {grid: _merged(watch, plan, "risk", grid, figures_of(found)) for grid, found in rows.made.items()},
+    }
+    verified = verify_flats(watch, seen) if plan.is_live else []
+    for asset, contract in (("positions", operator_contracts.POSITIONS), ("risk", operator_contracts.RISK)):
+        checked = each(frames[asset], partial(_checked, contract, frames[asset]), context)
+        agreement = [_agreement(accounts, seen)] if asset == "positions" else []
+        yield dg.MaterializeResult(
+            asset_key=asset,
+            value=checked.made,
+            metadata=summaries.of_positions(asset, checked.made, seen, verified),
+            check_results=[contract_result(asset, {**rows.problems, **checked.problems}), *agreement],
+        )
+
+
+def _is_enabled(grid: WatchedGrid, plan: Plan) -> bool:
+    return any(declaration.enabled for declaration in grid.in_force(plan.first_ms, max(plan.last_ms, plan.first_ms)))
+
+
+def _history(bars: MarketBars, watch: Watch) -> StandardisedBars:
+    return StandardisedBars.of(bars.bars, watch.settings.risk)
+
+
+def _rows(grid: WatchedGrid, due_ms: Times, histories: Mapping[Market, StandardisedBars], watch: Watch) -> pl.DataFrame:
+    """Rows of every market that a declaration of the grid trades; evaluations of a version use its own."""
+    parts = [pl.DataFrame(schema=RISK_SCHEMA)]
+    for market in grid.markets:
+        if market in histories:
+            rows = risk_rows(grid.versions, histories[market], due_ms, watch.settings.risk)
+            parts.append(rows.filter(pl.col("grid_version").is_in(grid.hashes(market))))
+    return pl.concat(parts).sort("evaluated_at")
+
+
+def _due(watch: Watch, plan: Plan, grid: str) -> Times:
+    """All evaluations of the plan; of a live run those that are not stored yet, the newest alone where none is."""
+    if not plan.is_live:
+        return evaluations(plan.first_ms, plan.last_ms)
+    stored = _stored(watch, plan, "risk", grid)
+    if stored is None or stored.is_empty():
+        return evaluations(plan.last_ms, plan.last_ms)
+    return evaluations(max(plan.first_ms, to_ms(stored["evaluated_at"][-1]) + 1), plan.last_ms)
+
+
+def _stored(watch: Watch, plan: Plan, dataset: str, grid: str) -> pl.DataFrame | None:
+    try:
+        return FrameStore(watch.frames_root).read(dataset, grid, start=plan.start, end=plan.end)
+    except FrameMissing:
+        return None
+
+
+def _merged(watch: Watch, plan: Plan, dataset: str, grid: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """New rows after those that are stored; a backfill replaces them."""
+    stored = _stored(watch, plan, dataset, grid) if plan.is_live else None
+    if stored is None or stored.columns != rows.columns:
+        return rows
+    kept = stored if rows.is_empty() else stored.filter(pl.col("evaluated_at") < rows["evaluated_at"][0])
+    return pl.concat([kept, rows])
+
+
+def _accounts(
+    context: dg.AssetExecutionContext, watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]
+) -> tuple[Accounts, dict[str, Seen]]:
+    """What accounts show now; a run about the past knows of none."""
+    if not plan.is_live:
+        return Accounts(), {}
+    declared_now: dict[str, Grid] = {}
+    for grid_id, grid in grids.items():
+        newest = grid.in_force(plan.last_ms, plan.last_ms)
+        if newest and newest[-1].enabled:
+            declared_now[grid_id] = newest[-1]
+    accounts = read_accounts(watch, declared_now)
+    seen = seen_positions(watch, plan, declared_now, accounts)
+    for subject, problem in accounts.problems.items():
+        context.log.warning(f"{subject}: {problem}")
+    return accounts, seen
+
+
+def _with_account(positions: pl.DataFrame, seen: Seen | None, plan: Plan) -> pl.DataFrame:
+    """The newest evaluation's position as the account shows it."""
+    if seen is None:
+        return positions
+    at: datetime = from_ms(plan.last_ms)
+    return pl.concat([positions.filter(pl.col("evaluated_at") != at), account_row(seen, at)])
+
+
+def _checked(contract: Contract, frames: ByGrid, grid: str) -> pl.DataFrame:
+    contract.check(frames[grid])
+    return frames[grid]
+
+
+def _agreement(accounts: Accounts, seen: Mapping[str, Seen]) -> dg.AssetCheckResult:
+    """Warns where an account could not be read, or its grid is not where the model is."""
+    told = {subject: str(problem) for subject, problem in accounts.problems.items()}
+    for grid_id, one in seen.items():
+        apart = [drift for drift in one.drifts if not drift.is_within]
+        if apart:
+            told[grid_id] = "; ".join(
+                f"{drift.name}: {one.source.value} {drift.account:,.6g}, model {drift.model:,.6g}, "
+                f"apart by {drift.drift:,.4g} of at most {drift.limit:,.4g} {drift.unit}"
+                for drift in apart
+            )
+    return dg.AssetCheckResult(
+        asset_key="positions",
+        check_name=AGREES,
+        passed=not told,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"accounts_read": len(seen), **told},
+    )
+
+
+positions_and_risk = declared(
+    dg.multi_asset,
+    name="hold",
+    group_name="operator",
+    deps=["candles"],
+    outs={
+        "positions": dg.AssetOut(
+            kinds={"polars"},
+            description="What every enabled grid holds and has earned: by its account, imported fills, or the model.",
+        ),
+        "risk": dg.AssetOut(
+            kinds={"polars"},
+            description="Capital at risk, worst case and expected give-back of every enabled grid if its exit waits.",
+        ),
+    },
+    check_specs=[
+        contract_spec("positions"),
+        contract_spec("risk"),
+        dg.AssetCheckSpec(
+            AGREES, asset="positions", description="Accounts could be read, and hold what the modelled grids hold."
+        ),
+    ],
+)(_held)

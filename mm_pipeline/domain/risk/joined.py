@@ -1,0 +1,84 @@
+"""Positions and risk as two frames of one computation, and as the one column that exit states carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import polars as pl
+
+from mm_pipeline.domain.risk.rows import RISK_SCHEMA
+
+_KEYS: Final = ("grid", "evaluated_at", "grid_version")
+_HELD: Final = (
+    "inventory_base",
+    "cash_quote",
+    "equity_quote",
+    "grid_profit_quote",
+    "unrealised_quote",
+    "unmatched_fees_quote",
+    "residual_quote",
+    "total_pnl_quote",
+    "capital_utilization",
+)
+ACCOUNT_COLUMNS: Final[dict[str, pl.DataType]] = {
+    "open_orders": pl.Int64(),
+    "foreign_fills": pl.Int64(),
+    "account_total_quote": pl.Float64(),
+    "account_available_quote": pl.Float64(),
+    "account_locked_quote": pl.Float64(),
+}
+"""What only an exchange's account tells; null where the position is known from elsewhere."""
+
+POSITION_SCHEMA: Final[dict[str, pl.DataType]] = {
+    **{name: RISK_SCHEMA[name] for name in (*_KEYS, "source", "price", *_HELD)},
+    **ACCOUNT_COLUMNS,
+}
+"""One row an evaluation of an enabled grid: what it holds and has earned, and where that is known from."""
+
+FIGURES_SCHEMA: Final[dict[str, pl.DataType]] = {
+    name: kind for name, kind in RISK_SCHEMA.items() if name not in (*_HELD, "price", "source")
+}
+"""One row an evaluation of an enabled grid: what waiting may cost, always of the modelled position."""
+
+_FIGURES: Final = tuple(name for name in FIGURES_SCHEMA if name not in _KEYS)
+_TOLD: Final = (
+    "source",
+    "inventory_base",
+    "equity_quote",
+    "total_pnl_quote",
+    "grid_profit_quote",
+    "unrealised_quote",
+    "capital_utilization",
+)
+
+RISK_STRUCT: Final = pl.Struct(
+    {name: POSITION_SCHEMA[name] for name in _TOLD} | {name: FIGURES_SCHEMA[name] for name in _FIGURES}
+)
+"""Type of the exit states' column ``risk``."""
+
+
+def positions_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """``POSITION_SCHEMA`` of ``RISK_SCHEMA``."""
+    account = [pl.lit(None, dtype=kind).alias(name) for name, kind in ACCOUNT_COLUMNS.items()]
+    return rows.with_columns(account).select(list(POSITION_SCHEMA))
+
+
+def figures_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """``FIGURES_SCHEMA`` of ``RISK_SCHEMA``."""
+    return rows.select(list(FIGURES_SCHEMA))
+
+
+def with_risk(states: pl.DataFrame, positions: pl.DataFrame, figures: pl.DataFrame) -> pl.DataFrame:
+    """Exit states of one grid with the column ``risk`` (``RISK_STRUCT``) last; null where nothing is known.
+
+    Rows of another version of the grid do not count.
+    """
+    told = positions.select(*_KEYS, *_TOLD).join(figures.select(*_KEYS, *_FIGURES), on=list(_KEYS), how="left")
+    column = told.select(*_KEYS, risk=pl.struct(*_TOLD, *_FIGURES).cast(RISK_STRUCT))
+    return states.join(column, on=list(_KEYS), how="left", maintain_order="left")
+
+
+def figures_told(risk: Mapping[str, Any] | None) -> bool:
+    """Whether a row's ``risk`` has figures to tell."""
+    return risk is not None and risk.get("risk_unknown") is None and risk.get("worst_case_quote") is not None
