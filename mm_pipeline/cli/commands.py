@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mm_pipeline.domain.errors import CandleFileError, ConfigError, PipelineError
+from mm_pipeline.domain.errors import CandleFileError, ConfigError, FillsFileError, PipelineError
 
 REFUSED = 1
 BAD_USAGE = 2
@@ -54,8 +54,9 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except PipelineError as error:
             tell(error)
-            # A candle file is named on the command line: an unusable one is wrong usage, like a configuration file.
-            ctx.exit(BAD_USAGE if isinstance(error, ConfigError | CandleFileError) else REFUSED)
+            # A file of candles or fills is named on the command line: an unusable one is wrong usage, like settings.
+            is_usage = isinstance(error, ConfigError | CandleFileError | FillsFileError)
+            ctx.exit(BAD_USAGE if is_usage else REFUSED)
 
 
 def tell(error: PipelineError) -> None:

@@ -19,6 +19,7 @@ from mm_pipeline.adapters.candle_sources import MemoryCircuits
 from mm_pipeline.adapters.clock import Clock, from_ms
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
 from mm_pipeline.adapters.home import HOME_VARIABLE, data_home, frames_dir, journal_file, mm_home
+from mm_pipeline.cli.doctor_account import account
 from mm_pipeline.cli.doctor_channels import channels
 from mm_pipeline.cli.doctor_findings import Finding, Findings, Status
 from mm_pipeline.domain.candles import CandleSource, ExchangePolicy, epoch_ms
@@ -49,6 +50,7 @@ def checks(deployment: Deployment, clock: Clock) -> list[tuple[str, Callable[[],
         ("journal", partial(_journal, settings)),
         ("frames", partial(_frames, settings)),
         *asked,
+        ("account", partial(account, settings)),
         ("channels", partial(channels, settings)),
         ("secrets", _secrets),
     ]

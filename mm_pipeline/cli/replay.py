@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mm_pipeline.domain.notifications import Response
     from mm_pipeline.settings import Deployment, Settings
 
-STAGES = 6
+STAGES = 7
 SHOWN_TIMES = 20
 """Refused times named in ``summary.json``; all of them stand in ``quarantine.parquet``."""
 
@@ -39,6 +39,7 @@ SHOWN_TIMES = 20
 @click.option("--to", "end", type=UTC_TIME, help="Last bar's close; default: the last candle.")
 @click.option("--market", "market_name", metavar="NAME", help="Whose candles, where file names do not tell.")
 @click.option("--responses", type=EXISTING_FILE, help="What the operator did, and when (YAML); default: nothing.")
+@click.option("--risk", "with_costs", is_flag=True, help="Write risk.parquet too: what waiting would have cost.")
 @click.option("--calibration", type=FOLDER, help="Folder that mm calibrate wrote; default: the shipped tables.")
 @settings_option
 @click.option("--out", type=FOLDER, required=True, help="Folder to write to.")
@@ -53,6 +54,7 @@ def replay(
     end: datetime | None,
     market_name: str | None,
     responses: Path | None,
+    with_costs: bool,
     calibration: Path | None,
     settings_file: Path | None,
     out: Path,
@@ -63,7 +65,8 @@ def replay(
     FILEs hold 15m candles of one market; each close is judged as the pipeline would have judged it then. Writes
     metrics_1h.parquet, metrics_4h.parquet, exit_states.parquet, notifications.parquet (what would have been paged),
     fills.parquet and equity.parquet of the simulated grid (of a disabled grid entry_states.parquet and
-    notifications.parquet alone) and summary.json; quarantine.parquet too where rows were refused.
+    notifications.parquet alone), and summary.json; with --risk risk.parquet, and quarantine.parquet where rows were
+    refused.
     The files' market overrides the grid's. Bars that open at or after --from and close by --to are written; all bars
     before them are looked back to.
     """
@@ -86,6 +89,9 @@ def replay(
         view = _view(recorded, deployment.settings, calibration, watch)
         with watch.stage("evaluate"):
             frames = _frames(view, recorded, grid, deployment.settings, span_ms)
+        if with_costs and grid.enabled:
+            with watch.stage("risk"):
+                frames |= _costs(frames, recorded, grid, deployment.settings)
         with watch.stage("notify"):
             frames |= _notifications(frames, grid, answered, deployment.settings)
         summary = _summary(
@@ -165,6 +171,18 @@ def _frames(
     if len(recorded.clean.quarantine):
         frames["quarantine"] = recorded.clean.quarantine
     return frames
+
+
+def _costs(
+    frames: dict[str, pl.DataFrame], recorded: RecordedMarket, grid: Grid, settings: Settings
+) -> dict[str, pl.DataFrame]:
+    """Risk, and the exit states with it."""
+    from mm_pipeline.cli.replay_outputs import risk_frame
+    from mm_pipeline.domain.risk.joined import figures_of, positions_of, with_risk
+
+    rows = risk_frame(grid, recorded.bars, frames["exit_states"], settings.risk)
+    states = with_risk(frames["exit_states"], positions_of(rows), figures_of(rows))
+    return {"risk": rows, "exit_states": states}
 
 
 def _notifications(

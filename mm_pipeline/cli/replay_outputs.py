@@ -14,11 +14,12 @@ from mm_pipeline.domain.advice import Advice
 from mm_pipeline.domain.entry_state import ENTRY_STATES
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.exit_state import STATES, TRIGGERS
-from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.market_view import MarketView
 from mm_pipeline.domain.notifications import ENTRY, EXIT, Notice, NotifyPolicy, Response
 from mm_pipeline.domain.position import simulate_grid
+from mm_pipeline.domain.risk import RiskPolicy, StandardisedBars, risk_rows
 from mm_pipeline.reporting.notification_frame import GridStates, replayed_notifications
 
 FRAMES: Final = (
@@ -27,6 +28,7 @@ FRAMES: Final = (
     "exit_states",
     "entry_states",
     "notifications",
+    "risk",
     "fills",
     "equity",
     "quarantine",
@@ -74,6 +76,12 @@ def metrics_frame(view: MarketView, timeframe: Timeframe, market: Market, span_m
 def advice_frame(advice: Advice, grid: Grid) -> tuple[str, pl.DataFrame]:
     """Name and rows of the one advice that this grid gets."""
     return ("exit_states", advice.exit_states) if grid.enabled else ("entry_states", advice.entry_states)
+
+
+def risk_frame(grid: Grid, bars: pl.DataFrame, rows: pl.DataFrame, policy: RiskPolicy) -> pl.DataFrame:
+    """Modelled position and risk at the evaluations of exit states, a row each."""
+    evaluated_ms = rows["evaluated_at"].dt.epoch("ms").to_numpy()
+    return risk_rows([GridVersion(grid, grid.started_at)], StandardisedBars.of(bars, policy), evaluated_ms, policy)
 
 
 def notifications_frame(

@@ -39,6 +39,8 @@ def up(*, settings_file: Path | None, without_pages: bool, port: int) -> None:
     deployment = load_deployment(settings_file)
     if not without_pages:
         check_reaches_somebody(deployment.settings)
+    if not deployment.settings.is_paper:
+        check_key(deployment.settings)
     home = mm_home()
     with ExitStack() as running:
         stop = running.enter_context(Stop())
@@ -76,6 +78,28 @@ def check_reaches_somebody(settings: Settings) -> None:
         "Add a pushover or apprise channel, or start with --without-pages.",
         key="channels",
     )
+
+
+def check_key(settings: Settings) -> None:
+    """Refuse an account key that may do more than read, before anything is read with it.
+
+    Raises
+    ------
+    ConfigError
+        Naming what it may do and the mend. A key that cannot be asked about now is asked about by each run.
+    """
+    from mm_pipeline.cli.account_access import open_account
+    from mm_pipeline.domain.errors import CandleSourceError
+
+    account = open_account(settings)
+    if account is None:
+        return
+    try:
+        key = account.check_key()
+    except CandleSourceError as error:
+        click.echo(f"note: the account cannot be read now: {error}", err=True)
+    else:
+        click.echo(f"account     {key.account}, permissions {', '.join(sorted(key.permissions))}")
 
 
 def _serve_paper(deployment: Deployment, running: ExitStack) -> None:
