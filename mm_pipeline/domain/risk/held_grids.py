@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -38,8 +39,6 @@ class GridShape:
 
     def placed(self, market: Market, price: float, started_at_ms: int, *, capital: float) -> Grid:
         """The grid centred at a price."""
-        from datetime import UTC, datetime, timedelta
-
         lower = price * (1 - self.width / 2)
         started_at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=started_at_ms)
         return Grid(
