@@ -170,7 +170,7 @@ def verify_flats(watch: Watch, seen: Mapping[str, Seen]) -> list[str]:
     """Journal that the account shows a grid closed whose exit was asked for; ids of these.
 
     Closed: nothing of the grid's inventory is left and none of its orders rests. An account alone proves it, and only
-    where the grid had traded there.
+    where the grid had traded there. It counts from the last fill, and not from before the exit was asked for.
     """
     verified = []
     for grid_id, one in seen.items():
@@ -182,11 +182,19 @@ def verify_flats(watch: Watch, seen: Mapping[str, Seen]) -> list[str]:
         answers = watch.decisions().responses.select(grid_id, since=told.decision.episode_at)
         if any(answer.response.kind in FLATS for answer in answers):
             continue
-        response = Response(grid=grid_id, at=one.at, kind=ResponseKind.VERIFIED_FLAT)
+        closed_at = max(told.decision.episode_at, _last_fill_at(watch, one))
+        response = Response(grid=grid_id, at=closed_at, kind=ResponseKind.VERIFIED_FLAT)
         answer = Answer(response=response, source=ACCOUNT, by_whom="", recorded_at=watch.now(), **watch.written_by)
         if watch.decisions().responses.record([answer]):
             verified.append(grid_id)
     return verified
+
+
+def _last_fill_at(watch: Watch, seen: Seen) -> datetime:
+    """When the position was closed."""
+    fills = () if seen.reading is None else seen.reading.fills
+    mine = fills_of_grid(seen.grid, fills, policy=watch.settings.account).fills
+    return from_ms(max(fill.time_ms for fill in mine))
 
 
 def _is_closed(seen: Seen) -> bool:

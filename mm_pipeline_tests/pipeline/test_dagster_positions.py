@@ -1,0 +1,250 @@
+"""Positions and risk through real runs: the model, the account over HTTP, what a page says of them, verified flat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from mm_pipeline.adapters.account import IMPORTED, FrameFills
+from mm_pipeline.adapters.home import frames_dir
+from mm_pipeline.domain.account import AccountFill, Side
+from mm_pipeline.domain.candles import fill_gaps
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.notifications import Notice, ResponseKind
+from mm_pipeline.domain.position import simulate_grid
+from mm_pipeline.paper.clock import PaperClock
+from mm_pipeline.paper.exchange import PaperExchange
+from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
+from mm_pipeline.paper.pushover import PaperPushover
+from mm_pipeline.paper.rate_limit import RateLimit
+from mm_pipeline.paper.regimes import RegimeParameters, Segment, TrueRegime
+from mm_pipeline.paper.trading_account import PaperAccount
+from mm_pipeline.resources import ExchangeSources
+from mm_pipeline_tests.account_samples import READING, TRADING
+from mm_pipeline_tests.dagster_samples import (
+    DAGSTER_WARNINGS,
+    FixedSources,
+    Installation,
+    check_of,
+    metadata_of,
+    ranging_candles,
+)
+from mm_pipeline_tests.dagster_samples import ETH as ETH_MARKET
+
+pytestmark = DAGSTER_WARNINGS
+START = datetime(2025, 1, 1, tzinfo=UTC)
+AT = datetime(2025, 3, 20, 12, tzinfo=UTC)
+STARTED = AT - timedelta(days=8)
+SOL = Market("kucoin", "SOL/USDT")
+CALM = RegimeParameters(half_life_h=4.0, volatility_pct_per_h=0.4)
+FALL = RegimeParameters(volatility_pct_per_h=0.4, drift_pct_per_h=-0.7)
+KEYS = {"MM_KUCOIN_KEY": READING.key, "MM_KUCOIN_SECRET": READING.secret, "MM_KUCOIN_PASSPHRASE": READING.passphrase}
+UNLIMITED = RateLimit(limit=10**9, window_s=30.0)
+PUSHOVER = {"MM_TEST_TOKEN": "a" * 30, "MM_TEST_USER": "u" * 30}
+
+
+@lru_cache(maxsize=1)
+def falling() -> SimulatedMarket:
+    hours = (AT - START).total_seconds() / 3600
+    scenario = (
+        Segment(regime=TrueRegime.RANGE, hours=hours, parameters=CALM),
+        Segment(regime=TrueRegime.TREND, hours=60, parameters=FALL),
+    )
+    return SimulatedMarket(seed=5, start=START, bars=96 * 81, scenario=scenario, start_price=150.0)
+
+
+@lru_cache(maxsize=1)
+def sol_candles() -> pl.DataFrame:
+    columns = ("open_time", "open", "high", "low", "close", "volume")
+    return falling().load(price_increment=0.01).select(columns)
+
+
+def sol_grid() -> Grid:
+    price = float(sol_candles().filter(pl.col("open_time") == STARTED)["open"][0])
+    return Grid.model_validate(
+        {
+            "id": "sol",
+            "exchange": "kucoin",
+            "symbol": "SOL/USDT",
+            "enabled": True,
+            "lower": round(price * 0.967, 2),
+            "upper": round(price * 1.03, 2),
+            "levels": 7,
+            "spacing": "arithmetic",
+            "stop_loss": round(price * 0.93, 2),
+            "capital": 1000.0,
+            "fee": 0.001,
+            "started_at": STARTED,
+        }
+    )
+
+
+def first_bar_after(condition: pl.Expr) -> datetime:
+    """Close of the first bar since the fall began at which something holds."""
+    found = sol_candles().filter((pl.col("open_time") >= AT) & condition)["open_time"][0]
+    return found + timedelta(minutes=15)
+
+
+@dataclass
+class Traded:
+    """The paper exchange with an account whose bot trades the grid, a paper Pushover, and the installation."""
+
+    paper: PaperExchange
+    pushover: PaperPushover
+    installation: Installation
+    instance: dg.DagsterInstance
+
+    def tick(self, at: datetime) -> dg.ExecuteInProcessResult:
+        self.paper.clock.stand_at(at + timedelta(minutes=1))
+        self.pushover.clock.stand_at(at + timedelta(minutes=1))
+        return self.installation.tick(at, self.instance)
+
+
+@pytest.fixture
+def traded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Traded]:
+    for name, value in {**KEYS, **PUSHOVER}.items():
+        monkeypatch.setenv(name, value)
+    account = PaperAccount(keys=(READING, TRADING), balances={"USDT": Decimal(1000)}, grids=(sol_grid(),))
+    limits = dict.fromkeys(("kucoin_public_limit", "kucoin_spot_limit", "kucoin_management_limit"), UNLIMITED)
+    markets = [PaperMarket(market=SOL, source=falling(), price_increment=0.01, base_increment=1e-4)]
+    with (
+        PaperExchange(markets=markets, clock=PaperClock.standing(AT), accounts=[account], **limits) as paper,
+        PaperPushover(clock=PaperClock.standing(AT)) as pushover,
+        dg.DagsterInstance.ephemeral() as instance,
+    ):
+        phone = {
+            "name": "phone",
+            "kind": "pushover",
+            "token_env": "MM_TEST_TOKEN",
+            "user_env": "MM_TEST_USER",
+            "api_url": pushover.url,
+        }
+        settings = {"exchange": "paper", "paper_url": paper.url, "channels": [phone]}
+        installation = Installation(tmp_path, FixedSources({}), settings=settings)
+        installation.sources = ExchangeSources()  # type: ignore[assignment] # real HTTP in place of memory
+        declared = sol_grid().model_dump(mode="json")
+        installation.grid("sol", **{name: value for name, value in declared.items() if name != "id"})
+        yield Traded(paper, pushover, installation, instance)
+
+
+def newest(installation: Installation, dataset: str, grid: str, at: datetime) -> dict[str, object]:
+    rows = installation.store.read(dataset, grid, start=datetime(2025, 3, 1, tzinfo=UTC), end=at)
+    return rows.filter(pl.col("evaluated_at") == at).row(0, named=True)
+
+
+def test_account_shows_what_the_model_holds_and_a_losing_grid_is_paged_with_its_cost(traded: Traded) -> None:
+    at = first_bar_after(pl.col("close") < sol_grid().lower * 0.985)
+    at = datetime.fromtimestamp(-(-int(at.timestamp()) // 3600) * 3600, UTC)
+    result = traded.tick(at)
+    position = newest(traded.installation, "positions", "sol", at)
+    bars = fill_gaps(sol_candles(), quarantined_ms=None)
+    model = simulate_grid(sol_grid(), bars, end_ms=int(at.timestamp() * 1000)).summary
+    assert position["source"] == "exchange"
+    assert position["inventory_base"] == pytest.approx(model.inventory, abs=1e-4 * 60)
+    assert position["total_pnl_quote"] == pytest.approx(model.total_pnl, abs=0.5)
+    assert model.total_pnl < -5, "the grid has lost, or the test shows nothing"
+    agreement = check_of(result, "positions", "account_agrees")
+    assert agreement.passed, agreement.metadata
+    assert metadata_of(result, "positions")["verified_flat"] == "none"
+
+    states = newest(traded.installation, "exit_states", "sol", at)
+    risk = states["risk"]
+    assert isinstance(risk, dict)
+    assert (states["state"], states["risk_level"], risk["source"]) == ("MANDATORY_EXIT", "HIGH", "exchange")
+    assert 0 < risk["capital_at_risk_15m_quote"] < risk["capital_at_risk_1h_quote"] < risk["capital_at_risk_4h_quote"]
+    assert risk["giveback_p50_1h_quote"] < risk["giveback_p90_1h_quote"]
+    with traded.installation.journal() as journal:
+        (evaluation,) = journal.evaluations("sol")
+    assert evaluation.risk is not None
+    assert evaluation.risk["capital_at_risk_1h_quote"] == risk["capital_at_risk_1h_quote"]
+
+    (message,) = traded.pushover.messages
+    text = message.text
+    for delay in ("15 min", "1 h", "4 h"):
+        assert f"{delay} " in text.split("Capital at risk if delayed: ")[1].splitlines()[0]
+    assert "USDT" in text.split("Expected give-back if delayed")[1].splitlines()[0]
+    assert "Position (exchange): " in text
+    assert "PnL -" in text
+
+
+def test_closed_account_is_a_verified_flat_that_ends_the_emergency(traded: Traded) -> None:
+    stopped = first_bar_after(pl.col("low") <= sol_grid().stop_loss)
+    traded.tick(stopped - timedelta(minutes=30))
+    (message,) = traded.pushover.messages
+    assert message.receipt is not None
+    result = traded.tick(stopped + timedelta(minutes=15))
+    assert metadata_of(result, "positions")["verified_flat"] == "sol"
+    with traded.installation.journal() as journal:
+        kinds = [(one.response.kind, one.source) for one in journal.responses.select("sol")]
+        told = [one.decision.notice for one in journal.notifications.decisions("sol")]
+    assert (ResponseKind.VERIFIED_FLAT, "account") in kinds
+    assert (ResponseKind.CANCELLED, "watch") in kinds
+    assert told == [Notice.MANDATORY_EXIT], "a closed position is not paged for its newly breached stop"
+    assert traded.pushover.account.receipt(message.receipt, "a" * 30)["expired"] == 1
+
+
+def test_trading_key_is_refused_and_the_model_takes_over(traded: Traded, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in zip(KEYS, (TRADING.key, TRADING.secret, TRADING.passphrase), strict=True):
+        monkeypatch.setenv(name, value)
+    result = traded.tick(AT)
+    position = newest(traded.installation, "positions", "sol", AT)
+    assert position["source"] == "modelled"
+    agreement = check_of(result, "positions", "account_agrees")
+    assert not agreement.passed
+    assert "may do more than read" in str(agreement.metadata["kucoin:SOL/USDT"].value)
+
+
+@pytest.fixture
+def modelled(tmp_path: Path) -> Installation:
+    made = Installation(tmp_path, FixedSources({ETH_MARKET: ranging_candles(datetime(2024, 12, 20, tzinfo=UTC), 110)}))
+    made.grid("eth")
+    made.grid("off", enabled=False)
+    return made
+
+
+def test_ticks_add_rows_and_a_backfill_gives_the_same(modelled: Installation) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        for number in range(3):
+            modelled.tick(AT + number * timedelta(minutes=15), instance)
+        start, end = datetime(2025, 3, 1, tzinfo=UTC), AT + timedelta(days=2)
+        live = {name: modelled.store.read(name, "eth", start=start, end=end) for name in ("positions", "risk")}
+        assert live["risk"].height == 3
+        assert live["risk"]["risk_unknown"].null_count() == 3
+        modelled.run(AT + timedelta(minutes=31), instance, months=("2025-03", "2025-03"))
+        for name, rows in live.items():
+            whole = modelled.store.read(name, "eth", start=start, end=end)
+            assert whole.height == 19 * 96 + 50
+            assert whole.join(rows.select("evaluated_at"), on="evaluated_at", how="semi").equals(rows)
+        states = modelled.store.read("exit_states", "eth", start=start, end=end)
+        assert states["risk"].struct.field("worst_case_quote").null_count() == 0
+    assert "off" not in modelled.store.keys("risk")
+
+
+def test_imported_fills_come_before_the_model(modelled: Installation) -> None:
+    price = 2940.0
+    fill = AccountFill(
+        trade_id="1",
+        order_id="1",
+        symbol="ETH/USDT",
+        time_ms=int((AT - timedelta(days=1)).timestamp() * 1000),
+        side=Side.BUY,
+        price=price,
+        quantity_base=0.06,
+        fee=0.1764,
+        fee_currency="USDT",
+    )
+    FrameFills(str(frames_dir(modelled.home))).append(IMPORTED, ETH_MARKET, [fill], span=None)
+    with dg.DagsterInstance.ephemeral() as instance:
+        modelled.tick(AT, instance)
+    position = newest(modelled, "positions", "eth", AT)
+    assert (position["source"], position["inventory_base"]) == ("import", 0.06)
+    assert position["unmatched_fees_quote"] == pytest.approx(0.1764)
