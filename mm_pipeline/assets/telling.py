@@ -14,6 +14,7 @@ from mm_pipeline.domain.notifications import (
     EMERGENCY,
     TEXT_LIMIT,
     TITLE_LIMIT,
+    Cause,
     Decision,
     History,
     Judged,
@@ -29,6 +30,8 @@ from mm_pipeline.resources import Plan, Watch
 _logger = logging.getLogger(__name__)
 _ATTEMPTS = 3
 """How often it is decided anew where another process decided at the same moment."""
+
+_ASKING_AGAIN = frozenset({Cause.REISSUE, Cause.REPEAT})
 
 States = Mapping[tuple[str, EvaluationKind], GridStates]
 """By grid and kind."""
@@ -158,6 +161,10 @@ def _decide(deciding: _Round, judged: Sequence[Judged]) -> list[Decided]:
     for _ in range(_ATTEMPTS):
         open_ones = [one for one in judged if not _is_decided(watch, one)]
         decisions = decide_all(open_ones, deciding.histories(open_ones), watch.settings.notify)
+        if any(one.cause in _ASKING_AGAIN and one.is_told for one in decisions):
+            # It may have been answered at the provider while nobody was there to hear it.
+            watch.delivery().answers.follow()
+            decisions = decide_all(open_ones, deciding.histories(open_ones), watch.settings.notify)
         if not decisions:
             return []
         now = watch.now()

@@ -37,8 +37,9 @@ def demo(*, as_json: bool) -> None:
     """
     from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.adapters.home import mm_home
+    from mm_pipeline.cli.demo_account import account_keys, demo_account, environment
     from mm_pipeline.cli.demo_markets import DEMO_MARKETS, paper_market
-    from mm_pipeline.cli.demo_phone import DemoPhone
+    from mm_pipeline.cli.demo_phone import KEYS, DemoPhone
     from mm_pipeline.cli.output import print_json, steps
     from mm_pipeline.paper.exchange import PaperExchange
 
@@ -48,7 +49,11 @@ def demo(*, as_json: bool) -> None:
     with steps(STEPS) as advance:
         advance("simulating markets")
         markets = [paper_market(market, now=now) for market in DEMO_MARKETS]
-        with PaperExchange(markets=markets) as paper, DemoPhone() as phone:
+        with (
+            environment(account_keys() | KEYS),
+            PaperExchange(markets=markets, accounts=[demo_account(now)]) as paper,
+            DemoPhone() as phone,
+        ):
             advance("fetching candles over HTTP, judging grids in Dagster, paging")
             evaluations = _evaluate(folder, paper, phone, now)
             advance("acknowledging the emergency at the push service")
@@ -92,13 +97,16 @@ def _fresh(folder: Path) -> Path:
 
 def _evaluate(folder: Path, paper: PaperExchange, phone: DemoPhone, now: datetime) -> list[GridEvaluation]:
     """One evaluation through the job that the schedule runs, with frames and journal in the demo's folder."""
+    from mm_pipeline.cli.demo_account import KEY_VARIABLES
     from mm_pipeline.cli.demo_markets import write_installation
     from mm_pipeline.cli.demo_phone import journal_url
     from mm_pipeline.definitions import Overrides
     from mm_pipeline.runs import evaluate_now
     from mm_pipeline.settings import load_deployment
 
-    settings = write_installation(folder, now=now, paper_url=paper.url, pushover_url=phone.url)
+    settings = write_installation(
+        folder, now=now, paper_url=paper.url, pushover_url=phone.url, account_variables=KEY_VARIABLES
+    )
     overrides = Overrides(home=folder, journal_url=journal_url(folder))
     return evaluate_now(load_deployment(settings), overrides=overrides)
 

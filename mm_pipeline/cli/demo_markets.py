@@ -188,11 +188,13 @@ def write_installation(
     now: datetime,
     paper_url: str,
     pushover_url: str | None = None,
+    account_variables: Sequence[str] = (),
     markets: Sequence[DemoMarket] = DEMO_MARKETS,
 ) -> Path:
     """Write ``settings.yaml`` and a grid file a market, as an operator would; the path of the settings.
 
     Pages go to the Pushover server at ``pushover_url``, and into a file; without one into the file alone.
+    ``account_variables`` name the environment's key, secret and passphrase of the account.
     """
     grids = folder / "grids"
     grids.mkdir(parents=True, exist_ok=True)
@@ -204,6 +206,9 @@ def write_installation(
         keys = f"token_env: {TOKEN_VARIABLE}, user_env: {USER_VARIABLE}"
         lines.append(f'  - {{name: phone, kind: pushover, api_url: "{pushover_url}", {keys}}}')
     lines.append("  - {name: pages, kind: file, path: pages.jsonl}")
+    names = zip(("api_key_env", "api_secret_env", "api_passphrase_env"), account_variables, strict=False)
+    named = [f"  {setting}: {variable}" for setting, variable in names]
+    lines += ["account:", *named] if named else []
     settings.write_text("\n".join([*lines, ""]), encoding="utf-8")
     return settings
 

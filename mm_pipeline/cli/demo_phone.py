@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from mm_pipeline.adapters.journal import Answer, Page
     from mm_pipeline.settings import Settings
 
-_KEYS: Final = {TOKEN_VARIABLE: "a" * 30, USER_VARIABLE: "u" * 30}
+KEYS: Final = {TOKEN_VARIABLE: "a" * 30, USER_VARIABLE: "u" * 30}
 _DEVICE: Final = "demo-phone"
 _THINKS_FOR_S: Final = 1.0
 """Between hearing the phone and answering: a response time of 0 s would look like none."""
@@ -55,26 +54,18 @@ class Paged:
 
 
 class DemoPhone:
-    """A paper Pushover with the keys of the demo in the environment; a context manager."""
+    """A paper Pushover that knows the keys of the demo; a context manager."""
 
     def __init__(self) -> None:
-        self._server = PaperPushover(token=_KEYS[TOKEN_VARIABLE], user=_KEYS[USER_VARIABLE])
-        self._before: dict[str, str | None] = {}
+        self._server = PaperPushover(token=KEYS[TOKEN_VARIABLE], user=KEYS[USER_VARIABLE])
 
     def __enter__(self) -> Self:
         self._server.start()
-        self._before = {name: os.environ.get(name) for name in _KEYS}
-        os.environ.update(_KEYS)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for name, value in self._before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
         self._server.stop()
 
     @property

@@ -249,8 +249,7 @@ def _bound(
         held_back = HeldBack.BUDGET
     else:
         return due
-    is_noted = now.held is not None and now.held.notice is due.notice and now.is_in_run(now.held)
-    return None if is_noted else replace(due, held_back=held_back)
+    return None if now.is_in_run(now.held) else replace(due, held_back=held_back)
 
 
 def _is_exit_news(notice: Notice, judged: Judged, now: History) -> bool:
