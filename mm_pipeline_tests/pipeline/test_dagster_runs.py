@@ -345,7 +345,12 @@ def test_look_back_months_are_reported_as_materialized_without_extending_the_run
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.tick(AT, instance)
-    assert instance.get_materialized_partitions(dg.AssetKey("candles")) == {"2025-01", "2025-02", "2025-03"}
+    assert instance.get_materialized_partitions(dg.AssetKey("candles")) == {
+        "2024-12",
+        "2025-01",
+        "2025-02",
+        "2025-03",
+    }
     assert instance.get_materialized_partitions(dg.AssetKey("regime")) == {"2025-03"}
 
 

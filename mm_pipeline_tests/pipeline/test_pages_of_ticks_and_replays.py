@@ -1,4 +1,4 @@
-"""Pages that live ticks decide, journal and all, are those that a replay of the same days with the same answers gives."""
+"""Pages that live ticks decide, journal and all, are those that a replay of the same days and answers gives."""
 
 from __future__ import annotations
 

@@ -13,10 +13,12 @@ from click.testing import CliRunner
 from mm_pipeline.adapters.home import journal_file
 from mm_pipeline.adapters.journal import Journal
 from mm_pipeline.adapters.journal.database import sqlite_url
+from mm_pipeline.adapters.journal.migrations import MIGRATIONS
 from mm_pipeline.cli import main
 from mm_pipeline.domain.market import Market
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
+from mm_pipeline_tests.account_samples import READING, TRADING, trading_account
 from mm_pipeline_tests.unit.test_cli_grids import grid_file
 
 
@@ -24,6 +26,8 @@ from mm_pipeline_tests.unit.test_cli_grids import grid_file
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("MM_HOME", str(folder))
+    monkeypatch.setenv("MM_TEST_CHAT_URL", "json://127.0.0.1:9")
+    monkeypatch.setenv("MM_HEARTBEAT_URL", "http://127.0.0.1:9")
     return folder
 
 
@@ -37,11 +41,12 @@ def paper() -> Iterator[PaperExchange]:
 
 
 def deployment(folder: Path, url: str) -> Path:
-    """Settings that point to a paper exchange, and one good grid."""
+    """Settings that point to a paper exchange, a channel that leaves the machine, and one good grid."""
     (folder / "grids").mkdir()
     grid_file(folder / "grids", "a.yaml")
     settings = folder / "settings.yaml"
-    settings.write_text(f"exchange: paper\npaper_url: {url}\n")
+    chat = "channels: [{name: chat, kind: apprise, url_env: MM_TEST_CHAT_URL}]"
+    settings.write_text(f"exchange: paper\npaper_url: {url}\n{chat}\n")
     return settings
 
 
@@ -111,7 +116,36 @@ def test_journal_is_opened_and_told(home: Path, tmp_path: Path, paper: PaperExch
     (home / "paper").mkdir(parents=True)
     Journal(sqlite_url(journal_file(home / "paper"))).close()
     _, found = examine(deployment(tmp_path, paper.url))
-    assert "schema 1, 0 grids" in found["journal"][0]["seen"]
+    assert f"schema {MIGRATIONS[-1].version}, 0 grids" in found["journal"][0]["seen"]
+
+
+def test_channel_without_its_secret_fails_and_silence_is_warned_of(
+    home: Path, tmp_path: Path, paper: PaperExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MM_TEST_CHAT_URL")
+    monkeypatch.delenv("MM_HEARTBEAT_URL")
+    code, found = examine(deployment(tmp_path, paper.url))
+    assert code == 1
+    assert (found["channel chat"][0]["status"], found["channels"][0]["status"]) == ("fail", "warn")
+    assert "MM_TEST_CHAT_URL is not set" in found["channel chat"][0]["seen"]
+    assert found["heartbeat"][0]["status"] == "warn"
+
+
+def test_key_that_may_trade_fails(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = SimulatedMarket(seed=1, start=datetime(2025, 1, 1, tzinfo=UTC), bars=300)
+    markets = [PaperMarket(market=Market("kucoin", "ETH/USDT"), source=source)]
+    with PaperExchange(markets=markets, accounts=[trading_account()]) as exchange:
+        settings = deployment(tmp_path, exchange.url)
+        seen = {}
+        for key in (READING, TRADING):
+            for name, value in zip(("KEY", "SECRET", "PASSPHRASE"), (key.key, key.secret, key.passphrase), strict=True):
+                monkeypatch.setenv(f"MM_KUCOIN_{name}", value)
+            _, found = examine(settings)
+            [seen[key.key]] = found["account"]
+    assert seen[READING.key]["status"] == "ok"
+    assert "may: General" in seen[READING.key]["seen"]
+    assert seen[TRADING.key]["status"] == "fail"
+    assert "may do more than read: Spot" in seen[TRADING.key]["seen"]
 
 
 def test_damaged_journal_fails(home: Path, tmp_path: Path, paper: PaperExchange) -> None:

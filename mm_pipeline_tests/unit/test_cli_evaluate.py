@@ -70,7 +70,9 @@ def test_one_grid_is_told_as_json_with_the_contract_s_keys(
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     [grid] = data["grids"]
-    assert (grid["grid"], grid["state"], grid["risk"]) == ("eth-calm", "NORMAL", None)
+    assert (grid["grid"], grid["state"], grid["risk"]["level"]) == ("eth-calm", "NORMAL", "LOW")
+    assert grid["risk"]["source"] == "modelled"
+    assert 0 < grid["risk"]["capital_at_risk_15m_quote"] < grid["risk"]["worst_case_quote"]
     assert {"since", "price", "triggers", "age_s", "reasons"} <= set(grid)
     assert 0 <= grid["age_s"] < 1200
     assert datetime.fromisoformat(data["evaluated_at"]).minute % 15 == 0

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mm_pipeline.assets import contracts
+from mm_pipeline.assets import contracts, operator_contracts
 from mm_pipeline.assets.contract import Contract
 from mm_pipeline.assets.input_hash import input_hashes, text_hash
 from mm_pipeline.domain.candles import RAW_SCHEMA, epoch_ms, fill_gaps
@@ -17,8 +17,13 @@ from mm_pipeline.domain.errors import ContractError
 from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.grid_analysis import grid_analysis
 from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.domain.notifications import Cause, Decision, Notice
 from mm_pipeline.domain.pipeline import COARSE, evaluate, evaluations, metrics_of, regime_of, view_of
+from mm_pipeline.domain.risk import StandardisedBars, risk_rows
+from mm_pipeline.domain.risk.joined import figures_of, positions_of, with_risk
 from mm_pipeline.paper.simulation import simulate_market
+from mm_pipeline.reporting.notification_frame import notification_frame
+from mm_pipeline.reporting.page_text import PageText
 from mm_pipeline.settings import load_settings
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -62,10 +67,15 @@ def frames() -> dict[str, pl.DataFrame]:
         enabled: evaluate([grid(enabled=enabled)], view, settings.advice, first_ms=int(times[0]), last_ms=last_ms)
         for enabled in (True, False)
     }
+    history = StandardisedBars.of(filled, settings.risk)
+    rows = risk_rows([grid(enabled=True)], history, epoch_ms(states[True].exit_states["evaluated_at"]), settings.risk)
+    positions, figures = positions_of(rows), figures_of(rows)
     made = {
+        "positions": positions,
+        "risk": figures,
         "candles": candles,
         "grid_analysis": grid_analysis([grid(enabled=True)], view, times, settings.exit_state),
-        "exit_states": states[True].exit_states.with_columns(input_hash=pl.lit("0")),
+        "exit_states": with_risk(states[True].exit_states.with_columns(input_hash=pl.lit("0")), positions, figures),
         "entry_states": states[False].entry_states.with_columns(input_hash=pl.lit("0")),
     }
     for timeframe in COARSE:
@@ -83,6 +93,8 @@ ALL = {
         contracts.GRID_ANALYSIS,
         contracts.EXIT,
         contracts.ENTRY,
+        operator_contracts.POSITIONS,
+        operator_contracts.RISK,
     )
 }
 
@@ -166,6 +178,14 @@ def test_unsorted_rows_and_twins_are_refused(frames: dict[str, pl.DataFrame], na
         ("exit_states", "input_hash", None, "state is there"),
         ("exit_states", "price", None, "a known state has a price"),
         ("exit_states", "evaluated_at", datetime(2030, 1, 1, 0, 1, tzinfo=UTC), "evaluated_at on 15m"),
+        ("exit_states", "risk_level", "SOME", "names"),
+        ("positions", "source", "guessed", "names"),
+        ("positions", "grid_profit_quote", 1e6, "the PnL identity holds"),
+        ("positions", "open_orders", -1, "counts not below 0"),
+        ("positions", "grid", "another", "one grid"),
+        ("risk", "giveback_p90_1h_quote", -1e6, "quantiles in order"),
+        ("risk", "risk_unknown", "no reason", "figures, or why not"),
+        ("risk", "worst_case_quote", -1.0, "the worst case is no gain"),
         ("entry_states", "state", "EXIT", "names"),
         ("entry_states", "proposed_lower", 1e9, "the proposal is not inverted"),
     ],
@@ -257,3 +277,42 @@ def test_contract_of_a_name_says_it_was_not_written() -> None:
     contract = Contract("things", {"a": pl.Int64()}, {"a above 0": (pl.col("a") > 0).all()})
     with pytest.raises(ContractError, match=r"things breaks its contract: a above 0\. It was not written"):
         contract.check(pl.DataFrame({"a": [0]}))
+
+
+def told(**changes: Any) -> pl.DataFrame:
+    """One decided notification."""
+    decision = Decision(
+        grid="around",
+        evaluated_at=START,
+        kind="exit",
+        notice=Notice.WARNING,
+        state="WARNING",
+        cause=Cause.CHANGE,
+        episode_at=START,
+        number=1,
+        triggers=(),
+        page="p1",
+    )
+    frame = notification_frame([decision], {"p1": PageText("title", "text")}, load_settings().notify, is_live=True)
+    return frame.with_columns(**{name: pl.lit(value, dtype=frame.schema[name]) for name, value in changes.items()})
+
+
+def test_notification_of_the_domain_is_accepted() -> None:
+    operator_contracts.NOTIFICATIONS.check(told())
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"notice": "PANIC"}, "names"),
+        ({"cause": "mood"}, "names"),
+        ({"title": None}, "a page has words"),
+        ({"held_back": "budget"}, "a page has words"),
+        ({"episode_at": START + timedelta(days=1)}, "an episode begins"),
+        ({"kind": "entry"}, "a disabled grid hears of entries alone"),
+        ({"page": None}, "all is said"),
+    ],
+)
+def test_notification_that_breaks_a_rule_is_refused(changes: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ContractError, match=rule):
+        operator_contracts.NOTIFICATIONS.check(told(**changes))
