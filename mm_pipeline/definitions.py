@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 
 from mm_pipeline import automation
-from mm_pipeline.adapters.home import data_home, frames_dir, journal_file
+from mm_pipeline.adapters.home import JOURNAL_VARIABLE, data_home, frames_dir, journal_file
 from mm_pipeline.adapters.journal import sqlite_url
 from mm_pipeline.assets.candles import candles
 from mm_pipeline.assets.grids import grid_analysis
@@ -32,9 +32,6 @@ from mm_pipeline.resources import (
 )
 from mm_pipeline.resources.watch import code_version
 from mm_pipeline.settings import Deployment, load_deployment
-
-JOURNAL_VARIABLE = "MM_JOURNAL_URL"
-"""Environment variable with the journal's database; without it SQLite in the home."""
 
 ASSETS = (
     candles,

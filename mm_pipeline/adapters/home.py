@@ -11,6 +11,8 @@ from pathlib import Path
 from mm_pipeline.domain.errors import ConfigError
 
 HOME_VARIABLE = "MM_HOME"
+JOURNAL_VARIABLE = "MM_JOURNAL_URL"
+"""Environment variable with the journal's database; without it SQLite in the home."""
 
 
 def mm_home() -> Path:

@@ -67,7 +67,7 @@ def flat(
     bot runs, and a new `started_at` when it runs again.
     """
     from mm_pipeline.adapters.clock import SystemClock
-    from mm_pipeline.cli.journal_access import open_journal
+    from mm_pipeline.cli.journal_access import check_grid, open_journal
     from mm_pipeline.domain.errors import ConfigError
     from mm_pipeline.domain.notifications import Response, ResponseKind
     from mm_pipeline.settings import load_deployment
@@ -77,7 +77,7 @@ def flat(
         raise ConfigError(f"{at.isoformat()} is in the future.", "Give a moment that has passed.")
     with open_journal(deployment) as journal:
         for grid in grid_ids:
-            _check_known(journal, grid)
+            check_grid(journal, grid)
         said = [Response(grid=grid, at=at or now, kind=ResponseKind.FLAT) for grid in dict.fromkeys(grid_ids)]
         _record(deployment, journal, said, source="mm flat", by=by)
     lines = [f"{grid}: flat since {at or now:%Y-%m-%d %H:%M} UTC, noted." for grid in grid_ids]
@@ -85,16 +85,10 @@ def flat(
 
 
 def _newest(journal: Journal, grid: str) -> Decided | None:
-    _check_known(journal, grid)
+    from mm_pipeline.cli.journal_access import check_grid
+
+    check_grid(journal, grid)
     return journal.notifications.newest_told(grid)
-
-
-def _check_known(journal: Journal, grid: str) -> None:
-    from mm_pipeline.domain.errors import ConfigError
-
-    known = journal.known_grids()
-    if grid not in known:
-        raise ConfigError(f"the journal knows no grid {grid}.", f"There are: {', '.join(known) or 'none'}.")
 
 
 def _record(

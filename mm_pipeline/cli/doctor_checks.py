@@ -107,9 +107,9 @@ def _grids(deployment: Deployment, folder: GridFolder) -> Findings:
 def _journal(settings: Settings) -> Findings:
     import sqlalchemy as sa
 
+    from mm_pipeline.adapters.home import JOURNAL_VARIABLE
     from mm_pipeline.adapters.journal import Journal, sqlite_url
     from mm_pipeline.adapters.journal.migrations import MIGRATIONS
-    from mm_pipeline.definitions import JOURNAL_VARIABLE
 
     named, file = os.environ.get(JOURNAL_VARIABLE), journal_file(data_home(is_paper=settings.is_paper))
     if not named and not file.exists():

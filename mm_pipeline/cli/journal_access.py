@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mm_pipeline.adapters.home import JOURNAL_VARIABLE, data_home, journal_file
+
 if TYPE_CHECKING:
     from mm_pipeline.adapters.journal import Journal
     from mm_pipeline.settings import Deployment
 
-JOURNAL_VARIABLE: Final = "MM_JOURNAL_URL"
-"""Environment variable with the journal's database; without it SQLite in the home. The same as the daemon reads."""
 _MEND: Final = "It begins with the first evaluation: run mm evaluate or mm up, with the same settings and MM_HOME."
 
 
@@ -57,7 +57,6 @@ def check_grid(journal: Journal, grid_id: str | None) -> None:
 
 def journal_url(deployment: Deployment) -> str:
     """``$MM_JOURNAL_URL``, else the SQLite file in the home."""
-    from mm_pipeline.adapters.home import data_home, journal_file
     from mm_pipeline.adapters.journal import sqlite_url
 
     named = os.environ.get(JOURNAL_VARIABLE)

@@ -96,7 +96,12 @@ def _months(
     view = market_view(recorded.bars, recorded.quarantined_ms, settings.market)
     told: dict[str, dict[str, int]] = {answer: {} for answer in ANSWERS}
     evaluations = 0
-    for begins, ends in _spans(recorded, settings, start, end):
+    spans = _spans(recorded, settings, start, end)
+    if not spans:
+        warm_up = f"{settings.data.warm_up_days + 1} days"
+        problem = f"no whole month of {recorded.market} lies {warm_up} or more after its first candle."
+        raise click.BadParameter(problem, param_hint="--candles, --from, --to")
+    for begins, ends in spans:
         grid = _grid(recorded, begins, width_pct=width_pct, stop_pct=stop_pct)
         versions = [GridVersion(grid, begins)]
         rows = evaluate(versions, view, settings.advice, first_ms=_ms(begins) + 1, last_ms=_ms(ends)).exit_states

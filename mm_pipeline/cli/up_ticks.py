@@ -28,10 +28,9 @@ def follow_journal(home: Path, dagster: DagsterProcess, stop: Stop) -> None:
         When Dagster ends by itself, or the journal cannot be read.
     """
     from mm_pipeline.adapters.clock import SystemClock
-    from mm_pipeline.adapters.home import journal_file
+    from mm_pipeline.adapters.home import JOURNAL_VARIABLE, journal_file
     from mm_pipeline.adapters.journal import Journal, sqlite_url
     from mm_pipeline.cli.output import stdout
-    from mm_pipeline.definitions import JOURNAL_VARIABLE
 
     console, clock = stdout(), SystemClock()
     with Journal(os.environ.get(JOURNAL_VARIABLE) or sqlite_url(journal_file(home))) as journal:

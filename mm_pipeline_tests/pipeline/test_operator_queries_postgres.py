@@ -7,9 +7,10 @@ import pytest
 import sqlalchemy as sa
 from polars.testing import assert_frame_equal
 
+from mm_pipeline.adapters.home import JOURNAL_VARIABLE
 from mm_pipeline.adapters.journal import EvaluationKind, Journal, sqlite_url
 from mm_pipeline.adapters.journal.operator_queries import OperatorQueries
-from mm_pipeline.cli.journal_access import JOURNAL_VARIABLE, open_journal
+from mm_pipeline.cli.journal_access import open_journal
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.reporting.journal_lines import DEFAULT_KINDS, Span, journal_lines
 from mm_pipeline.settings import load_deployment

@@ -298,6 +298,62 @@ def test_folder_that_cannot_be_written_is_told(tmp_path: Path, candles: Path) ->
     assert not (taken / "summary.json").exists()
 
 
+def test_scripted_acknowledgement_ends_repetitions(tmp_path: Path, candles: Path) -> None:
+    grid = write_grid(tmp_path)
+    never = replayed(tmp_path / "never", candles, grid, "--policy", "seed")["pages_per_notice"]
+    script = tmp_path / "responses.yaml"
+    hours = "".join(
+        f"  - {{at: 2024-0{3 - (n < 5)}-{25 + n if n < 5 else n - 4:02d}T{hour:02d}:05:00Z, kind: acknowledged}}\n"
+        for n in range(30)
+        for hour in range(24)
+    )
+    script.write_text(f"responses:\n{hours}")
+    answered = replayed(tmp_path / "out", candles, grid, "--policy", "seed", "--responses", str(script))
+    repeated = ("LATEST_ACCEPTABLE_EXIT", "MANDATORY_EXIT")
+    assert sum(answered["pages_per_notice"][name] for name in repeated) < sum(never[name] for name in repeated)
+    told = pl.read_parquet(tmp_path / "out" / "notifications.parquet")
+    assert not told["is_live"].any()
+
+
+def test_unusable_script_of_responses_is_refused_with_file_and_key(tmp_path: Path, candles: Path) -> None:
+    script = tmp_path / "responses.yaml"
+    script.write_text("responses:\n  - {at: 2024-03-01T00:00:00Z, kind: shrugged}\n")
+    result = replay(tmp_path / "out", candles, write_grid(tmp_path), "--responses", str(script))
+    assert result.exit_code == 2
+    assert "responses.yaml" in result.stderr
+    assert "kind" in result.stderr
+
+
+def test_cost_of_waiting_is_written_on_request(tmp_path: Path, candles: Path) -> None:
+    summary = replayed(tmp_path / "out", candles, write_grid(tmp_path), "--risk")
+    states, risk = (pl.read_parquet(tmp_path / "out" / f"{name}.parquet") for name in ("exit_states", "risk"))
+    assert summary["rows"]["risk"] == states.height == risk.height
+    assert states["risk"].struct.field("capital_at_risk_1h_quote").equals(risk["capital_at_risk_1h_quote"])
+    assert risk["capital_at_risk_4h_quote"].max() > 0
+
+
+def test_study_of_pages_without_a_whole_month_is_refused(candles: Path) -> None:
+    result = CliRunner().invoke(main, ["study", "pages", "--candles", str(candles)])
+    assert (result.exit_code, "no whole month" in result.stderr) == (2, True)
+
+
+def test_pages_are_counted_by_policy_and_answer(tmp_path: Path) -> None:
+    candles = tmp_path / NAME
+    simulated_candles(days=92).write_parquet(candles)
+    result = CliRunner().invoke(main, ["study", "pages", "--candles", str(candles), "--json"])
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)["rows"]
+    assert {(row["policy"], row["answers"]) for row in rows} == {
+        (policy, answer) for policy in ("calibrated", "seed") for answer in ("never", "acknowledged", "flat")
+    }
+    for policy in ("calibrated", "seed"):
+        never, acknowledged, flat = (
+            next(row["pages"] for row in rows if (row["policy"], row["answers"]) == (policy, answer))
+            for answer in ("never", "acknowledged", "flat")
+        )
+        assert never >= acknowledged >= flat > 0
+
+
 @pytest.mark.slow
 def test_recorded_years_are_replayed_whole(tmp_path: Path, recorded_data: Path) -> None:
     grid = tmp_path / "grid.yaml"

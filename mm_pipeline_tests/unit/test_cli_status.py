@@ -13,10 +13,10 @@ from rich.console import Console
 
 from mm_pipeline.adapters.clock import SystemClock, from_ms
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
+from mm_pipeline.adapters.home import JOURNAL_VARIABLE
 from mm_pipeline.adapters.journal import DeliveryOutcome, Evaluation, EvaluationKind, Journal, Page, sqlite_url
-from mm_pipeline.cli.journal_access import JOURNAL_VARIABLE, open_journal
+from mm_pipeline.cli.journal_access import open_journal
 from mm_pipeline.cli.status import status
-from mm_pipeline.definitions import JOURNAL_VARIABLE as VARIABLE_OF_THE_DAEMON
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications import Cause, Notice, ResponseKind
@@ -111,7 +111,6 @@ def test_journal_that_does_not_exist_yet_is_an_error_and_is_not_made(
 def test_commands_read_the_journal_that_the_daemon_writes(
     home: OperatedHome, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert JOURNAL_VARIABLE == VARIABLE_OF_THE_DAEMON
     with open_journal(load_deployment(home.settings_file)) as opened:
         assert opened.known_grids() == ["eth"]
     with Journal(sqlite_url(home.folder / "other.db")) as other:

@@ -1,0 +1,149 @@
+"""``mm ack``, ``mm flat``, ``mm notify test``: what an operator does about pages, and whether they would come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mm_pipeline.adapters.clock import SystemClock
+from mm_pipeline.adapters.home import journal_file
+from mm_pipeline.adapters.journal import Journal, sqlite_url
+from mm_pipeline.cli import main
+from mm_pipeline.cli.delivery_access import delivery_for
+from mm_pipeline.cli.up import check_reaches_somebody
+from mm_pipeline.domain.errors import ConfigError
+from mm_pipeline.domain.notifications import Cause, Decision, Notice, ResponseKind
+from mm_pipeline.paper.pushover import PaperPushover
+from mm_pipeline.settings import load_settings
+from mm_pipeline_tests.grid_samples import hundreds_grid
+from mm_pipeline_tests.operator_samples import commit, decision
+
+
+@pytest.fixture
+def phone() -> Iterator[PaperPushover]:
+    with PaperPushover() as server:
+        yield server
+
+
+@pytest.fixture
+def settings(tmp_path: Path, phone: PaperPushover, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MM_TEST_TOKEN", "a" * 30)
+    monkeypatch.setenv("MM_TEST_USER", "u" * 30)
+    monkeypatch.delenv("MM_JOURNAL_URL", raising=False)
+    file = tmp_path / "settings.yaml"
+    keys = "token_env: MM_TEST_TOKEN, user_env: MM_TEST_USER"
+    file.write_text(
+        f'channels:\n  - {{name: phone, kind: pushover, api_url: "{phone.url}", {keys}}}\n'
+        "  - {name: pages, kind: file, path: pages.jsonl}\n"
+    )
+    (tmp_path / "grids").mkdir()
+    return file
+
+
+@pytest.fixture
+def journal(settings: Path, tmp_path: Path) -> Iterator[Journal]:
+    with Journal(sqlite_url(journal_file(tmp_path / "home" / "paper"))) as opened:
+        opened.observe_grids([hundreds_grid(id="eth")], SystemClock().now())
+        yield opened
+
+
+def mm(*arguments: str, settings: Path) -> Result:
+    return CliRunner().invoke(main, [*arguments, "--settings", str(settings)])
+
+
+def emergency(journal: Journal, settings: Path) -> Decision:
+    """A page that rings on the phone now."""
+    now = SystemClock().now()
+    one = decision(Notice.MANDATORY_EXIT, now - timedelta(minutes=2), cause=Cause.CHANGE)
+    commit(journal, one, decided_at=now)
+    delivery_for(load_settings(settings), journal).relay.run()
+    return one
+
+
+def test_acknowledged_page_stops_ringing_and_is_on_record_once(
+    journal: Journal, settings: Path, phone: PaperPushover
+) -> None:
+    one = emergency(journal, settings)
+    (message,) = phone.messages
+    assert message.receipt is not None
+    done = mm("ack", "eth", "--by", "ann", settings=settings)
+    assert (done.exit_code, done.stdout.count("acknowledged.")) == (0, 1)
+    again = mm("ack", "eth", settings=settings)
+    assert (again.exit_code, "acknowledged before" in again.stdout) == (1, True)
+    answers = {answer.response.kind: answer for answer in journal.responses.select("eth")}
+    assert set(answers) == {ResponseKind.ACKNOWLEDGED, ResponseKind.CANCELLED}
+    assert (answers[ResponseKind.ACKNOWLEDGED].by_whom, answers[ResponseKind.ACKNOWLEDGED].source) == ("ann", "mm ack")
+    assert answers[ResponseKind.ACKNOWLEDGED].response.page == one.page
+    receipt = phone.account.receipt(message.receipt, "a" * 30)
+    assert receipt is not None
+    assert receipt["expired"] == 1
+
+
+def test_acknowledgement_is_kept_although_the_provider_is_away(
+    journal: Journal, settings: Path, phone: PaperPushover
+) -> None:
+    emergency(journal, settings)
+    phone.stop()
+    done = mm("ack", "eth", settings=settings)
+    assert done.exit_code == 0
+    assert "rings on for now" in done.stderr
+    phone.start()
+    assert delivery_for(load_settings(settings), journal).answers.follow().answers[0].response.kind == "cancelled"
+
+
+def test_flat_position_is_noted_and_ends_the_ringing(journal: Journal, settings: Path, phone: PaperPushover) -> None:
+    emergency(journal, settings)
+    done = mm("flat", "eth", "--json", settings=settings)
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["grids"][0]["grid"] == "eth"
+    kinds = {answer.response.kind for answer in journal.responses.select("eth")}
+    assert kinds == {ResponseKind.FLAT, ResponseKind.CANCELLED}
+
+
+def test_flat_in_the_future_and_unknown_grids_are_refused(journal: Journal, settings: Path) -> None:
+    later = f"{SystemClock().now() + timedelta(hours=1):%Y-%m-%dT%H:%MZ}"
+    assert mm("flat", "eth", "--at", later, settings=settings).exit_code == 2
+    for command in ("ack", "flat"):
+        done = mm(command, "etc", settings=settings)
+        assert (done.exit_code, "knows no grid etc" in done.stderr) == (2, True)
+    assert not journal.responses.select()
+
+
+def test_nothing_told_is_nothing_to_acknowledge(journal: Journal, settings: Path) -> None:
+    done = mm("ack", "eth", settings=settings)
+    assert (done.exit_code, "nothing to acknowledge" in done.stdout) == (1, True)
+
+
+def test_test_message_is_marked_on_every_channel(settings: Path, phone: PaperPushover, tmp_path: Path) -> None:
+    done = mm("notify", "test", settings=settings)
+    assert done.exit_code == 0, done.output
+    (message,) = phone.messages
+    assert message.title.startswith("TEST: ")
+    line = json.loads((tmp_path / "home" / "paper" / "pages.jsonl").read_text())
+    assert line["title"].startswith("TEST: ")
+    assert "phone: taken" in done.stdout
+
+
+def test_channel_that_does_not_take_the_test_message_is_told(settings: Path, phone: PaperPushover) -> None:
+    phone.fail_next(1, status=400)
+    done = mm("notify", "test", "--channel", "phone", "--json", settings=settings)
+    assert done.exit_code == 1
+    (row,) = json.loads(done.stdout)["channels"]
+    assert (row["channel"], row["taken"]) == ("phone", False)
+    assert mm("notify", "test", "--channel", "fax", settings=settings).exit_code == 2
+
+
+def test_real_exchange_is_not_watched_while_pages_reach_nobody(settings: Path, tmp_path: Path) -> None:
+    real = tmp_path / "real.yaml"
+    real.write_text("exchange: kucoin\n")
+    with pytest.raises(ConfigError, match="reach nobody"):
+        check_reaches_somebody(load_settings(real))
+    check_reaches_somebody(load_settings(settings))
+    real.write_text(settings.read_text() + "exchange: kucoin\n")
+    check_reaches_somebody(load_settings(real))
