@@ -71,6 +71,13 @@ def decisions(
 
     ``responses`` by bar: ``ack`` of the page told last, or ``flat``; one at a bar is known at its evaluation.
     """
+    return lived(story, responses, policy)[0]
+
+
+def lived(
+    story: str, responses: Mapping[float, str] | None = None, policy: NotifyPolicy = POLICY
+) -> tuple[list[tuple[int, Decision]], History]:
+    """What is decided at which bar, and the history after it."""
     history, made = History(), []
     waiting = sorted((responses or {}).items())
     for bar, is_live, one in evaluations(story):
@@ -82,7 +89,7 @@ def decisions(
         for decision in decided:
             history = history.after(decision, policy.budget)
             made.append((bar, decision))
-    return made
+    return made, history
 
 
 def told(story: str, responses: Mapping[float, str] | None = None, policy: NotifyPolicy = POLICY) -> list[str]:

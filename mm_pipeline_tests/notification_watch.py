@@ -98,6 +98,7 @@ class ScriptedRow:
             "position_health": "ABOVE_GRID" if self.letter == "S" else "IN_GRID",
             "distance_to_stop_atr": 2.6,
             "stop_loss_risk": "MEDIUM",
+            "risk_level": "UNKNOWN" if self.letter == "U" else "LOW",
             "counterfactual": [],
             "last_known_state": self.last_known if self.letter == "U" else None,
             "lower": self.grid.lower,

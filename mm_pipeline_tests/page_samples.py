@@ -10,8 +10,8 @@ from typing import Any
 from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications.decision import Cause, Decision, Notice
-from mm_pipeline.domain.notifications.policy import NotifyPolicy
 from mm_pipeline.domain.notifications.delay_risk import DelayRisk
+from mm_pipeline.domain.notifications.policy import NotifyPolicy
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading
 from mm_pipeline.reporting.page_text import PageText, marked, page_text
 

@@ -23,7 +23,7 @@ from mm_pipeline_tests.delivery_process import ENVIRONMENT, TOKEN, USER
 from mm_pipeline_tests.paging_samples import AT, BAR, DOWN, PagingInstallation, calm_market, with_price
 from mm_pipeline_tests.postgres_server import session_server
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 TICKS = 30
 ADDRESS = "PUSHOVER_ADDRESS"

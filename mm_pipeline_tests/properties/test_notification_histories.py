@@ -145,7 +145,7 @@ def as_decided_by(history: History) -> History:
     return replace(history, acknowledged=history.acknowledged & {told.page for told in history.told.values()})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(sequence=steps(), policy=st.sampled_from([POLICY, TIGHT]))
 def test_history_read_from_the_journal_is_the_history_carried_along(
     empty_journal: Path, sequence: list[Step], policy: NotifyPolicy

@@ -8,7 +8,7 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_pipeline.domain.notifications import Decision, Judged, Response, ResponseKind, replay
+from mm_pipeline.domain.notifications import Decision, Judged, NotifyPolicy, Response, ResponseKind, replay
 from mm_pipeline_tests.notification_stories import BAR, LETTERS, NOON, POLICY, judged
 from mm_pipeline_tests.reference.notifications import Done, Rules, Said, Told, notifications
 
@@ -30,19 +30,31 @@ class Run:
     cause: int
 
 
-runs = st.builds(
-    Run,
-    letter=st.sampled_from("".join(LETTERS) + "NWLMXUUE"),
-    count=st.one_of(st.integers(1, 4), st.integers(1, 30)),
-    apart=st.sampled_from([1, 1, 1, 2, 16]),
-    pause=st.sampled_from([0, 0, 0, 1, 4, 11, 40]),
-    range=st.sampled_from([0, 0, 0, 0, 0, 1, 2, UNREAD]),
-    cause=st.integers(0, 1),
-)
-stories = st.lists(runs, min_size=1, max_size=12)
+def runs_of(letters: str, ranges: list[int]) -> st.SearchStrategy[Run]:
+    return st.builds(
+        Run,
+        letter=st.sampled_from(letters),
+        count=st.one_of(st.integers(1, 3), st.integers(1, 20)),
+        apart=st.sampled_from([1, 1, 1, 2, 16]),
+        pause=st.sampled_from([0, 0, 0, 1, 4, 11, 40]),
+        range=st.sampled_from(ranges),
+        cause=st.integers(0, 1),
+    )
+
+
+enabled = st.lists(runs_of("NWLMXSUMXLU", [0]), min_size=1, max_size=12)
+any_kind = st.lists(runs_of("".join(LETTERS) + "EE", [0, 0, 0, 0, 1, 2, UNREAD]), min_size=1, max_size=12)
+stories = st.one_of(enabled, any_kind)
 answers = st.lists(
-    st.tuples(st.integers(0, 150 * 15), st.sampled_from(["ack", "flat", "missed"]), st.sampled_from(GRIDS)), max_size=6
+    st.tuples(
+        st.integers(0, 12),
+        st.sampled_from([0, 1, 15, 30, 165, 180]),
+        st.sampled_from(["ack", "ack", "flat", "missed"]),
+        st.sampled_from(GRIDS),
+    ),
+    max_size=5,
 )
+"""After which told decision, how many minutes later, what is answered, and of which grid."""
 
 
 def told_of(grid: str, story: list[Run]) -> list[Judged]:
@@ -99,33 +111,38 @@ def as_told(made: list[Decision]) -> list[Told]:
     ]
 
 
-def answered(wanted: list[tuple[int, str, str]], states: list[Judged]) -> tuple[list[Response], list[Done]]:
-    """Scripted responses for both sides: each acknowledges the page that was told last before its moment."""
+def answered(
+    wanted: list[tuple[int, int, str, str]], states: list[Judged], policy: NotifyPolicy
+) -> tuple[list[Response], list[Done]]:
+    """Scripted responses for both sides: each comes after a page, and acknowledges the one told last before."""
     responses: list[Response] = []
     done: list[Done] = []
-    for minute, kind, grid in sorted(wanted):
-        at = NOON + minute * MINUTE
-        made = [one for one in replay(states, responses, POLICY) if one.evaluated_at < at and one.grid == grid]
-        newest = next((one for one in reversed(made) if one.is_told), None)
+    for number, minutes, kind, grid in wanted:
+        told = [one for one in replay(states, responses, policy) if one.is_told and one.grid == grid]
+        if not told:
+            continue
+        at = told[number % len(told)].evaluated_at + minutes * MINUTE
+        minute = (at - NOON) // MINUTE
+        newest = ([one for one in told if one.evaluated_at < at] or told)[-1]
         if kind == "flat":
             responses.append(Response(grid=grid, at=at, kind=ResponseKind.FLAT))
             done.append(Done(minute, grid, None))
-        elif newest is not None and kind == "missed":
+        elif kind == "missed":
             responses.append(Response(grid=grid, at=at, kind=ResponseKind.MISSED, page=newest.page))
-        elif newest is not None:
+        else:
             responses.append(Response(grid=grid, at=at, kind=ResponseKind.ACKNOWLEDGED, page=newest.page))
             done.append(Done(minute, grid, (grid, (newest.evaluated_at - NOON) // MINUTE)))
     return responses, done
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(stories=st.tuples(stories, st.one_of(st.just([]), stories)), wanted=answers, budget=st.sampled_from([1, 3, 12]))
 def test_replay_equals_the_plain_loop(
-    stories: tuple[list[Run], list[Run]], wanted: list[tuple[int, str, str]], budget: int
+    stories: tuple[list[Run], list[Run]], wanted: list[tuple[int, int, str, str]], budget: int
 ) -> None:
     policy = POLICY.model_copy(update={"budget": POLICY.budget.model_copy(update={"pages": budget})})
     states = [one for grid, story in zip(GRIDS, stories, strict=True) for one in told_of(grid, story)]
     states.sort(key=lambda one: (one.evaluated_at, one.grid))
-    responses, done = answered(wanted, states)
+    responses, done = answered(wanted, states, policy)
     made = as_told(replay(states, responses, policy))
     assert made == notifications([as_said(one) for one in states], done, Rules(budget_pages=budget))

@@ -428,7 +428,7 @@ def test_whatever_fails_no_page_is_lost_or_told_twice(loop: type[OperatorLoop]) 
         run_state_machine_as_test(
             loop,
             settings=settings(
-                max_examples=20,
+                max_examples=30,
                 stateful_step_count=25,
                 deadline=None,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -231,5 +231,5 @@ class _Moment:
         elif sum(self.age(told) < self.rules.budget_per for told in self.told) >= self.rules.budget_pages:
             made.held_back = "budget"
         last = self.mine[-1] if self.mine else None
-        is_noted = last is not None and bool(last.held_back) and last.notice == notice and last.at >= self.run_began
+        is_noted = last is not None and bool(last.held_back) and last.at >= self.run_began
         return None if made.held_back and is_noted else made

@@ -11,9 +11,21 @@ from typing import Any
 import pytest
 
 from mm_pipeline.adapters.journal import Journal, Page, sqlite_url
+from mm_pipeline.domain.notifications import Response, ResponseKind, decide_all
 from mm_pipeline.settings import Settings, describe, load_settings
 from mm_pipeline_tests.journal_samples import grid
-from mm_pipeline_tests.notification_stories import DAY, HOUR, decisions, held_back, told
+from mm_pipeline_tests.notification_stories import (
+    BAR,
+    DAY,
+    HOUR,
+    NOON,
+    POLICY,
+    decisions,
+    held_back,
+    judged,
+    lived,
+    told,
+)
 from mm_pipeline_tests.notification_watch import MovingClock, ScriptedRow, ScriptedWatch, at_bar
 
 EXPIRE = 3 * HOUR
@@ -91,6 +103,14 @@ def test_something_graver_pages_although_the_position_was_flat() -> None:
     assert told("LLM", {1: "flat"}) == ["0 LATEST_ACCEPTABLE_EXIT", "2 MANDATORY_EXIT"]
 
 
+def test_position_reported_flat_only_after_a_reissue_counts_from_its_moment() -> None:
+    _, history = lived("M" * (EXPIRE + 1))
+    known = history.answered(Response(grid="eth", at=NOON + BAR, kind=ResponseKind.FLAT))
+    later = judged("M", 2 * EXPIRE)
+    assert [one.cause for one in decide_all([later], {"eth": history}, POLICY)] == ["reissue"]
+    assert decide_all([later], {"eth": known}, POLICY) == []
+
+
 def test_position_that_was_flat_before_the_episode_is_not_flat_in_it() -> None:
     story = told("NN" + "M" * (EXPIRE + 1), {1: "flat"})
     assert story == ["2 MANDATORY_EXIT", f"{EXPIRE + 2} MANDATORY_EXIT reissue"]
@@ -108,6 +128,10 @@ def test_answered_mandatory_exit_is_not_reissued_while_the_grid_is_blind(respons
 def test_mandatory_exit_that_was_over_is_not_reissued_while_the_grid_is_blind() -> None:
     assert told("MW" + "U" * EXPIRE) == ["0 MANDATORY_EXIT", "1 WARNING", "3 UNKNOWN"]
     assert told("MN" + "U" * EXPIRE) == ["0 MANDATORY_EXIT", "3 UNKNOWN"]
+
+
+def test_grid_that_was_sold_out_last_is_not_reissued_as_an_exit_while_it_is_blind() -> None:
+    assert told("MS" + "U" * EXPIRE) == ["0 MANDATORY_EXIT", "1 SOLD_OUT", "3 UNKNOWN"]
 
 
 def test_mandatory_exit_seen_again_after_an_outage_that_was_told_is_news() -> None:

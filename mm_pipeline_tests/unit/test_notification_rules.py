@@ -68,6 +68,12 @@ def test_exit_seen_again_after_a_warning_that_its_interval_held_back_is_told_at_
     assert told(f"W{state}W{state}", {1.5: "ack"}) == ["0 WARNING", f"1 {notice}", f"3 {notice}"]
 
 
+def test_exit_seen_again_after_a_sold_out_that_the_budget_held_back_is_no_news() -> None:
+    story = SPENT + "MSM"
+    assert told(story, {len(SPENT) + 0.5: "ack"})[-1] == f"{len(SPENT)} MANDATORY_EXIT"
+    assert held_back(story) == [f"{len(SPENT) + 1} SOLD_OUT budget"]
+
+
 def test_exit_that_flickers_without_anything_decided_between_is_no_news() -> None:
     assert told("MNMNMN" * 2, {0.5: "ack"}) == ["0 MANDATORY_EXIT"]
 
@@ -118,6 +124,11 @@ def test_position_that_was_flat_in_the_range_before_is_not_flat_in_the_new_one()
     assert told("MM|M", {1.5: "flat"}) == ["0 MANDATORY_EXIT", "2 MANDATORY_EXIT"]
 
 
+def test_position_known_to_be_flat_when_the_new_range_is_first_judged_is_flat_in_it() -> None:
+    assert told("MM|" + "M" * (EXPIRE + 1), {2: "flat"}) == ["0 MANDATORY_EXIT", "2 MANDATORY_EXIT"]
+    assert len(told("MM|" + "M" * (EXPIRE + 1), {1.9: "flat"})) == 3
+
+
 def test_normal_of_a_new_range_is_no_news() -> None:
     assert told("M|NNN") == ["0 MANDATORY_EXIT"]
 
@@ -157,6 +168,7 @@ def test_state_that_was_told_before_the_gap_is_no_news_after_it() -> None:
 def test_evaluations_of_a_gap_count_towards_what_has_to_last() -> None:
     assert told("WnN") == ["0 WARNING", "2 NORMAL"]
     assert told("NuU") == ["2 UNKNOWN"]
+    assert told("NuuuU") == ["4 UNKNOWN"]
 
 
 def test_expired_emergency_is_reissued_at_the_first_live_evaluation() -> None:
@@ -191,6 +203,13 @@ def test_replay_takes_responses_in_any_order_and_of_any_grid() -> None:
     made = replay(states, [acknowledged, other], POLICY)
     assert [decision.grid for decision in made] == ["a", "b", "a"]
     assert made[2].evaluated_at - NOON == timedelta(hours=3)
+
+
+def test_replay_counts_a_response_at_the_evaluation_of_its_moment() -> None:
+    states = [judged("M", bar) for bar in range(EXPIRE + 1)]
+    flat = Response(grid="eth", at=states[-1].evaluated_at, kind=ResponseKind.FLAT)
+    assert len(replay(states, [flat], POLICY)) == 1
+    assert len(replay(states, [replace(flat, at=flat.at + timedelta(seconds=1))], POLICY)) == 2
 
 
 @pytest.mark.parametrize("kind", [ResponseKind.MISSED, ResponseKind.EXPIRED, ResponseKind.CANCELLED])
