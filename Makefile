@@ -21,7 +21,7 @@ up: $(VENV)/runtime.done ## the same with the Dagster UI and schedules, until st
 	$(BIN)/mm up
 
 test: $(VENV)/dev.done ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/dev.done ## lint, format, types, import contracts, locks
 	$(BIN)/ruff check .
