@@ -224,3 +224,16 @@ def test_redirect_is_not_followed_so_keys_go_nowhere_else(server: PaperPushover)
     finally:
         other.stop()
     assert asked == []
+
+
+def test_14_lost_answer_is_unclear_and_a_refused_connection_is_not(server: PaperPushover) -> None:
+    channel = channel_to(server.url)
+    server.hang_up_next()
+    lost = refusal(channel)
+    assert (lost.is_final, lost.is_unclear, len(server.messages)) == (False, True, 1)
+    for status, is_unclear in ((500, False), (502, True), (504, True)):
+        server.fail_next(status=status)
+        assert refusal(channel).is_unclear is is_unclear
+    server.stop()
+    refused = refusal(channel)
+    assert (refused.is_final, refused.is_unclear) == (False, False)

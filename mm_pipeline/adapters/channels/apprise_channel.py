@@ -66,6 +66,7 @@ class AppriseChannel:
             "Check the service and the URL's keys; it is tried again.",
             is_final=False,
             retry_after_s=_RETRY_AFTER_S,
+            is_unclear=is_taken is None,
         )
 
     def _is_taken(self, message: Message) -> bool:

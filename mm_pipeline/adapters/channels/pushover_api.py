@@ -27,6 +27,10 @@ MAX_CONNECTIONS = 2
 _MAX_BODY_BYTES = 1 << 16
 _QUOTED_CHARACTERS = 200
 _UNKNOWN = "It may have been taken all the same."
+_AWAY = "Check this machine's connection; it is tried again."
+_AGAIN = "It is tried again."
+_GATEWAYS = frozenset({502, 504})
+"""Statuses of a server in front of Pushover that did not hear its answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +43,16 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class _Outcome:
-    """What came back: ``status`` None where nothing did, and then ``problem`` says why."""
+    """What came back: ``status`` None where nothing did.
+
+    Then ``problem`` says why, and ``is_sent`` whether anything of the request may have arrived.
+    """
 
     status: int | None = None
     content: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
+    is_sent: bool = True
 
 
 class PushoverApi:
@@ -134,13 +142,14 @@ class PushoverApi:
         except DeadlineExceeded:
             raise
         except Exception as error:
-            return _Outcome(problem=f"could not be asked ({_cause(error)})")
+            return _Outcome(problem=f"could not be asked ({_cause(error)})", is_sent=not _is_unconnected(error))
         finally:
             self._slots.release()
 
     def _judged(self, outcome: _Outcome) -> Reply:
         if outcome.status is None:
-            raise self._transient(f"Pushover {outcome.problem}.", _UNKNOWN)
+            problem = f"Pushover {outcome.problem}."
+            raise self._transient(problem, _UNKNOWN if outcome.is_sent else _AWAY, is_unclear=outcome.is_sent)
         body = _json_object(outcome.content)
         said = self._quoted(body, outcome.content)
         if outcome.status == 429:
@@ -150,12 +159,14 @@ class PushoverApi:
             mend = "Check the token, the user key and the device."
             raise self._final(f"Pushover refused with status {outcome.status} ({said}).", mend)
         if outcome.status != 200:
-            raise self._transient(f"Pushover answered with status {outcome.status} ({said}).", _UNKNOWN)
+            is_unclear = outcome.status in _GATEWAYS
+            problem = f"Pushover answered with status {outcome.status} ({said})."
+            raise self._transient(problem, _UNKNOWN if is_unclear else _AGAIN, is_unclear=is_unclear)
         if body.get("status") == 1:
             return Reply(body=body, headers=outcome.headers)
         if body.get("status") == 0:
             raise self._final(f"Pushover refused: its answer says status 0 ({said}).", "Mend what it names.")
-        raise self._transient(f"Pushover's answer is not its own ({said}).", _UNKNOWN)
+        raise self._transient(f"Pushover's answer is not its own ({said}).", _UNKNOWN, is_unclear=True)
 
     def _quoted(self, body: Mapping[str, Any], content: bytes) -> str:
         """Pushover's reasons, or the beginning of the body, on one line and without secrets."""
@@ -166,11 +177,26 @@ class PushoverApi:
             text = text.replace(secret, "***")
         return text[:_QUOTED_CHARACTERS] or "empty body"
 
-    def _transient(self, problem: str, mend: str) -> ChannelError:
-        return ChannelError(f"channel {self._channel}: {problem}", mend, is_final=False, retry_after_s=RETRY_AFTER_S)
+    def _transient(self, problem: str, mend: str, *, is_unclear: bool = False) -> ChannelError:
+        told = f"channel {self._channel}: {problem}"
+        return ChannelError(told, mend, is_final=False, retry_after_s=RETRY_AFTER_S, is_unclear=is_unclear)
 
     def _final(self, problem: str, mend: str) -> ChannelError:
         return ChannelError(f"channel {self._channel}: {problem}", mend, is_final=True)
+
+
+def _is_unconnected(error: Exception) -> bool:
+    """Whether there was no connection over which anything could have been sent."""
+    from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+    found: BaseException | None = error
+    while found is not None:
+        reasons = (found, getattr(found, "reason", None), *found.args)
+        reasons += tuple(getattr(reason, "reason", None) for reason in reasons)
+        if any(isinstance(one, NewConnectionError | ConnectTimeoutError | NameResolutionError) for one in reasons):
+            return True
+        found = found.__cause__ or found.__context__
+    return False
 
 
 def _holds_no_token(record: logging.LogRecord) -> bool:
