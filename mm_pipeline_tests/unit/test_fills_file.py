@@ -190,7 +190,7 @@ def test_command_imports_nothing_of_a_file_with_a_bad_row_unless_told(installati
     store = FrameFills(str(installation / "home" / "frames"))
     market = Market("kucoin", "ETH/USDT")
     code, output = run(installation, str(path), "--grid", "mine")
-    assert code == REFUSED
+    assert code == BAD_USAGE
     assert "row 3, Side" in output
     assert store.fills(IMPORTED, market) == []
     code, output = run(installation, str(path), "--grid", "mine", "--skip-bad")
