@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from mm_pipeline.adapters.account import IMPORTED, FrameFills, import_fills
 from mm_pipeline.adapters.clock import to_ms
-from mm_pipeline.cli.commands import BAD_USAGE, REFUSED, LazyGroup
+from mm_pipeline.cli.commands import BAD_USAGE, LazyGroup
 from mm_pipeline.domain.account import Side, fills_of_grid
 from mm_pipeline.domain.errors import FillsFileError
 from mm_pipeline.domain.market import Market
