@@ -7,20 +7,10 @@ from typing import Any, Final
 
 import polars as pl
 
-from mm_pipeline.domain.risk.rows import RISK_SCHEMA
+from mm_pipeline.domain.risk.rows import POSITION, RISK_SCHEMA
 
 _KEYS: Final = ("grid", "evaluated_at", "grid_version")
-_HELD: Final = (
-    "inventory_base",
-    "cash_quote",
-    "equity_quote",
-    "grid_profit_quote",
-    "unrealised_quote",
-    "unmatched_fees_quote",
-    "residual_quote",
-    "total_pnl_quote",
-    "capital_utilization",
-)
+_HELD: Final = (*POSITION, "capital_utilization")
 ACCOUNT_COLUMNS: Final[dict[str, pl.DataType]] = {
     "open_orders": pl.Int64(),
     "foreign_fills": pl.Int64(),

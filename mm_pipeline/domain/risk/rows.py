@@ -22,7 +22,7 @@ from mm_pipeline.domain.risk.risk import GIVEBACK_PROBABILITIES, HORIZONS, GridP
 SOURCES: Final = ("exchange", "import", "modelled")
 """Where a position is known from, the first that there is (SPEC 7)."""
 
-_POSITION: Final = (
+POSITION: Final = (
     "inventory_base",
     "cash_quote",
     "equity_quote",
@@ -32,6 +32,7 @@ _POSITION: Final = (
     "residual_quote",
     "total_pnl_quote",
 )
+"""What a grid holds and has earned, as columns of positions and of equity alike."""
 _AT_RISK: Final = tuple(f"capital_at_risk_{horizon}_quote" for horizon in HORIZONS)
 _GIVEBACK: Final = tuple(f"giveback_{name}_{horizon}_quote" for name in GIVEBACK_PROBABILITIES for horizon in HORIZONS)
 RISK_SCHEMA: Final[dict[str, pl.DataType]] = {
@@ -40,7 +41,7 @@ RISK_SCHEMA: Final[dict[str, pl.DataType]] = {
     "grid_version": pl.String(),
     "source": pl.String(),
     "price": pl.Float64(),
-    **dict.fromkeys(_POSITION, pl.Float64()),
+    **dict.fromkeys(POSITION, pl.Float64()),
     "capital_utilization": pl.Float64(),
     "worst_case_quote": pl.Float64(),
     **dict.fromkeys((*_AT_RISK, *_GIVEBACK), pl.Float64()),
@@ -121,7 +122,7 @@ def _rows(grid: Grid, history: StandardisedBars, evaluated_ms: Times, policy: Ri
             constant_column("grid_version", grid.version_hash, rows, pl.String),
             constant_column("source", SOURCES[-1], rows, pl.String),
             float_column("price", window.price),
-            *(picked(simulation.equity[name], index) for name in _POSITION),
+            *(picked(simulation.equity[name], index) for name in POSITION),
             float_column("capital_utilization", np.where(is_begun, utilization, np.nan)),
             *_figure_columns(figures, is_begun),
             name_column("risk_unknown", _reason(figures, window, index, has_history), _REASONS),
