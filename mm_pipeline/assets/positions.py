@@ -21,7 +21,7 @@ from mm_pipeline.assets.accounts import (
 from mm_pipeline.assets.contract import Contract
 from mm_pipeline.assets.grids import ByGrid
 from mm_pipeline.assets.stage import contract_result, contract_spec, declared, each, plan_of
-from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import Times
 from mm_pipeline.domain.pipeline import evaluations
@@ -37,24 +37,18 @@ def _held(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Materi
     plan = plan_of(context, watch)
     bars = watch.past_bars(plan)
     grids = {grid.grid_id: grid for grid in plan.grids if _is_enabled(grid, plan)}
-    due = {grid: _due(watch, plan, grid) for grid in grids}
     histories = each(bars, lambda market: _history(bars[market], watch), context)
-    rows = each(grids, lambda grid: _rows(grids[grid], due[grid], histories.made, watch), context)
+    rows = each(grids, lambda grid: _rows(grids[grid], _due(watch, plan, grid), histories.made, watch), context)
     accounts, seen = _accounts(context, watch, plan, grids)
-    positions = {grid: _with_account(positions_of(found), seen.get(grid), plan) for grid, found in rows.made.items()}
-    frames = {
-        "positions": {grid: _merged(watch, plan, "positions", grid, found) for grid, found in positions.items()},
-        "risk": {grid: _merged(watch, plan, "risk", grid, figures_of(found)) for grid, found in rows.made.items()},
-    }
-    verified = verify_flats(watch, seen) if plan.is_live else []
+    verified = _verified(context, watch, accounts, seen)
     for asset, contract in (("positions", operator_contracts.POSITIONS), ("risk", operator_contracts.RISK)):
-        checked = each(frames[asset], partial(_checked, contract, frames[asset]), context)
+        frames = each(rows.made, partial(_frame, asset, contract, watch, plan, rows.made, seen), context)
         agreement = [_agreement(accounts, seen)] if asset == "positions" else []
         yield dg.MaterializeResult(
             asset_key=asset,
-            value=checked.made,
-            metadata=summaries.of_positions(asset, checked.made, seen, verified),
-            check_results=[contract_result(asset, {**rows.problems, **checked.problems}), *agreement],
+            value=frames.made,
+            metadata=summaries.of_positions(asset, frames.made, seen, verified),
+            check_results=[contract_result(asset, {**rows.problems, **frames.problems}), *agreement],
         )
 
 
@@ -102,22 +96,57 @@ def _merged(watch: Watch, plan: Plan, dataset: str, grid: str, rows: pl.DataFram
     return pl.concat([kept, rows])
 
 
+def _frame(  # noqa: PLR0917 - bound by partial, one grid at a time
+    asset: str,
+    contract: Contract,
+    watch: Watch,
+    plan: Plan,
+    made: Mapping[str, pl.DataFrame],
+    seen: Mapping[str, Seen],
+    grid: str,
+) -> pl.DataFrame:
+    """A grid's frame of one of the two assets, with what is stored before it."""
+    rows = made[grid]
+    new = figures_of(rows) if asset == "risk" else _with_account(positions_of(rows), seen.get(grid), plan)
+    frame = _merged(watch, plan, asset, grid, new)
+    contract.check(frame)
+    return frame
+
+
 def _accounts(
     context: dg.AssetExecutionContext, watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]
 ) -> tuple[Accounts, dict[str, Seen]]:
     """What accounts show now; a run about the past knows of none."""
-    if not plan.is_live:
-        return Accounts(), {}
-    declared_now: dict[str, Grid] = {}
-    for grid_id, grid in grids.items():
-        newest = grid.in_force(plan.last_ms, plan.last_ms)
-        if newest and newest[-1].enabled:
-            declared_now[grid_id] = newest[-1]
-    accounts = read_accounts(watch, declared_now)
-    seen = seen_positions(watch, plan, declared_now, accounts)
+    accounts, seen = Accounts(), dict[str, Seen]()
+    if plan.is_live:
+        newest = {grid_id: grid.in_force(plan.last_ms, plan.last_ms) for grid_id, grid in grids.items()}
+        declared_now = {grid_id: found[-1] for grid_id, found in newest.items() if found and found[-1].enabled}
+        try:
+            accounts = read_accounts(watch, declared_now)
+            seen = seen_positions(watch, plan, declared_now, accounts)
+        except Exception as error:  # whatever an account brings, states are judged and pages go out
+            accounts.problems["accounts"] = _unforeseen(context, error)
     for subject, problem in accounts.problems.items():
         context.log.warning(f"{subject}: {problem}")
     return accounts, seen
+
+
+def _verified(
+    context: dg.AssetExecutionContext, watch: Watch, accounts: Accounts, seen: Mapping[str, Seen]
+) -> list[str]:
+    try:
+        return verify_flats(watch, seen)
+    except Exception as error:  # an exit that is not verified is paged on, which is the safe side
+        accounts.problems["verified flat"] = _unforeseen(context, error)
+        return []
+
+
+def _unforeseen(context: dg.AssetExecutionContext, error: Exception) -> PipelineError:
+    if isinstance(error, PipelineError):
+        return error
+    context.log.exception(f"accounts: {error}")
+    told = f"{type(error).__name__} while looking at accounts."
+    return PipelineError(told, "This is a fault of the program; the run's log has its trace.")
 
 
 def _with_account(positions: pl.DataFrame, seen: Seen | None, plan: Plan) -> pl.DataFrame:
@@ -126,11 +155,6 @@ def _with_account(positions: pl.DataFrame, seen: Seen | None, plan: Plan) -> pl.
         return positions
     at: datetime = from_ms(plan.last_ms)
     return pl.concat([positions.filter(pl.col("evaluated_at") != at), account_row(seen, at)])
-
-
-def _checked(contract: Contract, frames: ByGrid, grid: str) -> pl.DataFrame:
-    contract.check(frames[grid])
-    return frames[grid]
 
 
 def _agreement(accounts: Accounts, seen: Mapping[str, Seen]) -> dg.AssetCheckResult:

@@ -29,7 +29,8 @@ def ack(
 ) -> None:
     """Acknowledge the newest page about each GRID: its alarms and repetitions end.
 
-    Pages that tell of a new reason still come. Exit code 1 where there was nothing to acknowledge.
+    Where that is UNKNOWN, what was told before the watch went blind is acknowledged with it. Pages that tell of a new
+    reason still come. Exit code 1 where there was nothing to acknowledge.
     """
     from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.cli.journal_access import open_journal
@@ -38,15 +39,15 @@ def ack(
 
     deployment, now = load_deployment(settings_file), SystemClock().now()
     with open_journal(deployment) as journal:
-        told = {grid: _newest(journal, grid) for grid in grid_ids}
+        told = {grid: _standing(journal, grid) for grid in grid_ids}
         answered = [
             Response(grid=grid, at=now, kind=ResponseKind.ACKNOWLEDGED, page=one.decision.page)
-            for grid, one in told.items()
-            if one is not None
+            for grid, standing in told.items()
+            for one in standing
         ]
         recorded = _record(deployment, journal, answered, source="mm ack", by=by)
     new = {answer.response.grid for answer in recorded}
-    lines = [_acknowledged(grid, one, is_new=grid in new) for grid, one in told.items()]
+    lines = [_acknowledged(grid, standing, is_new=grid in new) for grid, standing in told.items()]
     _tell([{"grid": grid, "acknowledged": grid in new} for grid in grid_ids], lines, as_json=as_json)
     if len(new) < len(set(grid_ids)):
         ctx.exit(REFUSED)
@@ -84,11 +85,11 @@ def flat(
     _tell([{"grid": grid, "flat_at": at or now} for grid in grid_ids], lines, as_json=as_json)
 
 
-def _newest(journal: Journal, grid: str) -> Decided | None:
+def _standing(journal: Journal, grid: str) -> list[Decided]:
     from mm_pipeline.cli.journal_access import check_grid
 
     check_grid(journal, grid)
-    return journal.notifications.newest_told(grid)
+    return journal.notifications.standing(grid)
 
 
 def _record(
@@ -115,10 +116,11 @@ def _record(
     return new
 
 
-def _acknowledged(grid: str, told: Decided | None, *, is_new: bool) -> str:
-    if told is None:
+def _acknowledged(grid: str, standing: list[Decided], *, is_new: bool) -> str:
+    if not standing:
         return f"{grid}: nothing was ever told of it, so there is nothing to acknowledge."
-    page = f"{told.decision.notice.value} of {told.decision.evaluated_at:%Y-%m-%d %H:%M} UTC"
+    told = [f"{one.decision.notice.value} of {one.decision.evaluated_at:%Y-%m-%d %H:%M} UTC" for one in standing]
+    page = " and ".join(told)
     return f"{grid}: {page} acknowledged." if is_new else f"{grid}: {page} had been acknowledged before."
 
 

@@ -38,7 +38,8 @@ def evaluate(
 ) -> None:
     """Fetch candles, judge every grid, and tell each one's state and why.
 
-    Without --at the evaluation is journalled as the schedule's are. Exit code 1 when a grid is UNKNOWN.
+    The evaluation is journalled and paged as the schedule's are; one --at a moment, or by another --policy than the
+    settings name, is a trial that leaves no trace. Exit code 1 when a grid is UNKNOWN.
     """
     from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.cli.output import print_json, stdout, steps
@@ -46,6 +47,8 @@ def evaluate(
     from mm_pipeline.settings import load_deployment
 
     deployment = load_deployment(settings_file, policy=policy)
+    if at is None and policy not in (None, load_deployment(settings_file).settings.policy):
+        at = SystemClock().now()
     with steps(1) as advance:
         advance("evaluating")
         reports = evaluated(deployment, at=at, grid_ids=grid_ids)

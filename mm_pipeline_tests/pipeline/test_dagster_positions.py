@@ -203,6 +203,20 @@ def test_trading_key_is_refused_and_the_model_takes_over(traded: Traded, monkeyp
     assert "may do more than read" in str(agreement.metadata["kucoin:SOL/USDT"].value)
 
 
+def test_account_that_breaks_the_program_stops_no_page(traded: Traded, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no such field")
+
+    monkeypatch.setattr("mm_pipeline.assets.positions.read_accounts", broken)
+    at = first_bar_after(pl.col("close") < sol_grid().lower * 0.985)
+    result = traded.tick(datetime.fromtimestamp(-(-int(at.timestamp()) // 3600) * 3600, UTC))
+    assert result.success
+    assert len(traded.pushover.messages) == 1
+    agreement = check_of(result, "positions", "account_agrees")
+    assert not agreement.passed
+    assert "RuntimeError" in str(agreement.metadata["accounts"].value)
+
+
 @pytest.fixture
 def modelled(tmp_path: Path) -> Installation:
     made = Installation(tmp_path, FixedSources({ETH_MARKET: ranging_candles(datetime(2024, 12, 20, tzinfo=UTC), 110)}))
@@ -227,6 +241,28 @@ def test_ticks_add_rows_and_a_backfill_gives_the_same(modelled: Installation) ->
         states = modelled.store.read("exit_states", "eth", start=start, end=end)
         assert states["risk"].struct.field("worst_case_quote").null_count() == 0
     assert "off" not in modelled.store.keys("risk")
+
+
+def test_grid_without_capital_is_judged_and_has_nothing_at_risk(modelled: Installation) -> None:
+    modelled.grid("eth", capital=0, lower=3200, upper=3300, stop_loss=3150)
+    with dg.DagsterInstance.ephemeral() as instance:
+        modelled.tick(AT, instance)
+    states = newest(modelled, "exit_states", "eth", AT)
+    assert states["state"] == "MANDATORY_EXIT"
+    assert isinstance(states["risk"], dict)
+    assert (states["risk"]["worst_case_quote"], states["risk"]["capital_utilization"]) == (0.0, None)
+    with modelled.journal() as journal:
+        (page,) = journal.notifications.pages()
+    assert "Position (modelled): 0 ETH" in page.text
+
+
+def test_first_tick_of_a_month_adds_the_newest_row_alone(modelled: Installation) -> None:
+    last = datetime(2025, 4, 1, tzinfo=UTC)
+    with dg.DagsterInstance.ephemeral() as instance:
+        for at in (last - timedelta(minutes=15), last, last + timedelta(minutes=15)):
+            modelled.tick(at, instance)
+    rows = modelled.store.read("risk", "eth", start=datetime(2025, 3, 1, tzinfo=UTC), end=last + timedelta(days=1))
+    assert rows["evaluated_at"].to_list() == [last + n * timedelta(minutes=15) for n in (-1, 0, 1)]
 
 
 def test_imported_fills_come_before_the_model(modelled: Installation) -> None:

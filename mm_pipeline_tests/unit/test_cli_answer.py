@@ -85,6 +85,27 @@ def test_acknowledged_page_stops_ringing_and_is_on_record_once(
     assert receipt["expired"] == 1
 
 
+def test_acknowledging_a_blind_grid_answers_the_emergency_that_stands_too(
+    journal: Journal, settings: Path, phone: PaperPushover
+) -> None:
+    one = emergency(journal, settings)
+    now = SystemClock().now()
+    blind = decision(Notice.UNKNOWN, now - timedelta(minutes=1))
+    commit(journal, blind, decided_at=now)
+    done = mm("ack", "eth", settings=settings)
+    assert done.exit_code == 0
+    answered = {
+        answer.response.page
+        for answer in journal.responses.select("eth")
+        if answer.response.kind is ResponseKind.ACKNOWLEDGED
+    }
+    assert answered == {one.page, blind.page}
+    (message,) = [found for found in phone.messages if found.receipt]
+    receipt = phone.account.receipt(str(message.receipt), "a" * 30)
+    assert receipt is not None
+    assert receipt["expired"] == 1
+
+
 def test_acknowledgement_is_kept_although_the_provider_is_away(
     journal: Journal, settings: Path, phone: PaperPushover
 ) -> None:

@@ -89,7 +89,9 @@ def test_past_evaluation_is_not_journalled(
     data = json.loads(done.stdout)
     assert data["evaluated_at"] == at.replace(minute=15).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert {grid["grid"] for grid in data["grids"]} == {"eth-calm", "xrp-silent"}
-    assert installed.journalled() == before
+    trial = installed.mm("evaluate", "--grid", "eth-calm", "--policy", "seed", "--json")
+    assert json.loads(trial.stdout)["grids"][0]["policy"] == "seed"
+    assert installed.journalled() == before, "neither the past nor another policy leaves a trace"
 
 
 @pytest.mark.parametrize(

@@ -120,10 +120,23 @@ class JournalNotifications:
         rows = {row.id: row for row in (*newest, *recent)}
         return [_decided_of(rows[number]) for number in sorted(rows, key=lambda one: (rows[one].evaluated_at, one))]
 
-    def newest_told(self, grid: str) -> Decided | None:
-        """The newest decision about a grid for which there is a page."""
+    def standing(self, grid: str) -> list[Decided]:
+        """What an acknowledgement of a grid answers, newest first: the newest told decision.
+
+        Where that is UNKNOWN, which takes nothing back, the one that stood before too. Empty where nothing was told.
+        """
+        newest = self.newest_told(grid)
+        if newest is None or newest.decision.notice is not Notice.UNKNOWN:
+            return [] if newest is None else [newest]
+        stood = self.newest_told(grid, but=Notice.UNKNOWN)
+        return [newest] if stood is None else [newest, stood]
+
+    def newest_told(self, grid: str, *, but: Notice | None = None) -> Decided | None:
+        """The newest decision about a grid for which there is a page; ``but`` leaves out a notice."""
         query = sa.select(*(decisions.c[name] for name in (*_DECISION, *_BY)))
         query = query.where((decisions.c.grid == grid) & decisions.c.held_back.is_(None))
+        if but is not None:
+            query = query.where(decisions.c.notice != but.value)
         query = query.order_by(decisions.c.evaluated_at.desc(), decisions.c.id.desc()).limit(1)
         with self._database.reading() as connection:
             row = connection.execute(query).first()

@@ -99,8 +99,9 @@ class History:
         if response.kind in FLATS:
             return replace(self, flat_at=response.at)
         if response.kind is ResponseKind.ACKNOWLEDGED:
-            page = response.page or (self.last.page if self.last is not None else "")
-            return replace(self, acknowledged=self.acknowledged | {page})
+            newest = {told.page for told in (self.last, self.stood) if told is not None}
+            pages = {response.page} if response.page else newest
+            return replace(self, acknowledged=self.acknowledged | pages)
         return self
 
     @property

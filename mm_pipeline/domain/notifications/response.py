@@ -30,7 +30,8 @@ class Response:
     at
         When it happened, which may be before it was known.
     page
-        The page that is answered; empty: the newest told until then, or the position as a whole.
+        The page that is answered; empty: the newest told until then (and what stood
+        before an UNKNOWN was told), or the position as a whole.
     """
 
     grid: str
