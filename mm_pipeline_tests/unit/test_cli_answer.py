@@ -72,6 +72,8 @@ def test_acknowledged_page_stops_ringing_and_is_on_record_once(
     one = emergency(journal, settings)
     (message,) = phone.messages
     assert message.receipt is not None
+    assert {event.settings_hash for event in journal.outbox.events()} == {load_settings(settings).hash}
+    assert all(event.code_version for event in journal.outbox.events())
     done = mm("ack", "eth", "--by", "ann", settings=settings)
     assert (done.exit_code, done.stdout.count("acknowledged.")) == (0, 1)
     again = mm("ack", "eth", settings=settings)

@@ -135,6 +135,8 @@ _NOTIFICATION_TABLES = (
         at BIGINT NOT NULL,
         detail TEXT NOT NULL,
         receipt TEXT,
+        settings_hash TEXT NOT NULL,
+        code_version TEXT NOT NULL,
         UNIQUE (page, channel, attempt, event)
     )
     """,

@@ -87,6 +87,8 @@ class DeliveryEvent:
     at: datetime
     detail: str = ""
     receipt: str | None = None
+    settings_hash: str = ""
+    code_version: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -50,6 +50,11 @@ class JournalOutbox:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._written_by = {"settings_hash": "", "code_version": ""}
+
+    def sign(self, written_by: Mapping[str, str]) -> None:
+        """Settings hash and code version that stand beside everything recorded from now on."""
+        self._written_by = dict(written_by)
 
     def claim(self, *, owner: str, now: datetime, lease: timedelta, channels: Collection[str]) -> Claim | None:
         """Take the most urgent page that is due on one of the channels; None where there is none.
@@ -78,7 +83,7 @@ class JournalOutbox:
                 _of(row.page, row.channel).values(owner=owner, leased_until=now + lease, attempts=attempt)
             )
             may_be_duplicate = _is_unclear(connection, row.page, row.channel)
-            _add(connection, DeliveryOutcome.STARTED, row.page, row.channel, attempt, at=now)
+            self._add(connection, DeliveryOutcome.STARTED, row.page, row.channel, attempt, at=now)
             return Claim(
                 page=select_page(connection, row.page),
                 channel=row.channel,
@@ -109,14 +114,14 @@ class JournalOutbox:
         if event not in _ENDED:
             raise ValueError(f"{event} ends no delivery")
         with self._database.writing() as connection:
-            _add_of(connection, claim, event, at=at, detail=detail, receipt=receipt)
+            self._add_of(connection, claim, event, at=at, detail=detail, receipt=receipt)
             connection.execute(_of(claim.page.page, claim.channel).values(is_due=False, owner=None, leased_until=None))
 
     def put_off(self, claim: Claim, event: DeliveryOutcome, *, at: datetime, due_at: datetime, detail: str) -> None:
         """Record a failed attempt, and when the next may be made."""
         mine = _of(claim.page.page, claim.channel).where(outbox.c.owner == claim.owner)
         with self._database.writing() as connection:
-            _add_of(connection, claim, event, at=at, detail=detail)
+            self._add_of(connection, claim, event, at=at, detail=detail)
             connection.execute(mine.values(due_at=due_at, owner=None, leased_until=None))
 
     def escalate(self, page: str, channel: str, rank: int, *, at: datetime, detail: str) -> bool:
@@ -132,7 +137,7 @@ class JournalOutbox:
         insertion = dialect.insert(outbox).on_conflict_do_nothing(index_elements=["page", "channel"])
         is_new = bool(connection.execute(insertion.returning(outbox.c.page), [row]).all())
         if is_new:
-            _add(connection, DeliveryOutcome.ESCALATED, page, channel, 0, at=at, detail=detail)
+            self._add(connection, DeliveryOutcome.ESCALATED, page, channel, 0, at=at, detail=detail)
         return is_new
 
     def channels(self, page: str) -> frozenset[str]:
@@ -156,7 +161,7 @@ class JournalOutbox:
             row = connection.execute(taken).first()
             if row is None:
                 return False
-            _add(connection, DeliveryOutcome.REFUSED, page, channel, row.attempts, at=at, detail=detail)
+            self._add(connection, DeliveryOutcome.REFUSED, page, channel, row.attempts, at=at, detail=detail)
             if to is not None:
                 self._make_due(connection, page, *to, at=at, detail=detail)
             return True
@@ -164,7 +169,7 @@ class JournalOutbox:
     def give_up(self, page: str, *, at: datetime, detail: str) -> bool:
         """Record that no channel took a page; False where that is known."""
         with self._database.writing() as connection:
-            return _add(connection, DeliveryOutcome.UNDELIVERABLE, page, "", 0, at=at, detail=detail)
+            return self._add(connection, DeliveryOutcome.UNDELIVERABLE, page, "", 0, at=at, detail=detail)
 
     def waiting(self) -> list[Waiting]:
         """What is due, or will be, oldest first."""
@@ -236,7 +241,17 @@ class JournalOutbox:
         """Record that an emergency rings no more on its channel; False where that is known."""
         of = (receipt.page.page, receipt.channel, receipt.attempt)
         with self._database.writing() as connection:
-            return _add(connection, DeliveryOutcome.CLOSED, *of, at=at, detail=detail)
+            return self._add(connection, DeliveryOutcome.CLOSED, *of, at=at, detail=detail)
+
+    def _add_of(self, connection: sa.Connection, claim: Claim, event: DeliveryOutcome, **said: Any) -> bool:
+        return self._add(connection, event, claim.page.page, claim.channel, claim.attempt, **said)
+
+    def _add(
+        self, connection: sa.Connection, event: DeliveryOutcome, page: str, channel: str, attempt: int, **said: Any
+    ) -> bool:
+        content: dict[str, Any] = {**self._written_by, **said}
+        made = DeliveryEvent(page=page, channel=channel, attempt=attempt, event=event, **content)
+        return bool(insert_new(connection, events, _EVENT_KEY, [asdict(made) | {"event": event.value}]))
 
 
 def _has(table: sa.FromClause, *outcomes: DeliveryOutcome) -> sa.ColumnElement[bool]:
@@ -257,12 +272,3 @@ def _is_unclear(connection: sa.Connection, page: str, channel: str) -> bool:
         seen.setdefault(attempt, set()).add(event)
     lost = {DeliveryOutcome.STARTED.value}
     return any(found == lost or DeliveryOutcome.UNCLEAR.value in found for found in seen.values())
-
-
-def _add_of(connection: sa.Connection, claim: Claim, event: DeliveryOutcome, **said: Any) -> bool:
-    return _add(connection, event, claim.page.page, claim.channel, claim.attempt, **said)
-
-
-def _add(connection: sa.Connection, event: DeliveryOutcome, page: str, channel: str, attempt: int, **said: Any) -> bool:
-    row = DeliveryEvent(page=page, channel=channel, attempt=attempt, event=event, **said)
-    return bool(insert_new(connection, events, _EVENT_KEY, [asdict(row) | {"event": event.value}]))

@@ -156,6 +156,8 @@ delivery_events = sa.Table(
     sa.Column("at", UtcMillis, nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("receipt", sa.Text),
+    sa.Column("settings_hash", sa.Text, nullable=False),
+    sa.Column("code_version", sa.Text, nullable=False),
 )
 
 responses = sa.Table(
