@@ -122,8 +122,27 @@ def decided(notice: Notice, cause: Cause = Cause.CHANGE, *, number: int = 1, **c
     return Decision(**values | changes)
 
 
+def with_cost(report: GridReport, risk: DelayRisk) -> GridReport:
+    """The report of a grid that holds something, with what waiting may cost."""
+    held = {
+        "source": "exchange",
+        "inventory_base": 0.2517,
+        "equity_quote": 968.4,
+        "total_pnl_quote": -31.6,
+        "grid_profit_quote": 6.24,
+        "unrealised_quote": -37.07,
+        "capital_utilization": 0.98,
+        "worst_case_quote": risk.worst_case_quote,
+        "risk_unknown": None,
+    }
+    for name in ("capital_at_risk", "giveback_p50", "giveback_p90"):
+        by_delay = getattr(risk, f"{name}_quote")
+        held |= {f"{name}_{delay}_quote": amount for delay, amount in by_delay.items()}
+    return replace(report, risk=held)
+
+
 def said(decision: Decision, report: GridReport, risk: DelayRisk | None = RISK) -> PageText:
-    return page_text([decision], {decision.grid: report}, POLICY, {decision.grid: risk} if risk else None)
+    return page_text([decision], {decision.grid: with_cost(report, risk) if risk else report}, POLICY)
 
 
 def blind(*ids_and_states: tuple[str, str | None], number: int = 1, **changes: Any) -> PageText:

@@ -76,7 +76,6 @@ def page_text(
     decisions: Sequence[Decision],
     reports: Mapping[str, GridReport],
     policy: NotifyPolicy,
-    risks: Mapping[str, DelayRisk] | None = None,
 ) -> PageText:
     """Title and text of one page.
 
@@ -85,11 +84,10 @@ def page_text(
     decisions
         All that the page tells: of one notice; several only where it is UNKNOWN.
     reports
-        By grid, at the decisions' evaluation; a grid without one is told of as far as its decision goes.
+        By grid, at the decisions' evaluation; a grid without one is told of as far as its decision goes. Where nothing
+        is known of what waiting may cost, the page says that it is not available.
     policy
         Windows and priorities.
-    risks
-        By grid; where there is none the page says that it is not available.
 
     Raises
     ------
@@ -100,7 +98,7 @@ def page_text(
     if len(notices) != 1 or (len(decisions) > 1 and notices != {Notice.UNKNOWN}):
         raise ValueError(f"a page has one notice, and one grid unless it is UNKNOWN: {sorted(notices)}")
     known = [(one, reports.get(one.grid) or _nothing_known(one)) for one in decisions]
-    told = [_Told(one, report, (risks or {}).get(one.grid) or report.delay_risk) for one, report in known]
+    told = [_Told(one, report, report.delay_risk) for one, report in known]
     if notices == {Notice.UNKNOWN}:
         return _unknown(told, policy)
     return _PAGES[decisions[0].notice](told[0], policy)

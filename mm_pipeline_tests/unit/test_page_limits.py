@@ -27,6 +27,7 @@ from mm_pipeline_tests.page_samples import (
     marked_page,
     pages,
     said,
+    with_cost,
 )
 
 
@@ -112,11 +113,11 @@ def test_any_page_is_within_the_limits_and_drops_whole_lines_from_the_end(
     names = names if decision.notice is Notice.UNKNOWN else names[:1]
     decisions = [replace(decision, grid=name) for name in names]
     known = {name: replace(report, grid_id=name, triggers=report.triggers * repeats) for name in names}
-    risks = dict.fromkeys(names, risk)
+    known = {name: with_cost(one, risk) for name, one in known.items()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page_limits, "TEXT_LIMIT", 10**9)
-        everything = page_text(decisions, known, POLICY, risks).text
-    page = page_text(decisions, known, POLICY, risks)
+        everything = page_text(decisions, known, POLICY).text
+    page = page_text(decisions, known, POLICY)
     sent = marked(page.title, page.text, late_by=late_by, may_be_duplicate=twice, is_test=is_test)
     marks = sent.text.split("\n")[0] if sent != page else None
     essential = everything.split("\n\n")[0].split("\n")

@@ -40,7 +40,7 @@ def test_every_page_reads_as_it_did() -> None:
 
 
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
-UNIT = r"(?:USDT|BTC|quote|ATR\(4h\)|ATR|%|min|h|d|closes|bars|levels|x|of 1|evaluations?|more grids?)(?!\w)"
+UNIT = r"(?:USDT|BTC|ETH|quote|ATR\(4h\)|ATR|%|min|h|d|closes|bars|levels|x|of 1|evaluations?|more grids?)(?!\w)"
 NAMES = r"(?:mm (?:ack|flat|evaluate --grid) \S+|eth-\w+|[A-Z0-9]+/[A-Z0-9]+)"
 TIME = r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d UTC"
 WITH_UNIT = "|".join(
