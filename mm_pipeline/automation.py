@@ -13,7 +13,7 @@ from mm_pipeline.adapters.months import month_start
 from mm_pipeline.assets.candles import FRESH
 from mm_pipeline.assets.checks import PARITY, RECONCILIATION, hourly_reconciliation, replay_parity
 from mm_pipeline.assets.positions import AGREES
-from mm_pipeline.assets.stage import CONTRACT, EVALUATED_AT_TAG, LIVE_TAG, MONTHS
+from mm_pipeline.assets.stage import BACKFILL_TAG, CONTRACT, EVALUATED_AT_TAG, LIVE_TAG, MONTHS
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications import TEXT_LIMIT
@@ -179,7 +179,7 @@ def watch_is_blind(context: dg.RunFailureSensorContext, watch: Watch) -> None:
     run = context.dagster_run
     named = run.tags.get(EVALUATED_AT_TAG)
     tick_at = from_ms(floor_to_evaluation(datetime.fromisoformat(named) if named else watch.now()))
-    is_live = run.tags.get(LIVE_TAG) == "true"
+    is_live = run.tags.get(LIVE_TAG) == "true" and BACKFILL_TAG not in run.tags
     what = "the watch was blind: no grid was evaluated" if is_live else "a run that is not an evaluation"
     message = f"{run.job_name} {run.run_id} failed ({what}): {context.failure_event.message}"
     context.log.error(message)

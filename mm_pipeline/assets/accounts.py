@@ -109,7 +109,8 @@ def seen_positions(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts
     return found
 
 
-def _on_exchange(watch: Watch, plan: Plan, grid: Grid, reading: AccountReading) -> Seen:
+def _on_exchange(watch: Watch, plan: Plan, grid: Grid, reading: AccountReading) -> Seen | None:
+    """None where the account knows nothing of the grid, as of one that a native bot trades."""
     position = position_of(
         grid,
         reading.fills,
@@ -120,6 +121,8 @@ def _on_exchange(watch: Watch, plan: Plan, grid: Grid, reading: AccountReading) 
         increments=reading.increments,
         rates=reading.prices,
     )
+    if position.fills == 0 and position.open_orders == 0:
+        return None
     drifts = _drifts(watch, plan, grid, position)
     return Seen(grid, position, PositionSource.EXCHANGE, from_ms(reading.read_at_ms), drifts, reading)
 
@@ -176,7 +179,7 @@ def verify_flats(watch: Watch, seen: Mapping[str, Seen]) -> list[str]:
     for grid_id, one in seen.items():
         if one.source is not PositionSource.EXCHANGE or not _is_closed(one):
             continue
-        told = watch.decisions().notifications.newest_told(grid_id)
+        told = watch.decisions().notifications.newest_told(grid_id, but=Notice.UNKNOWN)
         if told is None or told.decision.notice not in _ASKS_FOR_EXIT:
             continue
         answers = watch.decisions().responses.select(grid_id, since=told.decision.episode_at)
@@ -198,8 +201,13 @@ def _last_fill_at(watch: Watch, seen: Seen) -> datetime:
 
 
 def _is_closed(seen: Seen) -> bool:
-    """Whether no order of the grid rests, and of its inventory no more is left than rounding leaves, a step a fill."""
+    """Whether no order of the grid rests, and no more is left than rounding leaves, a step a fill.
+
+    Left of what its fills bought, and left in the account: coins whose fills are not known may be the grid's.
+    """
     position, reading = seen.position, seen.reading
     if reading is None or position.fills == 0 or position.open_orders > 0:
         return False
-    return abs(position.inventory_base) <= reading.increments.base * position.fills
+    base = seen.grid.symbol.split("/")[0]
+    held = sum(balance.total for balance in reading.balances if balance.currency == base)
+    return max(abs(position.inventory_base), held) <= reading.increments.base * position.fills

@@ -25,7 +25,7 @@ POOL: Final = "frames"
 
 EVALUATED_AT_TAG: Final = "mm/evaluated_at"
 LIVE_TAG: Final = "mm/live"
-_BACKFILL_TAG: Final = "dagster/backfill"
+BACKFILL_TAG: Final = "dagster/backfill"
 CONTRACT: Final = "contract"
 
 COMPUTATION = "computation"
@@ -62,7 +62,7 @@ def plan_of(context: dg.AssetExecutionContext, watch: Watch) -> Plan:
     named = tags.get(EVALUATED_AT_TAG)
     evaluated_ms = floor_to_evaluation(datetime.fromisoformat(named) if named else watch.now())
     newest_bar = from_ms(evaluated_ms - Timeframe.M15.ms)
-    is_live = tags.get(LIVE_TAG) == "true" and _BACKFILL_TAG not in tags and window.start <= newest_bar < window.end
+    is_live = tags.get(LIVE_TAG) == "true" and BACKFILL_TAG not in tags and window.start <= newest_bar < window.end
     return watch.plan(start=window.start, end=window.end, evaluated_ms=evaluated_ms, is_live=is_live)
 
 

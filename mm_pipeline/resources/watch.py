@@ -101,6 +101,9 @@ class Watch(dg.ConfigurableResource["Watch"]):
 
     def _silence(self, plan: Plan) -> str | None:
         """Why the watch is not well; None where it is."""
+        late = self.now() - plan.evaluated_at
+        if late > self.settings.notify.max_lateness:
+            return f"the evaluation is {late} late, and nothing of it is paged"
         journal = self.decisions()
         evaluated = {one.grid for one in journal.evaluations(since=plan.evaluated_at)}
         for grid in journal.known_grids():

@@ -68,7 +68,7 @@ misbehaviours = st.lists(
 
 READS = frozenset(
     {"before", "channels", "decisions", "evaluations", "events", "grid_versions", "is_superseded", "last_evaluation"}
-    | {"load", "newest_evaluations", "open_receipts", "pages", "select", "unsent", "waiting"}
+    | {"load", "newest_evaluations", "open_receipts", "pages", "select", "sign", "unsent", "waiting"}
 )
 """Calls of the journal at which nothing is gained by dying: those around them are as good."""
 

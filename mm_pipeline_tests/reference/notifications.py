@@ -151,12 +151,10 @@ class _Moment:
         return any(one.tells is None and one.at >= stands[-1].began for one in self.answers)
 
     def is_new_exit(self, notice: str) -> bool:
-        """Nothing was told yet, or the newest decision, told or held back, was about another state."""
+        """Nothing was told yet, or the newest decision, told or held back, was about something else."""
         if not self.told or self.told[-1].notice != notice:
             return True
-        others = {"SOLD_OUT": "MANDATORY_EXIT"}
-        newest = self.mine[-1].notice
-        return others.get(newest, newest) != self.now.state
+        return self.mine[-1].notice != notice
 
     def mandatory(self) -> Told | None:
         if self.is_silenced("MANDATORY_EXIT"):

@@ -68,9 +68,9 @@ def test_exit_seen_again_after_a_warning_that_its_interval_held_back_is_told_at_
     assert told(f"W{state}W{state}", {1.5: "ack"}) == ["0 WARNING", f"1 {notice}", f"3 {notice}"]
 
 
-def test_exit_seen_again_after_a_sold_out_that_the_budget_held_back_is_no_news() -> None:
+def test_exit_seen_again_after_a_sold_out_that_the_budget_held_back_is_told_at_once() -> None:
     story = SPENT + "MSM"
-    assert told(story, {len(SPENT) + 0.5: "ack"})[-1] == f"{len(SPENT)} MANDATORY_EXIT"
+    assert told(story, {len(SPENT) + 0.5: "ack"})[-1] == f"{len(SPENT) + 2} MANDATORY_EXIT"
     assert held_back(story) == [f"{len(SPENT) + 1} SOLD_OUT budget"]
 
 

@@ -145,7 +145,7 @@ class Answers:
     def _is_settled(self, grid: str, receipt: OpenReceipt) -> bool:
         page, decisions = receipt.page, self._journal.notifications.decisions(grid, since=receipt.page.evaluated_at)
         newer = {one.decision.page for one in decisions if _is_newer(one, page)}
-        given = self._journal.responses.select(grid, since=page.evaluated_at)
+        given = self._journal.responses.select(grid, since=self._episode_at(grid, page))
         if any(_answers(answer.response, {page.page, *newer}) for answer in given):
             return True
         return any(self._was_sent(one, receipt.channel) for one in newer) or self._is_over(grid, page)
@@ -192,11 +192,16 @@ class Answers:
 
     def _is_answered_by(self, grid: str, page: Page, moment: datetime) -> bool:
         """Whether the grid was acknowledged or flat by then, or something newer was told of it."""
-        for answer in self._journal.responses.select(grid, since=page.evaluated_at):
+        for answer in self._journal.responses.select(grid, since=self._episode_at(grid, page)):
             if _answers(answer.response, {page.page}) and answer.response.at <= moment:
                 return True
         later = self._journal.notifications.decisions(grid, since=page.evaluated_at, until=moment)
         return any(_is_newer(one, page) for one in later)
+
+    def _episode_at(self, grid: str, page: Page) -> datetime:
+        """Since when a closed position answers the page: from the first page that told the same."""
+        told = self._journal.notifications.decisions(grid, page=page.page)
+        return min((one.decision.episode_at for one in told), default=page.evaluated_at)
 
     def _was_sent(self, page: str, channel: str | None = None) -> bool:
         return any(

@@ -60,11 +60,11 @@ class JournalOutbox:
         """Take the most urgent page that is due on one of the channels; None where there is none.
 
         Emergencies come first, then what has waited longest. The attempt is on record before it is made: one of which
-        nothing more is heard may have reached the operator. A claim that ends later than one made now was made by a
-        clock that was ahead, and holds nothing.
+        nothing more is heard may have reached the operator. A claim that ends more than a lease later than one made now
+        was made by a clock that was ahead, and holds nothing; a moment's difference between two relays is none.
         """
         is_free = outbox.c.leased_until.is_(None) | (outbox.c.leased_until <= now)
-        is_free |= outbox.c.leased_until > now + lease
+        is_free |= outbox.c.leased_until > now + 2 * lease
         is_wanted = outbox.c.is_due & (outbox.c.due_at <= now) & is_free & outbox.c.channel.in_(channels)
         query = (
             sa.select(outbox)

@@ -167,7 +167,7 @@ def _due_mandatory(judged: Judged, now: History, policy: NotifyPolicy) -> _Due |
     last = now.last
     if _is_closed_under(now, Notice.MANDATORY_EXIT):
         return None
-    if last is None or _is_exit_news(Notice.MANDATORY_EXIT, judged, now):
+    if last is None or _is_exit_news(Notice.MANDATORY_EXIT, now):
         return _Due(Notice.MANDATORY_EXIT, Cause.CHANGE)
     if not set(judged.mandatory) <= set(last.triggers):
         return _Due(Notice.MANDATORY_EXIT, Cause.NEW_TRIGGER, last)
@@ -210,7 +210,7 @@ def _due_latest(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | No
     last = now.last
     if _is_closed_under(now, *_ASKS_FOR_EXIT):
         return None
-    if last is None or _is_exit_news(Notice.LATEST_ACCEPTABLE_EXIT, judged, now):
+    if last is None or _is_exit_news(Notice.LATEST_ACCEPTABLE_EXIT, now):
         return _Due(Notice.LATEST_ACCEPTABLE_EXIT, Cause.CHANGE)
     if now.is_acknowledged(last) or _since(judged, last) < policy.latest_acceptable_exit.repeat:
         return None
@@ -252,10 +252,10 @@ def _bound(
     return None if now.is_in_run(now.held) else replace(due, held_back=held_back)
 
 
-def _is_exit_news(notice: Notice, judged: Judged, now: History) -> bool:
+def _is_exit_news(notice: Notice, now: History) -> bool:
     """Whether the newest decision was of something else, told or held back."""
     is_told = now.last is not None and now.last.notice is notice
-    return not is_told or (now.held is not None and now.held.state != judged.state)
+    return not is_told or (now.held is not None and now.held.notice is not notice)
 
 
 def _is_closed_under(now: History, *notices: Notice) -> bool:
