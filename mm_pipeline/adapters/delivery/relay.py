@@ -21,9 +21,9 @@ from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.delivery.alarms import Alarms
 from mm_pipeline.adapters.delivery.answers import page_tag
 from mm_pipeline.adapters.delivery.ladder import ChannelCircuits, ChannelLadder
-from mm_pipeline.adapters.journal import Claim, DeliveryOutcome, Journal, Page, Waiting
+from mm_pipeline.adapters.journal import Claim, DeliveryOutcome, Journal, Waiting
 from mm_pipeline.domain.errors import StorageError
-from mm_pipeline.domain.notifications import Accepted, ChannelError, DeliveryPolicy, Message, ResponseKind, backoff
+from mm_pipeline.domain.notifications import Accepted, ChannelError, DeliveryPolicy, Message, backoff
 
 _logger = logging.getLogger(__name__)
 
@@ -113,8 +113,6 @@ class Relay:
     def _attempt(self, claim: Claim) -> Sent:
         if self._journal.outbox.is_superseded(claim.page):
             return self._end(claim, DeliveryOutcome.SUPERSEDED, "something newer was told of these grids")
-        if self._is_answered(claim.page):
-            return self._end(claim, DeliveryOutcome.SUPERSEDED, "it was answered meanwhile")
         message = self._message(claim)
         try:
             with self._renewed(claim):
@@ -132,15 +130,6 @@ class Relay:
         sent = self._end(claim, DeliveryOutcome.SENT, accepted.request, receipt=accepted.receipt)
         self._watch_quota(claim.channel, accepted)
         return sent
-
-    def _is_answered(self, page: Page) -> bool:
-        """Whether every grid of the page was acknowledged, having reached somebody on another channel."""
-        acknowledged = {
-            answer.response.grid
-            for answer in self._journal.responses.select(pages=[page.page])
-            if answer.response.kind is ResponseKind.ACKNOWLEDGED
-        }
-        return bool(page.grids) and acknowledged >= set(page.grids)
 
     def _message(self, claim: Claim) -> Message:
         """The page as it is sent; as it was decided, without a chart, where a fault keeps it from being rendered.
