@@ -195,8 +195,9 @@ def verify_flats(watch: Watch, seen: Mapping[str, Seen]) -> list[str]:
 
 def _last_fill_at(watch: Watch, seen: Seen) -> datetime:
     """When the position was closed."""
-    fills = () if seen.reading is None else seen.reading.fills
-    mine = fills_of_grid(seen.grid, fills, policy=watch.settings.account).fills
+    reading = seen.reading
+    fills, steps = ((), None) if reading is None else (reading.fills, reading.increments)
+    mine = fills_of_grid(seen.grid, fills, policy=watch.settings.account, increments=steps).fills
     return from_ms(max(fill.time_ms for fill in mine))
 
 
