@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mm_pipeline.cli.replay_inputs import RecordedMarket
     from mm_pipeline.domain.grid import Grid
-    from mm_pipeline.domain.notifications import NotifyPolicy
+    from mm_pipeline.domain.notifications import Decision, NotifyPolicy, Response
     from mm_pipeline.settings import Settings
 
 ANSWERS: Final = ("never", "acknowledged", "flat")
@@ -161,30 +161,44 @@ def _grid(recorded: RecordedMarket, begins: datetime, *, width_pct: float, stop_
 
 
 def _told(rows: pl.DataFrame, grid: Grid, policy: NotifyPolicy, answer: str) -> dict[str, int]:
-    """Pages by notice. Who answers is paged at some of the moments at which who does not is, and at no other."""
-    from mm_pipeline.domain.notifications import Notice, Response, ResponseKind, judged_in, replay
+    """Pages by notice.
+
+    What is answered depends on what is paged, and the other way round: replayed until both agree, which each replay
+    does for at least one page more than the one before it.
+    """
+    from mm_pipeline.domain.notifications import judged_in, replay
 
     judged = judged_in(rows, {grid.version_hash: grid}, kind="exit")
-    decisions = replay(judged, [], policy)
-    if answer != "never":
-        kind = ResponseKind.ACKNOWLEDGED if answer == "acknowledged" else ResponseKind.FLAT
-        asked = (Notice.MANDATORY_EXIT, Notice.LATEST_ACCEPTABLE_EXIT)
-        responses = [
-            Response(
-                grid=one.grid,
-                at=one.evaluated_at + _ANSWERS_AFTER,
-                kind=kind,
-                page=one.page if kind is ResponseKind.ACKNOWLEDGED else "",
-            )
-            for one in decisions
-            if one.is_told and one.notice in asked
-        ]
+    responses: list[Response] = []
+    decisions = replay(judged, responses, policy)
+    while (answers := _answers(decisions, answer)) != responses:
+        responses = answers
         decisions = replay(judged, responses, policy)
     counts: dict[str, int] = {}
     for decision in decisions:
         if decision.is_told:
             counts[decision.notice.value] = counts.get(decision.notice.value, 0) + 1
     return counts
+
+
+def _answers(decisions: Sequence[Decision], answer: str) -> list[Response]:
+    """What the operator does about each page that asks for an exit."""
+    from mm_pipeline.domain.notifications import Notice, Response, ResponseKind
+
+    if answer == "never":
+        return []
+    kind = ResponseKind.ACKNOWLEDGED if answer == "acknowledged" else ResponseKind.FLAT
+    asked = (Notice.MANDATORY_EXIT, Notice.LATEST_ACCEPTABLE_EXIT)
+    return [
+        Response(
+            grid=one.grid,
+            at=one.evaluated_at + _ANSWERS_AFTER,
+            kind=kind,
+            page=one.page if kind is ResponseKind.ACKNOWLEDGED else "",
+        )
+        for one in decisions
+        if one.is_told and one.notice in asked
+    ]
 
 
 def _ms(at: datetime) -> int:
