@@ -150,7 +150,7 @@ def _decide(journal: Any, delivery: Any, settings: Any, now: datetime) -> None:
     )
     if journal.notifications.decisions("eth", since=AT):
         return
-    history = journal.histories.before(judged, started_at={}, policy=settings.notify)
+    history = journal.histories.before(judged, now=now, started_at={}, policy=settings.notify)
     (decision,) = decide_all([judged], {"eth": history}, settings.notify)
     page = a_page(decision.page, evaluated_at=AT, decided_at=now, image=b"\x89PNG of a chart")
     decided = a_decided(page, number=decision.number, triggers=decision.triggers)

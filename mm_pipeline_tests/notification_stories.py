@@ -69,7 +69,8 @@ def decisions(
 ) -> list[tuple[int, Decision]]:
     """What is decided at which bar, told or held back.
 
-    ``responses`` by bar: ``ack`` of the page told last, or ``flat``; one at a bar is known at its evaluation.
+    ``responses`` by bar: ``ack`` of the page told last, ``flat`` or ``reopened``; one at a bar is known at its
+    evaluation.
     """
     return lived(story, responses, policy)[0]
 
@@ -111,7 +112,7 @@ def held_back(story: str, responses: Mapping[float, str] | None = None, policy: 
 
 
 def _response(kind: str, at: datetime, history: History) -> Response:
-    if kind == "flat":
-        return Response(grid="eth", at=at, kind=ResponseKind.FLAT)
+    if kind in ("flat", "reopened"):
+        return Response(grid="eth", at=at, kind=ResponseKind(kind))
     assert history.last is not None, "there is nothing to acknowledge"
     return Response(grid="eth", at=at, kind=ResponseKind.ACKNOWLEDGED, page=history.last.page)

@@ -47,8 +47,10 @@ class _Round:
 
     def histories(self, judged: Sequence[Judged]) -> dict[str, History]:
         journal, policy = self.watch.decisions(), self.watch.settings.notify
+        now = self.watch.now()
         return {
-            one.grid: journal.histories.before(one, started_at=self._starts(one.grid), policy=policy) for one in judged
+            one.grid: journal.histories.before(one, now=now, started_at=self._starts(one.grid), policy=policy)
+            for one in judged
         }
 
     def _starts(self, grid: str) -> dict[str, datetime]:

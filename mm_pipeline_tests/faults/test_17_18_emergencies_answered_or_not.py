@@ -57,7 +57,7 @@ class Desk:
         self.journal.record_evaluations([replace(SAMPLE, grid="eth", evaluated_at=at, state=state)])
         judged = Judged(grid="eth", kind="exit", evaluated_at=at, started_at=None, state=state, mandatory=mandatory)
         policy = self.settings.notify
-        history = self.journal.histories.before(judged, started_at={}, policy=policy)
+        history = self.journal.histories.before(judged, now=self.clock.now(), started_at={}, policy=policy)
         delivery = self.delivery()
         for decision in decide_all([judged], {"eth": history}, policy):
             page = a_page(

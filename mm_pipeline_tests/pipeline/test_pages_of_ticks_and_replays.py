@@ -84,8 +84,8 @@ def ticked(rows: pl.DataFrame, grid: Grid, responses: list[Response], watch: Tic
         states.select("grid", "evaluated_at", "state", "price", "input_hash").rows(named=True)
     ):
         at = row["evaluated_at"]
-        watch.clock_at = at + timedelta(minutes=1)
-        while waiting and waiting[0].at <= at:
+        watch.clock_at = at + watch.settings.notify.decided_after
+        while waiting and waiting[0].at <= watch.clock_at:
             response = _as_by_command(waiting.pop(0), journal)
             answer = Answer(response=response, source="mm ack", by_whom="", recorded_at=response.at, **WRITTEN_BY)
             journal.responses.record([answer])

@@ -18,6 +18,7 @@ from mm_pipeline.adapters.journal import Answer, Decided, Evaluation, Evaluation
 from mm_pipeline.domain.notifications import Decision, History, Judged, NotifyPolicy, Response, ResponseKind, decide_all
 from mm_pipeline_tests.notification_stories import BAR, LETTERS, NOON, POLICY, judged
 
+DECIDED_AFTER = POLICY.decided_after
 WRITTEN_BY = {"settings_hash": "c3d4", "code_version": "0.1.0"}
 GRID = "eth"
 VERSIONS = {f"version-{i}": NOON - (i // 2 + 1) * BAR for i in range(4)}
@@ -59,8 +60,8 @@ def steps(draw: st.DrawFn) -> list[Step]:
                 pause=draw(st.sampled_from([0, 0, 0, 0, 3, 13])),
                 is_live=draw(st.sampled_from([True, True, True, False])),
                 revised=draw(letters_like(letter)) if draw(st.integers(0, 4)) == 4 else None,
-                answer=draw(st.sampled_from([None, None, "ack", "flat", "missed", "ack everything"])),
-                answered_after=draw(st.sampled_from([timedelta(0), timedelta(minutes=5), BAR])),
+                answer=draw(st.sampled_from([None, None, "ack", "flat", "reopened", "missed", "ack everything"])),
+                answered_after=draw(st.sampled_from([timedelta(0), timedelta(seconds=30), timedelta(minutes=5), BAR])),
             )
             found.append(step)
     return found
@@ -79,7 +80,7 @@ class Carried:
         history = History()
         waiting = sorted(self.responses, key=lambda response: response.at)
         for when in [*sorted(time for time in self.judged if time < at), at]:
-            while waiting and waiting[0].at <= when:
+            while waiting and waiting[0].at <= when + DECIDED_AFTER:
                 history = history.answered(waiting.pop(0))
             if when == at:
                 break
@@ -125,7 +126,7 @@ def record(journal: Journal, one: Judged, version: str, *, is_live: bool, input_
 
 
 def commit(journal: Journal, made: list[Decision]) -> None:
-    decided = [Decided(decision=one, grid_version="", decided_at=one.evaluated_at, **WRITTEN_BY) for one in made]
+    decided = [Decided(decision=one, grid_version="", decided_at=one.evaluated_at + DECIDED_AFTER, **WRITTEN_BY) for one in made]
     assert journal.notifications.commit(decided, [], channels={}, due_at=NOON)
 
 
@@ -133,7 +134,8 @@ def answer(journal: Journal, step: Step, at: datetime, told: list[Decision]) -> 
     """Journal the answer after a step; None where there is nothing to answer."""
     if step.answer is None or (step.answer in ("ack", "missed") and not told):
         return None
-    kind = {"flat": ResponseKind.FLAT, "missed": ResponseKind.MISSED}.get(step.answer, ResponseKind.ACKNOWLEDGED)
+    kinds = {"flat": ResponseKind.FLAT, "missed": ResponseKind.MISSED, "reopened": ResponseKind.REOPENED}
+    kind = kinds.get(step.answer, ResponseKind.ACKNOWLEDGED)
     page = told[-1].page if step.answer in ("ack", "missed") else ""
     response = Response(grid=GRID, at=at, kind=kind, page=page)
     made = Answer(response=response, source="test", by_whom="", recorded_at=at, **WRITTEN_BY)
@@ -157,7 +159,7 @@ def test_history_read_from_the_journal_is_the_history_carried_along(
         for step in sequence:
             at += (1 + step.pause) * BAR
             one = judged(step.letter, evaluated_at=at, started_at=VERSIONS.get(step.version))
-            before = journal.histories.before(one, started_at=VERSIONS, policy=policy)
+            before = journal.histories.before(one, now=at + DECIDED_AFTER, started_at=VERSIONS, policy=policy)
             assert as_decided_by(before.at(one)) == as_decided_by(carried.before(at, policy).at(one))
             record(journal, one, step.version, is_live=step.is_live, input_hash="first")
             made = decide_all([one], {GRID: before}, policy) if step.is_live else []
@@ -179,6 +181,6 @@ def test_long_run_of_one_state_is_counted_as_far_as_any_notice_looks(empty_journ
         for bar in range(101):
             letter = "N" if bar else "W"
             record(journal, judged(letter, bar, started_at=start), "version-0", is_live=False, input_hash="first")
-        before = journal.histories.before(judged("N", 101, started_at=start), started_at=VERSIONS, policy=POLICY)
+        before = journal.histories.before(judged("N", 101, started_at=start), now=NOON + 101 * BAR, started_at=VERSIONS, policy=POLICY)
     assert 96 <= before.run <= 100
     assert before.run_began_at == NOON + BAR

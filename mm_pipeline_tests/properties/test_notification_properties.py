@@ -49,7 +49,7 @@ answers = st.lists(
     st.tuples(
         st.integers(0, 12),
         st.sampled_from([0, 1, 15, 30, 165, 180]),
-        st.sampled_from(["ack", "ack", "flat", "missed"]),
+        st.sampled_from(["ack", "ack", "flat", "flat", "reopened", "missed"]),
         st.sampled_from(GRIDS),
     ),
     max_size=5,
@@ -127,6 +127,9 @@ def answered(
         if kind == "flat":
             responses.append(Response(grid=grid, at=at, kind=ResponseKind.FLAT))
             done.append(Done(minute, grid, None))
+        elif kind == "reopened":
+            responses.append(Response(grid=grid, at=at, kind=ResponseKind.REOPENED))
+            done.append(Done(minute, grid, None, reopens=True))
         elif kind == "missed":
             responses.append(Response(grid=grid, at=at, kind=ResponseKind.MISSED, page=newest.page))
         else:

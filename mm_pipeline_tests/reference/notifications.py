@@ -11,6 +11,7 @@ from itertools import groupby
 class Rules:
     """SPEC 8's table, in minutes; the page leaves the budget to the settings."""
 
+    decided_after: int = 1
     damping: int = 2
     mandatory_expires: int = 3 * 60
     latest_every: int = 60
@@ -39,11 +40,15 @@ class Said:
 
 @dataclass(frozen=True)
 class Done:
-    """What an operator did: ``tells`` names the acknowledged page by a grid and minute of it; None of who is flat."""
+    """What an operator did: ``tells`` names the acknowledged page by a grid and minute of it; None of who is flat.
+
+    ``reopens`` is the opposite of flat: the position is there again.
+    """
 
     at: int
     grid: str
     tells: tuple[str, int] | None
+    reopens: bool = False
 
 
 @dataclass
@@ -84,9 +89,15 @@ def notifications(said: Sequence[Said], done: Sequence[Done], rules: Rules) -> l
 def _decide(now: Said, said: Sequence[Said], done: Sequence[Done], made: Sequence[Told], rules: Rules) -> Told | None:
     past = _same_range([one for one in said if one.grid == now.grid and one.at <= now.at])
     began = past[0].at
-    mine = [told for told in made if told.grid == now.grid and told.at >= began]
-    answers = [one for one in done if one.grid == now.grid and began <= one.at <= now.at]
-    return _Moment(now, past, mine, answers, rules).decide()
+    known = [one for one in done if one.grid == now.grid and began <= one.at <= now.at + rules.decided_after]
+    known.sort(key=lambda one: one.at)
+    newest = max((number for number, one in enumerate(known) if one.reopens), default=-1)
+    reopened = known[newest].at if newest >= 0 else began
+    in_range = [told for told in made if told.grid == now.grid and told.at >= began]
+    mine = [told for told in in_range if newest < 0 or told.at + rules.decided_after >= reopened]
+    answers = [one for number, one in enumerate(known) if number > newest or one.tells is not None]
+    paged = [told.at for told in in_range if not told.held_back]
+    return _Moment(now, past, mine, answers, paged, rules).decide()
 
 
 def _same_range(past: list[Said]) -> list[Said]:
@@ -106,9 +117,16 @@ class _Moment:
     """One grid at one evaluation, with all that came before."""
 
     def __init__(
-        self, now: Said, past: Sequence[Said], mine: Sequence[Told], answers: Sequence[Done], rules: Rules
+        self,
+        now: Said,
+        past: Sequence[Said],
+        mine: Sequence[Told],
+        answers: Sequence[Done],
+        paged: Sequence[int],
+        rules: Rules,
     ) -> None:
         self.now, self.past, self.mine, self.answers, self.rules = now, past, mine, answers, rules
+        self.paged = paged
         self.told = [told for told in mine if not told.held_back]
         self.run = 0
         while self.run < len(past) and past[-1 - self.run].state == now.state:
@@ -158,7 +176,8 @@ class _Moment:
 
     def mandatory(self) -> Told | None:
         if self.is_silenced("MANDATORY_EXIT"):
-            return None
+            stands = [told for told in self.told if told.notice != "UNKNOWN"][-1]
+            return self.new("MANDATORY_EXIT", "new_trigger") if self.now.triggers - stands.triggers else None
         if self.is_new_exit("MANDATORY_EXIT"):
             return self.new("MANDATORY_EXIT")
         last = self.told[-1]
@@ -226,7 +245,7 @@ class _Moment:
         made, before = self.new(notice), self.newest(notice)
         if before is not None and self.age(before) < apart:
             made.held_back = "min_interval"
-        elif sum(self.age(told) < self.rules.budget_per for told in self.told) >= self.rules.budget_pages:
+        elif sum(self.now.at - at < self.rules.budget_per for at in self.paged) >= self.rules.budget_pages:
             made.held_back = "budget"
         last = self.mine[-1] if self.mine else None
         is_noted = last is not None and bool(last.held_back) and last.at >= self.run_began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from mm_pipeline.adapters.journal import Journal, Page, sqlite_url
-from mm_pipeline.domain.notifications import Response, ResponseKind, decide_all
+from mm_pipeline.domain.notifications import Response, ResponseKind, decide_all, replay
 from mm_pipeline.settings import Settings, describe, load_settings
 from mm_pipeline_tests.journal_samples import grid
 from mm_pipeline_tests.notification_stories import (
@@ -85,12 +86,32 @@ def test_trigger_that_returns_is_not_new() -> None:
     assert told("XMXMX", {1: "ack"}) == ["0 MANDATORY_EXIT"]
 
 
-def test_flat_position_silences_new_triggers_and_milder_states() -> None:
-    assert told("MX" + "LW" * 20 + "MS", {1: "flat"}) == ["0 MANDATORY_EXIT"]
+def test_flat_position_silences_the_triggers_that_were_told_and_milder_states() -> None:
+    assert told("MM" + "LW" * 20 + "MS", {1: "flat"}) == ["0 MANDATORY_EXIT"]
+
+
+def test_new_mandatory_trigger_pages_although_the_position_was_flat() -> None:
+    story = "MX" + "X" * EXPIRE
+    twice = ["0 MANDATORY_EXIT", "1 MANDATORY_EXIT new_trigger"]
+    assert told(story, {0.5: "flat"}) == [*twice, f"{EXPIRE + 1} MANDATORY_EXIT reissue"]
+    assert told(story + "X", {0.5: "flat", 2: "flat"}) == twice
+
+
+def test_new_trigger_of_a_flat_position_is_an_episode_of_its_own() -> None:
+    (_, first), (_, second) = decisions("MX", {0.5: "flat"})
+    assert (second.number, second.episode_at) == (1, NOON + BAR)
+    assert first.episode_at == NOON
+
+
+@pytest.mark.parametrize("state", ["L", "M", "W"])
+def test_position_that_is_seen_open_again_is_told_of_anew(state: str) -> None:
+    notice = told(state)[0].split()[1]
+    assert told(f"{state}{state}{state}", {1: "ack"}) == [f"0 {notice}"]
+    assert told(f"{state}{state}{state}", {1: "flat", 2: "reopened"}) == [f"0 {notice}", f"2 {notice}"]
 
 
 def test_flat_position_stays_flat_through_an_outage() -> None:
-    story = told("MM" + "UU" + "MXLWS", {1: "flat"})
+    story = told("MM" + "UU" + "MMLWS", {1: "flat"})
     assert story == ["0 MANDATORY_EXIT", "3 UNKNOWN"]
 
 
@@ -356,7 +377,14 @@ def test_every_notice_has_a_page_of_the_priority_and_window_of_the_table() -> No
 
 def test_every_setting_of_the_section_is_tried() -> None:
     keys = {info.key for info in describe(load_settings()) if info.key.startswith("notify.")}
-    assert keys == set(CHANGED)
+    assert keys == {*CHANGED, "notify.decided_after"}
+
+
+def test_moment_until_which_a_replay_takes_answers_flips_a_decision() -> None:
+    states = [judged("M", bar) for bar in range(EXPIRE + 1)]
+    flat = Response(grid="eth", at=states[-1].evaluated_at + timedelta(minutes=2), kind=ResponseKind.FLAT)
+    patient = changed_settings("notify.decided_after", "3min").notify
+    assert [len(replay(states, [flat], policy)) for policy in (POLICY, patient)] == [2, 1]
 
 
 @pytest.mark.parametrize("key", [key for key in CHANGED if not key.endswith(SEEN_IN_PAGES)])

@@ -205,11 +205,13 @@ def test_replay_takes_responses_in_any_order_and_of_any_grid() -> None:
     assert made[2].evaluated_at - NOON == timedelta(hours=3)
 
 
-def test_replay_counts_a_response_at_the_evaluation_of_its_moment() -> None:
+def test_replay_counts_a_response_until_the_evaluation_is_decided() -> None:
     states = [judged("M", bar) for bar in range(EXPIRE + 1)]
     flat = Response(grid="eth", at=states[-1].evaluated_at, kind=ResponseKind.FLAT)
     assert len(replay(states, [flat], POLICY)) == 1
-    assert len(replay(states, [replace(flat, at=flat.at + timedelta(seconds=1))], POLICY)) == 2
+    just_before_deciding = replace(flat, at=flat.at + POLICY.decided_after)
+    assert len(replay(states, [just_before_deciding], POLICY)) == 1
+    assert len(replay(states, [replace(flat, at=just_before_deciding.at + timedelta(seconds=1))], POLICY)) == 2
 
 
 @pytest.mark.parametrize("kind", [ResponseKind.MISSED, ResponseKind.EXPIRED, ResponseKind.CANCELLED])

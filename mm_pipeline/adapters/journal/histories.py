@@ -5,6 +5,7 @@ Both come to the same value; a test holds them together.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.notifications import JournalNotifications
 from mm_pipeline.adapters.journal.responses import JournalResponses
 from mm_pipeline.adapters.journal.schema import UtcMillis, evaluations
-from mm_pipeline.domain.notifications import Decision, History, Judged, NotifyPolicy, Response
+from mm_pipeline.domain.notifications import History, Judged, NotifyPolicy
 
 _LONGEST_RUN: Final = 96
 """No notice waits for a longer run (the bound of ``after_evaluations``)."""
@@ -63,11 +64,15 @@ class JournalHistories:
         self._notifications = notifications
         self._responses = responses
 
-    def before(self, judged: Judged, *, started_at: Mapping[str, datetime], policy: NotifyPolicy) -> History:
-        """What was before an evaluation.
+    def before(
+        self, judged: Judged, *, now: datetime, started_at: Mapping[str, datetime], policy: NotifyPolicy
+    ) -> History:
+        """What was before an evaluation, and what was answered until it is decided.
 
         Parameters
         ----------
+        now
+            When it is decided.
         started_at
             Start of the range by ``version_hash``, for every version of the grid.
         """
@@ -81,18 +86,14 @@ class JournalHistories:
             judged.grid, judged.kind, since=range_began, until=judged.evaluated_at, within=policy.budget.per
         )
         answered = self._responses.select(judged.grid, since=range_began)
-        events: list[tuple[datetime, int, Decision | Response]] = [
-            *((one.decision.evaluated_at, 1, one.decision) for one in decided),
-            *((one.response.at, 0, one.response) for one in answered if one.response.at <= judged.evaluated_at),
-        ]
-        for _, _, event in sorted(events, key=lambda found: found[:2]):
-            history = _with(history, event, policy)
+        answers = deque(one.response for one in answered if one.response.at <= now)
+        for one in decided:
+            while answers and answers[0].at <= one.decided_at:
+                history = history.answered(answers.popleft())
+            history = history.after(one.decision, policy.budget)
+        for response in answers:
+            history = history.answered(response)
         return history
-
-
-def _with(history: History, event: Decision | Response, policy: NotifyPolicy) -> History:
-    """A response counts for decisions at or after its moment, as in a replay."""
-    return history.answered(event) if isinstance(event, Response) else history.after(event, policy.budget)
 
 
 @dataclass(frozen=True)

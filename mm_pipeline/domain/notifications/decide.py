@@ -7,12 +7,13 @@ Where SPEC leaves room, this is meant:
 - To an exit that is seen again, what was held back counts as told: holding a mild notice back never silences an exit.
 - UNKNOWN and ENTER are news in each unbroken run of evaluations.
 - UNKNOWN is told once it has lasted, again 4 h and 12 h after its first page, and then 24 h after each page.
-- A position that was reported flat silences the repetitions, reissues and new triggers of the notice that stood then,
-  and milder ones, until something graver or all-clear is told, also when an outage comes between; a new ``started_at``
-  begins anew.
+- A position that was reported flat silences the repetitions and reissues of the notice that stood then, and milder
+  ones, until something graver, a new mandatory trigger or all-clear is told, also when an outage comes between. A new
+  ``started_at`` begins anew, and so does a position that is seen open again.
 - A MANDATORY_EXIT that stands while the grid is UNKNOWN is reissued like any other.
 - What is held back by a minimum interval or the page budget is told as soon as neither binds, if it still holds.
-- A response counts for evaluations at or after the moment it happened.
+- A response counts for decisions made at or after the moment it happened: live ones say when that was, a replay takes
+  ``decided_after`` from each evaluation.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def replay(
     decisions: list[Decision] = []
     taken = 0
     for at, group in groupby(judged, key=lambda one: one.evaluated_at):
-        while taken < len(waiting) and waiting[taken].at <= at:
+        while taken < len(waiting) and waiting[taken].at <= at + policy.decided_after:
             response = waiting[taken]
             known[response.grid] = known.get(response.grid, History()).answered(response)
             taken += 1
@@ -166,7 +167,7 @@ def _due_exit(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None
 def _due_mandatory(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None:
     last = now.last
     if _is_closed_under(now, Notice.MANDATORY_EXIT):
-        return None
+        return None if _has_told_triggers(judged, now) else _Due(Notice.MANDATORY_EXIT, Cause.NEW_TRIGGER)
     if last is None or _is_exit_news(Notice.MANDATORY_EXIT, now):
         return _Due(Notice.MANDATORY_EXIT, Cause.CHANGE)
     if not set(judged.mandatory) <= set(last.triggers):
@@ -262,6 +263,11 @@ def _is_closed_under(now: History, *notices: Notice) -> bool:
     """Whether the position was closed while one of these stood: then neither it nor what is milder is told."""
     stood = now.stood
     return stood is not None and stood.notice in notices and now.is_flat_since(stood)
+
+
+def _has_told_triggers(judged: Judged, now: History) -> bool:
+    """Whether every mandatory trigger that fires now was told of by the notice that stands."""
+    return now.stood is not None and set(judged.mandatory) <= set(now.stood.triggers)
 
 
 def _since(judged: Judged, decision: Decision) -> timedelta:

@@ -19,8 +19,8 @@ from mm_pipeline.domain.notifications.response import FLATS, Response, ResponseK
 class History:
     """What is known of one grid before an evaluation is decided.
 
-    It begins anew where the grid is re-ranged (another ``started_at``) or switched between enabled and disabled: what
-    was told of the range that was left does not count for the new one.
+    It begins anew where the grid is re-ranged (another ``started_at``), switched between enabled and disabled, or seen
+    trading again after it was flat: what was told of the position that was left does not count for the new one.
 
     Attributes
     ----------
@@ -98,6 +98,8 @@ class History:
         """The history with a response."""
         if response.kind in FLATS:
             return replace(self, flat_at=response.at)
+        if response.kind is ResponseKind.REOPENED:
+            return replace(self, last=None, told={}, held=None, flat_at=None)
         if response.kind is ResponseKind.ACKNOWLEDGED:
             newest = {told.page for told in (self.last, self.stood) if told is not None}
             pages = {response.page} if response.page else newest

@@ -94,6 +94,12 @@ class NotifyPolicy(Policy):
     max_lateness: Duration = threshold(
         unit="duration", source="SPEC 8: one tick and five minutes", ge=timedelta(minutes=1), le=timedelta(hours=2)
     )
+    decided_after: Duration = threshold(
+        unit="duration",
+        source="the schedule runs a minute after each close; a replay takes what was answered until then",
+        ge=_ZERO,
+        le=timedelta(minutes=15),
+    )
     mandatory_exit: MandatoryExitNotice
     latest_acceptable_exit: LatestExitNotice
     warning: WarningNotice

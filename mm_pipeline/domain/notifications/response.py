@@ -8,11 +8,15 @@ from enum import StrEnum
 
 
 class ResponseKind(StrEnum):
-    """An acknowledgement is not an exit: somebody knows of the page; flat says that nothing is held any more."""
+    """An acknowledgement is not an exit: somebody knows of the page; flat says that nothing is held any more.
+
+    Reopened is what an account shows: the grid trades again after it was flat.
+    """
 
     ACKNOWLEDGED = "acknowledged"
     FLAT = "flat"
     VERIFIED_FLAT = "verified_flat"
+    REOPENED = "reopened"
     MISSED = "missed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
