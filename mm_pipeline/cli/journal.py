@@ -58,7 +58,7 @@ def journal(
     wanted = {LineKind(kind) for kind in kinds} or DEFAULT_KINDS
     with open_journal(deployment) as opened:
         check_grid(opened, grid_id)
-        lines = journal_lines(opened, span, wanted, now=now)
+        lines = journal_lines(opened, span, wanted)
     if as_json:
         print_json([line.as_json() for line in lines])
         return

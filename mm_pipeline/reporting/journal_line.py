@@ -10,6 +10,7 @@ from typing import Any, Final
 from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.adapters.journal import (
     Answer,
+    CircuitChange,
     Decided,
     DeliveryEvent,
     DeliveryOutcome,
@@ -18,7 +19,7 @@ from mm_pipeline.adapters.journal import (
     MarketNotice,
     Page,
 )
-from mm_pipeline.domain.candles import CircuitState
+from mm_pipeline.domain.candles import HEALTHY
 from mm_pipeline.reporting.tables import price_text
 
 GRID_NOTICE: Final = "grid:"
@@ -48,7 +49,7 @@ class JournalLine:
     Attributes
     ----------
     at
-        When: of an evaluation its bar's close, of a circuit now.
+        When: of an evaluation its bar's close.
     subject
         The grid or grids, the market, the circuit, or ``watch``.
     what
@@ -179,17 +180,20 @@ def of_answer(answer: Answer) -> JournalLine:
     )
 
 
-def of_circuit(name: str, state: CircuitState, now: datetime) -> JournalLine:
-    """A circuit that is not healthy, as it is now."""
+def of_circuit(change: CircuitChange) -> JournalLine:
+    """A circuit that failed, or is well again."""
+    state = change.state
+    is_well = state == HEALTHY
     until = "" if state.open_until_ms is None else f", left alone until {from_ms(state.open_until_ms):%H:%M:%S}"
     failures = f"{state.failures} failure{'s' * (state.failures != 1)} in a row"
     return JournalLine(
-        at=now,
+        at=change.at,
         kind=LineKind.CIRCUIT,
-        subject=name,
-        what="failing",
-        detail=f"{failures}{until}: {state.problem}",
-        data={"name": name} | asdict(state),
+        subject=change.name,
+        what="well again" if is_well else "failing" if state.open_until_ms is None else "left alone",
+        detail="" if is_well else f"{failures}{until}: {state.problem}",
+        data={"name": change.name, "settings_hash": change.settings_hash, "code_version": change.code_version}
+        | asdict(state),
     )
 
 

@@ -9,7 +9,6 @@ from typing import Final
 
 from mm_pipeline.adapters.journal import DeliveryEvent, DeliveryOutcome, Journal, Page
 from mm_pipeline.adapters.journal.operator_queries import OperatorQueries
-from mm_pipeline.domain.candles import HEALTHY
 from mm_pipeline.reporting.journal_line import (
     GRID_NOTICE,
     WATCH_NOTICE,
@@ -42,14 +41,13 @@ class Span:
     limit: int
 
 
-def journal_lines(journal: Journal, span: Span, kinds: Collection[LineKind], *, now: datetime) -> list[JournalLine]:
+def journal_lines(journal: Journal, span: Span, kinds: Collection[LineKind]) -> list[JournalLine]:
     """Lines of the kinds in a stretch of time, newest last.
 
     Evaluations are asked for either all or where kind, state or fired triggers are others than the evaluation before
-    had. An attempt to deliver is one line: that it was begun is told only where nothing more was heard of it. Circuits
-    have no history: those that are not healthy are told as they are now, where the stretch reaches to now.
+    had. An attempt to deliver is one line: that it was begun is told only where nothing more was heard of it.
     """
-    reading = _Reading(journal, OperatorQueries(journal), span, now)
+    reading = _Reading(journal, OperatorQueries(journal), span)
     sources: dict[LineKind, Callable[[], Iterable[JournalLine]]] = {
         LineKind.GRID: reading.grids,
         LineKind.NOTICE: reading.notices,
@@ -73,7 +71,6 @@ class _Reading:
     journal: Journal
     queries: OperatorQueries
     span: Span
-    now: datetime
 
     def grids(self) -> Iterator[JournalLine]:
         for grid_id in [self.span.grid] if self.span.grid else self.journal.known_grids():
@@ -124,10 +121,9 @@ class _Reading:
     def circuits(self) -> Iterator[JournalLine]:
         wanted = self._subjects()
         exchanges = None if wanted is None else {market.partition(":")[0] for market in wanted}
-        for name, state in self.queries.circuits().items():
-            concerns = exchanges is None or name in exchanges or name.startswith("channel:")
-            if state != HEALTHY and self.span.until > self.now and concerns:
-                yield of_circuit(name, state, self.now)
+        for change in self.journal.circuits.changes(since=self.span.since, until=self.span.until):
+            if exchanges is None or change.name in exchanges or change.name.startswith("channel:"):
+                yield of_circuit(change)
 
     def _subjects(self) -> set[str] | None:
         """Names that notices about the grid bear; None where every grid is asked for."""

@@ -79,7 +79,7 @@ def delivery_of(
     """Wire relay, answers and alarms together."""
     secondary = frozenset(config.name for config in settings.channels if config.is_secondary)
     ladder = ChannelLadder(channels, secondary & set(channels))
-    journal.outbox.sign(written_by)
+    journal.sign(written_by)
     alarms = Alarms(journal, ladder, clock=clock, written_by=written_by)
     return Delivery(
         ladder=ladder,

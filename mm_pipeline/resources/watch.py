@@ -71,8 +71,10 @@ class Watch(dg.ConfigurableResource["Watch"]):
         return self.clock.clock().now()
 
     def decisions(self) -> Journal:
-        """The open journal."""
-        return self.journal.open()
+        """The open journal; what is recorded of deliveries and circuits bears this watch's settings and version."""
+        journal = self.journal.open()
+        journal.sign(self.written_by)
+        return journal
 
     def delivery(self) -> Delivery:
         """What takes pages to the channels, and answers back."""

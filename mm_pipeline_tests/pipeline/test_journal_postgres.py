@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from mm_pipeline.adapters.clock import to_ms
 from mm_pipeline.adapters.journal import EvaluationKind, Journal, MarketNotice, sqlite_url
 from mm_pipeline.adapters.journal import schema as declared
 from mm_pipeline.adapters.journal.database import Database
-from mm_pipeline.adapters.journal.migrations import MIGRATIONS, Migration, migrate
+from mm_pipeline.adapters.journal.migrations import MIGRATIONS, Migration
+from mm_pipeline.adapters.journal.upgrade import migrate
 from mm_pipeline.domain.candles import HEALTHY, CircuitState
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline_tests.journal_samples import BAR, NOON, evaluation, grid, race
@@ -189,20 +191,38 @@ def test_notice_is_kept_once_a_tick_and_code(journal: Journal) -> None:
 def test_circuit_state_outlives_the_process(journal: Journal, url: str) -> None:
     assert journal.circuits.load("kucoin") == HEALTHY
     tripped = CircuitState(failures=5, open_until_ms=1_709_294_400_000, problem="502 — Bad Gateway")
-    journal.circuits.save("kucoin", tripped)
+    journal.circuits.save("kucoin", tripped, at_ms=to_ms(NOON))
     with Journal(url) as another:
         assert another.circuits.load("kucoin") == tripped
-        another.circuits.save("kucoin", HEALTHY)
+        another.circuits.save("kucoin", HEALTHY, at_ms=to_ms(NOON + BAR))
     assert journal.circuits.load("kucoin") == HEALTHY
 
 
-@pytest.mark.parametrize("table", ["grid_versions", "evaluations", "market_notices"])
+def test_each_change_of_a_circuit_is_a_signed_row(journal: Journal) -> None:
+    failing, tripped = CircuitState(1, None, "502"), CircuitState(5, to_ms(NOON + BAR), "502")
+    journal.circuits.save("kucoin", HEALTHY, at_ms=to_ms(NOON))
+    journal.circuits.save("kucoin", failing, at_ms=to_ms(NOON))
+    journal.circuits.save("kucoin", failing, at_ms=to_ms(NOON + BAR))
+    journal.sign({"settings_hash": "s", "code_version": "c"})
+    journal.circuits.save("kucoin", tripped, at_ms=to_ms(NOON + BAR))
+    journal.circuits.save("channel:phone", failing, at_ms=to_ms(NOON + 2 * BAR))
+    told = [(one.name, one.at, one.state, one.settings_hash, one.code_version) for one in journal.circuits.changes()]
+    assert told == [
+        ("kucoin", NOON, failing, "", ""),
+        ("kucoin", NOON + BAR, tripped, "s", "c"),
+        ("channel:phone", NOON + 2 * BAR, failing, "s", "c"),
+    ]
+    assert journal.circuits.changes(since=NOON + BAR, until=NOON + 2 * BAR) == journal.circuits.changes()[1:2]
+
+
+@pytest.mark.parametrize("table", ["grid_versions", "evaluations", "market_notices", "circuit_states"])
 @pytest.mark.parametrize("change", ["UPDATE {} SET {} = 'other'", "DELETE FROM {}"])
 def test_rows_cannot_be_changed_or_deleted(journal: Journal, database: Database, table: str, change: str) -> None:
     journal.observe_grids([grid()], NOON)
     journal.record_evaluations([evaluation()])
     journal.record_notices([MarketNotice(market="m", tick_at=NOON, code="c", message="")])
-    column = "market" if table == "market_notices" else "grid"
+    journal.circuits.save("kucoin", CircuitState(1, None, ""), at_ms=0)
+    column = {"market_notices": "market", "circuit_states": "name"}.get(table, "grid")
     with pytest.raises(StorageError, match=f"{table} is append-only"), database.writing() as connection:
         connection.exec_driver_sql(change.format(table, column))
     with database.reading() as connection:

@@ -126,7 +126,10 @@ def record(journal: Journal, one: Judged, version: str, *, is_live: bool, input_
 
 
 def commit(journal: Journal, made: list[Decision]) -> None:
-    decided = [Decided(decision=one, grid_version="", decided_at=one.evaluated_at + DECIDED_AFTER, **WRITTEN_BY) for one in made]
+    decided = [
+        Decided(decision=one, grid_version="", decided_at=one.evaluated_at + DECIDED_AFTER, **WRITTEN_BY)
+        for one in made
+    ]
     assert journal.notifications.commit(decided, [], channels={}, due_at=NOON)
 
 
@@ -181,6 +184,7 @@ def test_long_run_of_one_state_is_counted_as_far_as_any_notice_looks(empty_journ
         for bar in range(101):
             letter = "N" if bar else "W"
             record(journal, judged(letter, bar, started_at=start), "version-0", is_live=False, input_hash="first")
-        before = journal.histories.before(judged("N", 101, started_at=start), now=NOON + 101 * BAR, started_at=VERSIONS, policy=POLICY)
+        one = judged("N", 101, started_at=start)
+        before = journal.histories.before(one, now=one.evaluated_at, started_at=VERSIONS, policy=POLICY)
     assert 96 <= before.run <= 100
     assert before.run_began_at == NOON + BAR

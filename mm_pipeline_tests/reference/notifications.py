@@ -97,7 +97,7 @@ def _decide(now: Said, said: Sequence[Said], done: Sequence[Done], made: Sequenc
     mine = [told for told in in_range if newest < 0 or told.at + rules.decided_after >= reopened]
     answers = [one for number, one in enumerate(known) if number > newest or one.tells is not None]
     paged = [told.at for told in in_range if not told.held_back]
-    return _Moment(now, past, mine, answers, paged, rules).decide()
+    return _Moment(now, past, mine, answers, paged=paged, rules=rules).decide()
 
 
 def _same_range(past: list[Said]) -> list[Said]:
@@ -122,6 +122,7 @@ class _Moment:
         past: Sequence[Said],
         mine: Sequence[Told],
         answers: Sequence[Done],
+        *,
         paged: Sequence[int],
         rules: Rules,
     ) -> None:

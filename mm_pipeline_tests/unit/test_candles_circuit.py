@@ -71,7 +71,7 @@ def test_memory_circuits_know_nothing_at_first_and_what_was_saved_then() -> None
     circuits = MemoryCircuits()
     state = fail(HEALTHY)
 
-    circuits.save("kucoin", state)
+    circuits.save("kucoin", state, at_ms=0)
 
     assert (circuits.load("kucoin"), circuits.load("binance")) == (state, HEALTHY)
 

@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 from rich.console import Console
 
+from mm_pipeline.adapters.clock import to_ms
 from mm_pipeline.adapters.journal import DeliveryOutcome, Evaluation, Journal, MarketNotice, sqlite_url
 from mm_pipeline.adapters.journal.operator_queries import OperatorQueries
 from mm_pipeline.cli import journal as command
@@ -72,8 +73,9 @@ def tell_the_story(journal: Journal) -> None:
     commit(journal, decision(Notice.MANDATORY_EXIT, exits, page="m1"), decided_at=exits + MINUTE)
     claim(journal, exits + MINUTE)
     answer(journal, ResponseKind.ACKNOWLEDGED, exits + 2 * MINUTE, page="m1", by="ann")
-    journal.circuits.save("kucoin", CircuitState(3, None, "it is away"))
-    journal.circuits.save("channel:phone", HEALTHY)
+    journal.circuits.save("kucoin", CircuitState(3, None, "it is away"), at_ms=to_ms(AT + 6 * BAR))
+    journal.circuits.save("kucoin", HEALTHY, at_ms=to_ms(AT + 6.5 * BAR))
+    journal.circuits.save("channel:phone", HEALTHY, at_ms=to_ms(AT + 7 * BAR))
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +125,8 @@ def test_everything_is_told_in_the_order_of_time_newest_last(mm: Any) -> None:
         ("13:16", "page", "eth", "MANDATORY_EXIT"),
         ("13:16", "delivery", "eth", "started"),
         ("13:17", "response", "eth", "acknowledged"),
+        ("13:30", "circuit", "kucoin", "failing"),
+        ("13:37", "circuit", "kucoin", "well again"),
     ]
 
 
@@ -142,6 +146,8 @@ def test_one_grid_is_told_with_its_market_and_the_watch(mm: Any) -> None:
         ("12:15", "notice", "kucoin:BTC/USDT", "exchange_unavailable"),
         ("12:15", "notice", "watch", "run_failed"),
         ("12:15", "change", "btc", "UNKNOWN"),
+        ("13:30", "circuit", "kucoin", "failing"),
+        ("13:37", "circuit", "kucoin", "well again"),
     ]
 
 
@@ -161,11 +167,12 @@ def test_limit_keeps_the_newest(mm: Any) -> None:
     assert lines(mm(*SPAN, "--json", "--limit", "2")) == lines(mm(*SPAN, "--json"))[-2:]
 
 
-def test_circuits_that_fail_are_told_as_they_are_now(mm: Any) -> None:
-    (told,) = json.loads(mm("--json").stdout)
-    assert (told["kind"], told["subject"], told["what"]) == ("circuit", "kucoin", "failing")
-    assert told["detail"] == "3 failures in a row: it is away"
-    assert lines(mm(*SPAN, "--json", "--kind", "circuit")) == []
+def test_circuit_is_told_of_when_it_fails_and_when_it_is_well_again(mm: Any) -> None:
+    failed, healed = json.loads(mm(*SPAN, "--json", "--kind", "circuit").stdout)
+    assert (failed["kind"], failed["subject"], failed["what"]) == ("circuit", "kucoin", "failing")
+    assert failed["detail"] == "3 failures in a row: it is away"
+    assert {"settings_hash", "code_version"} <= set(failed["data"])
+    assert (healed["subject"], healed["what"]) == ("kucoin", "well again")
 
 
 def test_lines_say_why(mm: Any) -> None:
@@ -195,7 +202,7 @@ def test_every_kind_can_be_asked_for() -> None:
 
 def test_table_tells_each_line_at_any_width(mm: Any, home: OperatedHome) -> None:
     text = mm(*SPAN).stdout
-    for said in ("20 lines from 2024-03-01 00:00", "transition_likely, confidence_declining", "phone did not answer"):
+    for said in ("22 lines from 2024-03-01 00:00", "transition_likely, confidence_declining", "phone did not answer"):
         assert said in text
     span = Span(since=AT - BAR, until=AT + timedelta(days=1), limit=50)
     with home.journal() as journal:

@@ -11,10 +11,11 @@ class MemoryCircuits:
     def __init__(self) -> None:
         self._states: dict[str, CircuitState] = {}
 
-    def load(self, exchange: str) -> CircuitState:
-        """State of an exchange, ``HEALTHY`` where nothing is known."""
-        return self._states.get(exchange, HEALTHY)
+    def load(self, name: str) -> CircuitState:
+        """The newest state of a circuit, ``HEALTHY`` where nothing is known."""
+        return self._states.get(name, HEALTHY)
 
-    def save(self, exchange: str, state: CircuitState) -> None:
-        """Replace the state of an exchange."""
-        self._states[exchange] = state
+    def save(self, name: str, state: CircuitState, *, at_ms: int) -> None:
+        """Keep the state that a circuit has come to."""
+        del at_ms  # nobody asks here when it was
+        self._states[name] = state

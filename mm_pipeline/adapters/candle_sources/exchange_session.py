@@ -121,7 +121,7 @@ class ExchangeSession(Generic[C]):
                 self._note_failure(state, error, client)
                 raise
             if closes_circuit and state != HEALTHY:
-                self._circuits.save(self.exchange, HEALTHY)
+                self._circuits.save(self.exchange, HEALTHY, at_ms=self._wall.now_ms())
             return result
 
     def read_clock(self, asking: Asking[C]) -> ClockReading:
@@ -168,14 +168,15 @@ class ExchangeSession(Generic[C]):
         elif not error.is_transient:
             return
         rest_s = client.last_answer.rest_s if isinstance(error, RateLimited) else 0.0
+        now_ms = self._wall.now_ms()
         failed = after_failure(
             state,
-            now_ms=self._wall.now_ms(),
+            now_ms=now_ms,
             policy=self.policy,
             problem=error.problem,
             rest_ms=int(rest_s * 1000),
         )
-        self._circuits.save(self.exchange, failed)
+        self._circuits.save(self.exchange, failed, at_ms=now_ms)
 
 
 def _circuit_open(exchange: str, state: CircuitState) -> CircuitOpen:

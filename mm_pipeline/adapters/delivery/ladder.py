@@ -52,15 +52,15 @@ class ChannelCircuits:
         """Whether nothing may be sent through it now."""
         return circuit_phase(self._state(channel), now_ms=now_ms, policy=self._policy) is CircuitPhase.OPEN
 
-    def succeeded(self, channel: str) -> None:
+    def succeeded(self, channel: str, *, now_ms: int) -> None:
         """It took a message, or answered that it will not."""
         if self._state(channel) != HEALTHY:
-            self._store.save(_name(channel), HEALTHY)
+            self._store.save(_name(channel), HEALTHY, at_ms=now_ms)
 
     def failed(self, channel: str, *, now_ms: int, problem: str) -> None:
         """It did not answer, or not as it should."""
         state = after_failure(self._state(channel), now_ms=now_ms, policy=self._policy, problem=problem)
-        self._store.save(_name(channel), state)
+        self._store.save(_name(channel), state, at_ms=now_ms)
 
     def _state(self, channel: str) -> CircuitState:
         return self._store.load(_name(channel))

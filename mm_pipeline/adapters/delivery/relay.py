@@ -126,7 +126,7 @@ class Relay:
                 f"{type(error).__name__} in channel {claim.channel}.", is_final=False, is_unclear=True
             )
             return self._failed(claim, problem)
-        self._circuits.succeeded(claim.channel)
+        self._circuits.succeeded(claim.channel, now_ms=self._clock.now_ms())
         sent = self._end(claim, DeliveryOutcome.SENT, accepted.request, receipt=accepted.receipt)
         self._watch_quota(claim.channel, accepted)
         return sent
@@ -181,7 +181,7 @@ class Relay:
 
     def _refused(self, claim: Claim, error: ChannelError) -> Sent:
         """Not to be repeated: the next channel takes over, and an alarm tells of this one."""
-        self._circuits.succeeded(claim.channel)
+        self._circuits.succeeded(claim.channel, now_ms=self._clock.now_ms())
         sent = self._end(claim, DeliveryOutcome.REFUSED, str(error))
         self._escalate(claim.page.page, claim.rank, f"{claim.channel} refused it: {error.problem}")
         self._alarm_about(claim.channel, "refuses pages", error)

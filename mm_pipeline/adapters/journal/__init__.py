@@ -1,6 +1,6 @@
 """The journal in SQLite or Postgres: grids, evaluations, notices, circuits; pages, deliveries and responses."""
 
-from mm_pipeline.adapters.journal.circuits import JournalCircuits
+from mm_pipeline.adapters.journal.circuits import CircuitChange, JournalCircuits
 from mm_pipeline.adapters.journal.database import sqlite_url
 from mm_pipeline.adapters.journal.journal import Journal
 from mm_pipeline.adapters.journal.notification_records import (
@@ -17,6 +17,7 @@ from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind, Gri
 
 __all__ = [
     "Answer",
+    "CircuitChange",
     "Claim",
     "Decided",
     "DeliveryEvent",

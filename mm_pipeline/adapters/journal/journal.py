@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -11,11 +11,11 @@ from mm_pipeline.adapters.journal import evaluations, grid_versions, notices
 from mm_pipeline.adapters.journal.circuits import JournalCircuits
 from mm_pipeline.adapters.journal.database import LOCK_WAIT, Database
 from mm_pipeline.adapters.journal.histories import JournalHistories
-from mm_pipeline.adapters.journal.migrations import migrate
 from mm_pipeline.adapters.journal.notifications import JournalNotifications
 from mm_pipeline.adapters.journal.outbox import JournalOutbox
 from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind, GridHistoryRow, MarketNotice
 from mm_pipeline.adapters.journal.responses import JournalResponses
+from mm_pipeline.adapters.journal.upgrade import migrate
 from mm_pipeline.domain.grid import Grid, GridVersion
 
 
@@ -57,6 +57,11 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def sign(self, written_by: Mapping[str, str]) -> None:
+        """Settings hash and code version that stand beside deliveries and circuit states recorded from now on."""
+        self.outbox.sign(written_by)
+        self.circuits.sign(written_by)
 
     def close(self) -> None:
         """Close every connection; the next call opens a new one."""

@@ -1,20 +1,12 @@
-"""Numbered steps from an empty database to ``schema``. A step that was released is never edited; a change is a new one.
+"""Numbered steps from an empty database to ``schema``, in plain SQL for both databases; ``upgrade`` applies them.
 
-Plain SQL for both databases, one transaction a start: a start that is killed has changed nothing.
+A step that was released is never edited; a change is a new one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-import sqlalchemy as sa
-
-from mm_pipeline.adapters.journal.database import Database
-from mm_pipeline.domain.errors import StorageError
-
-# Any constant will do: it names the lock that first starts on one Postgres wait for.
-_LOCK_ID = 6_084_117_203
 
 
 @dataclass(frozen=True)
@@ -178,6 +170,26 @@ _NOTIFICATION_KEYS = {
     "responses": ("once",),
 }
 
+_CIRCUIT_TABLES = (
+    """
+    CREATE TABLE circuit_states (
+        id {identity},
+        name TEXT NOT NULL,
+        at BIGINT NOT NULL,
+        failures INTEGER NOT NULL,
+        open_until BIGINT,
+        problem TEXT NOT NULL,
+        settings_hash TEXT NOT NULL,
+        code_version TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX circuit_states_by_name ON circuit_states (name, id)",
+    "CREATE INDEX circuit_states_by_time ON circuit_states (at)",
+    "DROP TABLE circuits",
+)
+"""What stood in ``circuits`` is not carried over: it was the present state alone, and an exchange is asked anew."""
+_CIRCUIT_KEYS = {"circuit_states": ("id",)}
+
 _SQLITE_TYPES = {"identity": "INTEGER PRIMARY KEY AUTOINCREMENT", "bytes": "BLOB"}
 _POSTGRES_TYPES = {"identity": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "bytes": "BYTEA"}
 
@@ -247,55 +259,16 @@ MIGRATIONS = (
         sqlite=("ALTER TABLE evaluations ADD COLUMN risk TEXT",),
         postgresql=("ALTER TABLE evaluations ADD COLUMN risk TEXT",),
     ),
+    Migration(
+        version=4,
+        name="circuit states as history",
+        sqlite=(
+            *_tables(_CIRCUIT_TABLES, _SQLITE_TYPES),
+            *(sql for table, key in _CIRCUIT_KEYS.items() for sql in _append_only_in_sqlite(table, key)),
+        ),
+        postgresql=(
+            *_tables(_CIRCUIT_TABLES, _POSTGRES_TYPES),
+            *_append_only_in_postgres(_CIRCUIT_KEYS),
+        ),
+    ),
 )
-
-
-def migrate(database: Database, migrations: tuple[Migration, ...] = MIGRATIONS) -> list[int]:
-    """Bring the database to the newest version; any number of processes may do so at once.
-
-    Returns
-    -------
-    list of int
-        Versions applied by this call, in order; empty where there was nothing to do.
-
-    Raises
-    ------
-    StorageError
-        When the database is of a newer version than this program knows.
-    """
-    newest = migrations[-1].version
-    with database.reading() as connection:
-        stored = _stored_version(connection)
-    if stored < newest:
-        with database.writing() as connection:
-            return _apply(connection, migrations)
-    if stored > newest:
-        raise StorageError(
-            f"the journal is of version {stored}, this program knows {newest}.",
-            "Start the newer mm_pipeline that wrote it; an older one could damage it.",
-        )
-    return []
-
-
-def _apply(connection: sa.Connection, migrations: tuple[Migration, ...]) -> list[int]:
-    dialect = connection.dialect.name
-    if dialect == "postgresql":
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:id)"), {"id": _LOCK_ID})
-    stored = _stored_version(connection)
-    due = [migration for migration in migrations if migration.version > stored]
-    if stored == 0:
-        connection.exec_driver_sql("CREATE TABLE journal_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL)")
-    for migration in due:
-        for statement in migration.sqlite if dialect == "sqlite" else migration.postgresql:
-            connection.exec_driver_sql(statement)
-        connection.execute(
-            sa.text("INSERT INTO journal_migrations (version, name) VALUES (:version, :name)"),
-            {"version": migration.version, "name": migration.name},
-        )
-    return [migration.version for migration in due]
-
-
-def _stored_version(connection: sa.Connection) -> int:
-    if not sa.inspect(connection).has_table("journal_migrations"):
-        return 0
-    return connection.execute(sa.text("SELECT max(version) FROM journal_migrations")).scalar_one() or 0

@@ -15,8 +15,7 @@ import sqlalchemy as sa
 from mm_pipeline.adapters.journal.journal import Journal
 from mm_pipeline.adapters.journal.notification_records import Decided, DeliveryOutcome
 from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind
-from mm_pipeline.adapters.journal.schema import circuits, decisions, delivery_events, evaluations, pages
-from mm_pipeline.domain.candles import CircuitState
+from mm_pipeline.adapters.journal.schema import decisions, delivery_events, evaluations, pages
 from mm_pipeline.domain.kpis import EVALUATED_SCHEMA, Notified, OperatorFacts, PageDelivery
 from mm_pipeline.domain.notifications import Notice
 
@@ -98,12 +97,6 @@ class OperatorQueries:
         query = query.order_by(evaluations.c.evaluated_at.desc(), evaluations.c.id.desc()).limit(limit)
         with self._database.reading() as connection:
             return [_evaluation_of(row) for row in connection.execute(query)][::-1]
-
-    def circuits(self) -> dict[str, CircuitState]:
-        """State of every circuit of which anything is known, by name, sorted."""
-        query = sa.select(circuits.c.name, circuits.c.state).order_by(circuits.c.name)
-        with self._database.reading() as connection:
-            return {row.name: CircuitState(**row.state) for row in connection.execute(query)}
 
     def facts(self, *, since: datetime, until: datetime, as_of: datetime, grid: str | None = None) -> OperatorFacts:
         """What the KPIs of evaluations with ``since <= evaluated_at < until`` are made of, as far as known ``as_of``.

@@ -97,11 +97,17 @@ market_notices = sa.Table(
     sa.Column("message", sa.Text, nullable=False),
 )
 
-circuits = sa.Table(
-    "circuits",
+circuit_states = sa.Table(
+    "circuit_states",
     metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("state", JsonText, nullable=False),
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("at", UtcMillis, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("open_until", UtcMillis),
+    sa.Column("problem", sa.Text, nullable=False),
+    sa.Column("settings_hash", sa.Text, nullable=False),
+    sa.Column("code_version", sa.Text, nullable=False),
 )
 
 pages = sa.Table(

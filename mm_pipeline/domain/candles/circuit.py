@@ -55,12 +55,12 @@ HEALTHY = CircuitState()
 class CircuitStore(Protocol):
     """Keeps circuit states; in a database where each run is a new process."""
 
-    def load(self, exchange: str) -> CircuitState:
-        """State of an exchange, ``HEALTHY`` where nothing is known."""
+    def load(self, name: str) -> CircuitState:
+        """The newest state of a circuit, ``HEALTHY`` where nothing is known."""
         ...
 
-    def save(self, exchange: str, state: CircuitState) -> None:
-        """Replace the state of an exchange."""
+    def save(self, name: str, state: CircuitState, *, at_ms: int) -> None:
+        """Record the state that a circuit has come to."""
         ...
 
 
