@@ -209,4 +209,6 @@ def _delivery(sent_on: Mapping[str, datetime], waiting_on: Mapping[str, datetime
         return "sent"
     if waiting_on:
         return "waiting"
+    if DeliveryOutcome.ANSWERED in seen:
+        return "answered"
     return "superseded" if DeliveryOutcome.SUPERSEDED in seen else "undeliverable"

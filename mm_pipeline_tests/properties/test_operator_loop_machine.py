@@ -67,8 +67,8 @@ misbehaviours = st.lists(
 
 
 READS = frozenset(
-    {"before", "channels", "decisions", "evaluations", "events", "grid_versions", "is_superseded", "last_evaluation"}
-    | {"load", "newest_evaluations", "open_receipts", "pages", "select", "sign", "unsent", "waiting"}
+    {"before", "channels", "decisions", "evaluations", "events", "first_sent", "grid_versions", "is_superseded"}
+    | {"last_evaluation", "load", "newest_evaluations", "open_receipts", "pages", "select", "sign", "unsent", "waiting"}
 )
 """Calls of the journal at which nothing is gained by dying: those around them are as good."""
 
@@ -268,6 +268,11 @@ class OperatorLoop(RuleBasedStateMachine):
     def report_flat(self, name: str) -> None:
         self.answer(name, ResponseKind.FLAT)
 
+    @rule(name=st.sampled_from(GRIDS))
+    def trade_again(self, name: str) -> None:
+        """The account shows it."""
+        self.answer(name, ResponseKind.REOPENED)
+
     def answer(self, name: str, kind: ResponseKind, page: str = "") -> None:
         response = Response(grid=name, at=self.clock.at, kind=kind, page=page)
         made = Answer(response=response, source="command", by_whom="op", recorded_at=self.clock.at, **WRITTEN_BY)
@@ -291,8 +296,12 @@ class OperatorLoop(RuleBasedStateMachine):
         if newest.cause not in (Cause.REISSUE, Cause.REPEAT) or newest.notice not in ASKS_FOR_EXIT:
             return
         before = [one for one in made if one.evaluated_at < at and one.notice is newest.notice][-1]
-        for answer in self.journal.responses.select(name, until=at + timedelta(milliseconds=1)):
+        known = self.journal.responses.select(name, until=self.clock.at + timedelta(milliseconds=1))
+        reopened = max((one.response.at for one in known if one.response.kind is ResponseKind.REOPENED), default=NOON)
+        for answer in known:
             response = answer.response
+            if response.kind is ResponseKind.FLAT and response.at <= reopened:
+                continue
             assert response.kind is not ResponseKind.ACKNOWLEDGED or response.page != before.page
             assert response.kind is not ResponseKind.FLAT or response.at < before.episode_at
 
@@ -363,12 +372,25 @@ class OperatorLoop(RuleBasedStateMachine):
         is_taken = any(m.page_id == page.page for channel in (self.phone, self.chat) for m in channel.accepted)
         if DeliveryOutcome.SENT in events:
             assert is_taken
+        elif DeliveryOutcome.ANSWERED in events:
+            assert all(self.is_answered(page, name) for name in page.grids)
         elif DeliveryOutcome.SUPERSEDED in events:
             assert all(self.is_replaced(page, name) for name in page.grids)
         else:
             assert DeliveryOutcome.UNDELIVERABLE in events, (page, events)
             assert events.count(DeliveryOutcome.UNDELIVERABLE) == 1
             assert not page.grids or any(not other.grids for other in self.journal.notifications.pages())
+
+    def is_answered(self, page: Page, name: str) -> bool:
+        """Somebody knew of it, of something newer, or had closed the position since it was told for the first time."""
+        made = [one.decision for one in self.journal.notifications.decisions(name) if one.decision.is_told]
+        began = next(one.episode_at for one in made if one.page == page.page)
+        newer = {one.page for one in made if one.evaluated_at >= page.evaluated_at}
+        given = [answer.response for answer in self.journal.responses.select(name, since=began)]
+        return any(
+            one.kind is ResponseKind.FLAT or (one.kind is ResponseKind.ACKNOWLEDGED and one.page in newer)
+            for one in given
+        )
 
     def is_replaced(self, page: Page, name: str) -> bool:
         made = [one.decision for one in self.journal.notifications.decisions(name) if one.decision.is_told]
@@ -401,12 +423,14 @@ class OperatorLoop(RuleBasedStateMachine):
                     assert one.message.page_id in stored, receipt
         for one in answers:
             if one.kind is ResponseKind.MISSED:
-                self.check_passed_on(one.page)
+                self.check_passed_on(one)
 
-    def check_passed_on(self, page: str) -> None:
-        found = next(one for one in self.journal.notifications.pages() if one.page == page)
-        channels = {event.channel for event in self.journal.outbox.events(page=page)}
-        assert found.notice not in ASKS_FOR_EXIT or channels >= {"phone", "chat"}, channels
+    def check_passed_on(self, missed: Response) -> None:
+        """Also where it was answered late, unless that was before anybody looked."""
+        page = next(one for one in self.journal.notifications.pages() if one.page == missed.page)
+        channels = {event.channel for event in self.journal.outbox.events(page=page.page)}
+        is_passed_on = channels >= {"phone", "chat"} or self.is_answered(page, missed.grid)
+        assert page.notice not in ASKS_FOR_EXIT or is_passed_on, channels
 
 
 @pytest.fixture(scope="module")

@@ -326,6 +326,40 @@ def test_window_that_passes_is_a_row_and_goes_to_the_secondary_channel_once(desk
     assert [message.page_id for message in partner.sent] == ["p1"]
 
 
+def test_page_that_came_late_has_its_whole_window_from_then_on(desk: Desk) -> None:
+    commit(desk.journal, desk.delivery())
+    desk.clock.at = AT + 41 * MINUTE
+    desk.delivery().relay.run()
+    desk.clock.at = AT + 55 * MINUTE - SECOND
+    assert desk.heard() == []
+    desk.clock.pass_(SECOND)
+    (missed,) = desk.follow().answers
+    assert missed.response.at == AT + 55 * MINUTE
+
+
+def test_page_answered_after_its_window_but_before_the_round_is_missed_and_goes_no_further(desk: Desk) -> None:
+    (partner,) = desk.others
+    desk.send()
+    desk.clock.at = AT + BAR + MINUTE
+    desk.respond(ResponseKind.ACKNOWLEDGED, "p1")
+    desk.clock.pass_(MINUTE)
+    assert desk.heard() == ["cancelled", "missed"]
+    desk.delivery().relay.run()
+    assert partner.sent == []
+
+
+def test_position_seen_open_again_makes_the_report_that_it_was_flat_no_answer(desk: Desk) -> None:
+    desk.send()
+    desk.respond(ResponseKind.FLAT)
+    desk.clock.pass_(MINUTE)
+    desk.respond(ResponseKind.REOPENED)
+    desk.clock.at = AT + BAR
+    assert desk.heard() == ["missed"]
+    desk.respond(ResponseKind.FLAT)
+    desk.clock.pass_(MINUTE)
+    assert desk.heard() == ["cancelled"]
+
+
 def test_window_of_a_warning_is_a_row_alone(desk: Desk) -> None:
     (partner,) = desk.others
     desk.send(notice="WARNING", priority=0)

@@ -206,7 +206,7 @@ def test_table_tells_each_line_at_any_width(mm: Any, home: OperatedHome) -> None
         assert said in text
     span = Span(since=AT - BAR, until=AT + timedelta(days=1), limit=50)
     with home.journal() as journal:
-        found = journal_lines(journal, span, DEFAULT_KINDS, now=AT)
+        found = journal_lines(journal, span, DEFAULT_KINDS)
     for width in (60, 80, 130):
         console = Console(width=width, record=True, file=io.StringIO())
         console.print(journal_table(found, title="all", width=width))

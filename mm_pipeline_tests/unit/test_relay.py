@@ -600,7 +600,36 @@ def test_page_that_everything_refused_is_overdue_until_it_is_no_news(journal: Jo
     desk.clock.pass_(BAR)
     assert overdue() == ["p1", "p2"]  # not yet taken
     desk.run()
+    assert overdue() == ["p1"]  # of another grid
+    desk.commit("p3", evaluated_at=AT + 2 * BAR)
+    desk.clock.pass_(BAR)
+    desk.run()
     assert overdue() == []
+
+
+@pytest.mark.parametrize("kind", [ResponseKind.ACKNOWLEDGED, ResponseKind.FLAT])
+def test_page_answered_before_a_channel_took_it_goes_there_no_more(journal: Journal, kind: ResponseKind) -> None:
+    desk = Desk(journal, "phone", "chat")
+    desk["chat"].errors = [FAILED]
+    desk.commit()
+    desk.clock.pass_(SECOND)
+    assert sorted(desk.run()) == ["failed", "sent"]
+    answers = desk.delivery().answers
+    told = journal.notifications.pages()[0]
+    answers.record(told, kind, at=desk.clock.now(), source="mm")
+    desk.clock.pass_(BAR)
+    assert desk.run() == ["answered"]
+    assert outcomes(journal, channel="chat") == ["failed", "answered"]
+    assert journal.outbox.waiting() == []
+
+
+def test_page_of_two_grids_answered_for_one_goes_on(journal: Journal) -> None:
+    desk = Desk(journal, "phone")
+    desk.commit(grids=("a", "b"), notice="UNKNOWN", priority=1)
+    told = journal.notifications.pages()[0]
+    desk.delivery().answers.record(told, ResponseKind.ACKNOWLEDGED, at=AT, source="mm", grids=["a"])
+    desk.clock.pass_(SECOND)
+    assert desk.run() == ["sent"]
 
 
 def test_acknowledged_page_that_nobody_took_is_known(journal: Journal) -> None:

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.delivery.ladder import ChannelLadder
+from mm_pipeline.adapters.delivery.page_answers import PageAnswers
 from mm_pipeline.adapters.journal import (
     Answer,
-    Decided,
     DeliveryOutcome,
     EvaluationKind,
     Journal,
@@ -20,7 +20,6 @@ from mm_pipeline.adapters.journal import (
 )
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.notifications import (
-    FLATS,
     ChannelError,
     Notice,
     NotifyPolicy,
@@ -96,8 +95,17 @@ class Answers:
         answers += self._missed()
         return Heard(tuple(answers), tuple(problems))
 
-    def record(self, page: Page, kind: ResponseKind, *, at: datetime, source: str, by: str = "") -> list[Answer]:
-        """Journal an answer for every grid of a page; those that are new."""
+    def record(
+        self,
+        page: Page,
+        kind: ResponseKind,
+        *,
+        at: datetime,
+        source: str,
+        by: str = "",
+        grids: Collection[str] | None = None,
+    ) -> list[Answer]:
+        """Journal an answer for every grid of a page, or for these; the answers that are new."""
         made = [
             Answer(
                 response=Response(grid=grid, at=at, kind=kind, page=page.page),
@@ -107,7 +115,7 @@ class Answers:
                 code_version=self._written_by["code_version"],
                 recorded_at=self._clock.now(),
             )
-            for grid in page.grids or ("",)
+            for grid in grids or page.grids or ("",)
         ]
         return [answer for answer in made if self._journal.responses.record([answer])]
 
@@ -143,12 +151,11 @@ class Answers:
         return bool(grids) and all(self._is_settled(grid, receipt) for grid in grids)
 
     def _is_settled(self, grid: str, receipt: OpenReceipt) -> bool:
-        page, decisions = receipt.page, self._journal.notifications.decisions(grid, since=receipt.page.evaluated_at)
-        newer = {one.decision.page for one in decisions if _is_newer(one, page)}
-        given = self._journal.responses.select(grid, since=self._episode_at(grid, page))
-        if any(_answers(answer.response, {page.page, *newer}) for answer in given):
+        page, known = receipt.page, PageAnswers.about(self._journal, receipt.page)
+        if known.is_answered(grid, page) or self._is_over(grid, page):
             return True
-        return any(self._was_sent(one, receipt.channel) for one in newer) or self._is_over(grid, page)
+        newer = {one.decision.page for one in known.newer(grid, page)}
+        return any(self._was_sent(one, receipt.channel) for one in newer)
 
     def _is_over(self, grid: str, page: Page) -> bool:
         """Whether the grid has been known not to be in MANDATORY_EXIT for as long as NORMAL needs to be told."""
@@ -160,48 +167,48 @@ class Answers:
         return len(after) == needed and all(one.state not in (Notice.MANDATORY_EXIT, Notice.UNKNOWN) for one in after)
 
     def _missed(self) -> list[Answer]:
-        """Windows that passed with nobody answering; what asked for an exit goes to the next channel."""
+        """Windows that passed with nobody answering; what asked for an exit goes to the next channel.
+
+        A page that came late has its whole window from then on.
+        """
         now = self._clock.now()
+        since = now - _LOOK_BACK
+        pages = self._journal.notifications.pages(since=since)
+        open_ones = [page for page in pages if page.respond_by is not None and page.respond_by <= now]
+        if not open_ones:
+            return []
+        sent_at = self._journal.outbox.first_sent(since=since)
+        known = PageAnswers.since(self._journal, min(page.evaluated_at for page in open_ones))
         answers: list[Answer] = []
-        given = self._journal.responses.select(since=now - _LOOK_BACK)
-        noted = {one.response.page for one in given if one.response.kind is ResponseKind.MISSED}
-        for page in self._journal.notifications.pages(since=now - _LOOK_BACK):
-            if page.respond_by is None or page.respond_by > now or page.page in noted:
-                continue
-            if self._was_sent(page.page):
-                for grid in page.grids:
-                    answers += self._missed_by(grid, page)
+        for page in open_ones:
+            ends_at = self._window_ends(page, sent_at.get(page.page))
+            if ends_at is not None and ends_at <= now:
+                answers += self._missed_by(page, ends_at, known)
         return answers
 
-    def _missed_by(self, grid: str, page: Page) -> list[Answer]:
-        if page.respond_by is None or self._is_answered_by(grid, page, page.respond_by):
-            return []
-        if page.notice in _ESCALATED_UNANSWERED:
-            self._escalate(page)  # before it is noted: a process that dies here does it again
-        alone = [
-            Answer(
-                response=Response(grid=grid, at=page.respond_by, kind=ResponseKind.MISSED, page=page.page),
-                source=WATCH,
-                by_whom="",
-                settings_hash=self._written_by["settings_hash"],
-                code_version=self._written_by["code_version"],
-                recorded_at=self._clock.now(),
-            )
+    def _window_ends(self, page: Page, sent_at: datetime | None) -> datetime | None:
+        """When the time to answer a page is over: later by as much as it came late; None where it never came."""
+        if page.respond_by is None or sent_at is None:
+            return None
+        late_by = sent_at - (page.evaluated_at + self._policy.decided_after)
+        return page.respond_by + max(late_by, timedelta(0))
+
+    def _missed_by(self, page: Page, ends_at: datetime, known: PageAnswers) -> list[Answer]:
+        is_noted = any(
+            one.kind is ResponseKind.MISSED and one.page == page.page
+            for grid in page.grids
+            for one in known.responses.get(grid, ())
+        )
+        missed = [
+            grid
+            for grid in page.grids
+            if not known.is_answered(grid, page, by=ends_at) and not known.newer(grid, page, before=ends_at)
         ]
-        return alone if self._journal.responses.record(alone) else []
-
-    def _is_answered_by(self, grid: str, page: Page, moment: datetime) -> bool:
-        """Whether the grid was acknowledged or flat by then, or something newer was told of it."""
-        for answer in self._journal.responses.select(grid, since=self._episode_at(grid, page)):
-            if _answers(answer.response, {page.page}) and answer.response.at <= moment:
-                return True
-        later = self._journal.notifications.decisions(grid, since=page.evaluated_at, until=moment)
-        return any(_is_newer(one, page) for one in later)
-
-    def _episode_at(self, grid: str, page: Page) -> datetime:
-        """Since when a closed position answers the page: from the first page that told the same."""
-        told = self._journal.notifications.decisions(grid, page=page.page)
-        return min((one.decision.episode_at for one in told), default=page.evaluated_at)
+        if is_noted or not missed:
+            return []
+        if page.notice in _ESCALATED_UNANSWERED and not known.is_answered_whole(page):
+            self._escalate(page)  # before it is noted: a process that dies here does it again
+        return self.record(page, ResponseKind.MISSED, at=ends_at, source=WATCH, grids=missed)
 
     def _was_sent(self, page: str, channel: str | None = None) -> bool:
         return any(
@@ -220,15 +227,3 @@ class Answers:
 def page_tag(page: str) -> str:
     """Name under which the alarms of a page are cancelled."""
     return f"mm-{page}"
-
-
-def _answers(response: Response, pages: Collection[str]) -> bool:
-    """Whether the operator knows of one of the pages, or has nothing to exit any more; naming no page answers all."""
-    is_about = response.page in {"", *pages} and response.kind is ResponseKind.ACKNOWLEDGED
-    return is_about or response.kind in FLATS
-
-
-def _is_newer(decided: Decided, page: Page) -> bool:
-    """Whether a decision tells what takes the page's place: that a grid is UNKNOWN takes nothing back."""
-    is_later = decided.decision.is_told and decided.decision.evaluated_at > page.evaluated_at
-    return is_later and (decided.decision.notice is not Notice.UNKNOWN or page.notice == Notice.UNKNOWN)

@@ -21,6 +21,7 @@ from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.delivery.alarms import Alarms
 from mm_pipeline.adapters.delivery.answers import page_tag
 from mm_pipeline.adapters.delivery.ladder import ChannelCircuits, ChannelLadder
+from mm_pipeline.adapters.delivery.page_answers import PageAnswers
 from mm_pipeline.adapters.journal import Claim, DeliveryOutcome, Journal, Waiting
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.notifications import Accepted, ChannelError, DeliveryPolicy, Message, backoff
@@ -113,6 +114,8 @@ class Relay:
     def _attempt(self, claim: Claim) -> Sent:
         if self._journal.outbox.is_superseded(claim.page):
             return self._end(claim, DeliveryOutcome.SUPERSEDED, "something newer was told of these grids")
+        if PageAnswers.about(self._journal, claim.page).is_answered_whole(claim.page):
+            return self._end(claim, DeliveryOutcome.ANSWERED, "somebody answered it before it came here")
         message = self._message(claim)
         try:
             with self._renewed(claim):

@@ -63,7 +63,7 @@ class Decided:
 
 
 class DeliveryOutcome(StrEnum):
-    """What is known of an attempt; ``CLOSED``: its emergency has ended, answered or not."""
+    """What is known of an attempt; ``ANSWERED``: it need not be made; ``CLOSED``: its emergency has ended."""
 
     STARTED = "started"
     SENT = "sent"
@@ -71,6 +71,7 @@ class DeliveryOutcome(StrEnum):
     UNCLEAR = "unclear"
     REFUSED = "refused"
     SUPERSEDED = "superseded"
+    ANSWERED = "answered"
     ESCALATED = "escalated"
     UNDELIVERABLE = "undeliverable"
     CLOSED = "closed"

@@ -25,14 +25,16 @@ from mm_pipeline.adapters.journal.notification_records import (
     Waiting,
 )
 from mm_pipeline.adapters.journal.notifications import page_of, select_page, superseding
+from mm_pipeline.adapters.journal.schema import decisions, outbox, pages, responses
 from mm_pipeline.adapters.journal.schema import delivery_events as events
-from mm_pipeline.adapters.journal.schema import outbox, pages, responses
 from mm_pipeline.domain.notifications import ResponseKind
 
 _EVENT = tuple(field.name for field in fields(DeliveryEvent))
 _EVENT_KEY = ("page", "channel", "attempt", "event")
 _UNPICTURED = tuple(field.name for field in fields(Page) if field.name != "image")
-_ENDED = frozenset({DeliveryOutcome.SENT, DeliveryOutcome.REFUSED, DeliveryOutcome.SUPERSEDED})
+_ENDED = frozenset(
+    {DeliveryOutcome.SENT, DeliveryOutcome.REFUSED, DeliveryOutcome.SUPERSEDED, DeliveryOutcome.ANSWERED}
+)
 _RECEIPTS_KEPT = timedelta(days=7)
 """Pushover keeps a receipt for a week."""
 _ALARM_HOLDS = timedelta(days=1)
@@ -181,15 +183,16 @@ class JournalOutbox:
             return [Waiting(**row._mapping) for row in rows]
 
     def unsent(self, *, decided_before: datetime, not_due_on: Collection[str] | None = None) -> list[Page]:
-        """Pages older than this that no channel took and nothing superseded.
+        """Pages older than this that no channel took, nobody answered and nothing superseded.
 
-        One that was given up is among them until it is no news: a later page about a grid was taken, somebody
+        One that was given up is among them until it is no news: a later page about one of its grids was taken, somebody
         acknowledged it, or, told of no grid, it has been there for a day. With ``not_due_on`` only those that are due
         on none of these channels.
         """
-        has_ended = _has(pages, DeliveryOutcome.SENT, DeliveryOutcome.SUPERSEDED)
-        later = pages.alias("later")
-        is_later = (later.c.id > pages.c.id) & (later.c.notice != ALARM) & _has(later, DeliveryOutcome.SENT)
+        has_ended = _has(pages, DeliveryOutcome.SENT, DeliveryOutcome.SUPERSEDED, DeliveryOutcome.ANSWERED)
+        mine, later = decisions.alias("mine"), decisions.alias("later")
+        is_later = (mine.c.page == pages.c.page) & (later.c.grid == mine.c.grid) & (later.c.id > mine.c.id)
+        is_later &= (later.c.page != pages.c.page) & _has(later, DeliveryOutcome.SENT)
         is_known = (responses.c.page == pages.c.page) & (responses.c.kind == ResponseKind.ACKNOWLEDGED.value)
         is_old = (pages.c.notice == ALARM) & (pages.c.decided_at < decided_before - _ALARM_HOLDS)
         is_no_news = is_old | sa.exists().where(is_known) | sa.exists().where(is_later)
@@ -217,6 +220,13 @@ class JournalOutbox:
                 DeliveryEvent(**(dict(row._mapping) | {"event": DeliveryOutcome(row.event)}))
                 for row in connection.execute(query.order_by(events.c.id))
             ]
+
+    def first_sent(self, *, since: datetime) -> dict[str, datetime]:
+        """When a channel first took each page, of those taken at ``since`` or later."""
+        query = sa.select(events.c.page, sa.func.min(events.c.at)).group_by(events.c.page)
+        query = query.where((events.c.event == DeliveryOutcome.SENT.value) & (events.c.at >= since))
+        with self._database.reading() as connection:
+            return dict(connection.execute(query).tuples().all())
 
     def open_receipts(self, *, now: datetime) -> list[OpenReceipt]:
         """Emergencies of the last week, each on each channel, that are not closed."""
