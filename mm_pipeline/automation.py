@@ -32,6 +32,8 @@ HOURLY_CRON: Final = "5 * * * *"
 """Between two evaluations, so that neither waits for the other."""
 
 RUN_FAILED: Final = "run_failed"
+"""Code of a notice that a live evaluation failed as a whole."""
+OTHER_RUN_FAILED: Final = "other_run_failed"
 
 DELIVERY_INTERVAL_S: Final = 15
 RECEIPT_INTERVAL_S: Final = 30
@@ -44,6 +46,7 @@ TICK_MAX_RUNTIME_S: Final = 600
 _MARKET = ("candles", "regime_metrics", "regime")
 _ALL = (*_MARKET, "grid_analysis", "positions", "risk", "exit_states", "entry_states", "notifications", "deliveries")
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
+_BLIND_LOOK_BACK = timedelta(days=7)
 _CONSOLE = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 """A run tells a hundred steps at level DEBUG; the event log keeps them all the same."""
 
@@ -152,8 +155,9 @@ def grid_files(context: dg.SensorEvaluationContext, watch: Watch) -> dg.SensorRe
         return dg.SkipReason(f"Cannot be read: {' '.join(problems)}" if problems else "No grid file has changed.")
     for problem in problems:
         context.log.error(problem)
-    evaluated_ms = floor_to_evaluation(watch.now())
-    request = tick_request(watch.decisions(), evaluated_ms, f"grid_files {content} {evaluated_ms}")
+    now = watch.now()
+    # The moment is part of the key: what is edited to and fro within one bar counts each time.
+    request = tick_request(watch.decisions(), floor_to_evaluation(now), f"grid_files {content} {now.isoformat()}")
     return dg.SensorResult(run_requests=[request], cursor=content)
 
 
@@ -183,16 +187,27 @@ def watch_is_blind(context: dg.RunFailureSensorContext, watch: Watch) -> None:
     what = "the watch was blind: no grid was evaluated" if is_live else "a run that is not an evaluation"
     message = f"{run.job_name} {run.run_id} failed ({what}): {context.failure_event.message}"
     context.log.error(message)
-    watch.decisions().record_notices([MarketNotice(market=PIPELINE, tick_at=tick_at, code=RUN_FAILED, message=message)])
+    code = RUN_FAILED if is_live else OTHER_RUN_FAILED
+    watch.decisions().record_notices([MarketNotice(market=PIPELINE, tick_at=tick_at, code=code, message=message)])
     if is_live:
         delivery = watch.delivery()
         delivery.alarms.raise_about(
-            RUN_FAILED,
+            f"{RUN_FAILED} since {blind_since(watch.decisions(), tick_at).isoformat()}",
             "BLIND: an evaluation run failed, no grid was judged",
             f"Look at your grids yourself until evaluations come again.\n\n{message}"[:TEXT_LIMIT],
             every=watch.settings.notify.unknown.second_after,
         )
         delivery.relay.run()
+
+
+def blind_since(journal: Journal, tick_at: datetime) -> datetime:
+    """First of the evaluations in a row, up to this one, whose runs failed as a whole."""
+    notices = journal.notices(PIPELINE, since=tick_at - _BLIND_LOOK_BACK, until=tick_at)
+    failed = {notice.tick_at for notice in notices if notice.code == RUN_FAILED}
+    began = tick_at
+    while began - _BAR in failed:
+        began -= _BAR
+    return began
 
 
 @dg.sensor(

@@ -10,8 +10,17 @@ import dagster as dg
 import pytest
 from dagster._utils.schedules import cron_string_iterator
 
-from mm_pipeline.adapters.journal import Evaluation, EvaluationKind
-from mm_pipeline.automation import EVALUATION_CRON, every_15_minutes, every_hour, grid_files, watch_is_blind
+from mm_pipeline.adapters.journal import Evaluation, EvaluationKind, Journal, MarketNotice, sqlite_url
+from mm_pipeline.automation import (
+    EVALUATION_CRON,
+    OTHER_RUN_FAILED,
+    RUN_FAILED,
+    blind_since,
+    every_15_minutes,
+    every_hour,
+    grid_files,
+    watch_is_blind,
+)
 from mm_pipeline.definitions import build_definitions, watch_of
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.resources.plan import floor_to_evaluation
@@ -175,6 +184,16 @@ def test_changed_grid_file_asks_for_one_evaluation(installation: Installation) -
     assert second.run_requests[0].run_key != first.run_requests[0].run_key
 
 
+def test_file_edited_to_and_fro_within_one_bar_is_evaluated_each_time(installation: Installation) -> None:
+    keys, cursor = set(), sense(installation, None, AT).cursor
+    for number, upper in enumerate((3101, 3102, 3101, 3102), start=1):
+        installation.grid("eth", upper=upper)
+        result = sense(installation, cursor, AT + number * timedelta(seconds=30))
+        keys |= {request.run_key for request in result.run_requests}
+        cursor = result.cursor
+    assert len(keys) == 4
+
+
 def test_file_of_the_same_content_under_another_name_is_a_change(installation: Installation) -> None:
     cursor = sense(installation, None).cursor
     folder = installation.folder / "grids"
@@ -217,3 +236,16 @@ def test_failed_run_is_journalled_and_logged_as_an_error(
     assert (notice.code, notice.tick_at) == ("run_failed", AT)
     assert "the watch was blind" in notice.message
     assert run.run_id in notice.message
+
+
+def test_blindness_began_with_the_first_failed_evaluation_in_a_row(tmp_path: Path) -> None:
+    bar = timedelta(minutes=15)
+    failed = [AT, AT + bar, AT + 3 * bar, AT + 4 * bar]
+    with Journal(sqlite_url(tmp_path / "journal.db")) as journal:
+        for tick_at in failed:
+            notice = MarketNotice(market=PIPELINE, tick_at=tick_at, code=RUN_FAILED, message="")
+            journal.record_notices([notice])
+        other = MarketNotice(market=PIPELINE, tick_at=AT + 2 * bar, code=OTHER_RUN_FAILED, message="")
+        journal.record_notices([other])
+        began = [blind_since(journal, tick_at) for tick_at in failed]
+    assert began == [AT, AT, AT + 3 * bar, AT + 3 * bar]
