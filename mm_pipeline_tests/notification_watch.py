@@ -156,7 +156,9 @@ class ScriptedWatch:
             for kind in EvaluationKind
             if (frame := frame_of(known, kind)).height
         }
-        return tell(cast("Watch", self), _plan(at), states)
+        told = tell(cast("Watch", self), _plan(at), states)
+        assert told.problems == {}
+        return told.decided
 
 
 def _plan(at: datetime) -> Plan:

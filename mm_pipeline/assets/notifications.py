@@ -13,7 +13,7 @@ from mm_pipeline.adapters.months import previous_month
 from mm_pipeline.assets import operator_contracts, summaries
 from mm_pipeline.assets.grids import ByGrid
 from mm_pipeline.assets.stage import contract_result, contract_spec, declared, each, plan_of
-from mm_pipeline.assets.telling import States, tell
+from mm_pipeline.assets.telling import States, Told, tell
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.reporting.notification_frame import (
@@ -35,13 +35,13 @@ def _notified(
     """SPEC 8 at every evaluation: a live run commits pages, a backfill shows which there would have been."""
     plan = plan_of(context, watch)
     states = _states(plan, exit_states, entry_states)
-    told = tell(watch, plan, states) if plan.is_live else []
+    told = tell(watch, plan, states) if plan.is_live else Told()
     frames = _journalled(watch, plan) if plan.is_live else _replayed(watch, plan, states)
     outcome = each(frames, lambda grid: _checked(frames[grid]), context)
     yield dg.MaterializeResult(
         value=outcome.made,
-        metadata=summaries.of_notifications(outcome.made, told),
-        check_results=[contract_result("notifications", outcome.problems)],
+        metadata=summaries.of_notifications(outcome.made, told.decided),
+        check_results=[contract_result("notifications", outcome.problems | told.problems)],
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import groupby
+from typing import TypeVar
 
 from mm_pipeline.adapters.journal import Decided, Evaluation, EvaluationKind, Page
-from mm_pipeline.domain.errors import StorageError
+from mm_pipeline.domain.errors import PipelineError, StorageError
 from mm_pipeline.domain.notifications import (
     EMERGENCY,
     TEXT_LIMIT,
@@ -26,6 +28,8 @@ from mm_pipeline.reporting.notification_frame import GridStates, grid_report_at,
 from mm_pipeline.reporting.page_limits import PageText, cut
 from mm_pipeline.reporting.page_text import page_text
 from mm_pipeline.resources import Plan, Watch
+
+T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 _ATTEMPTS = 3
@@ -121,36 +125,74 @@ class _Round:
         return page_chart_png(self.watch.bars(self.plan)[grid.market].bars, seen, grid)
 
 
-def tell(watch: Watch, plan: Plan, states: States) -> list[Decided]:
+@dataclass
+class Told:
+    """What a run decided, oldest first, and what kept it from deciding about a grid."""
+
+    decided: list[Decided] = field(default_factory=list)
+    problems: dict[str, PipelineError] = field(default_factory=dict)
+
+
+def tell(watch: Watch, plan: Plan, states: States) -> Told:
     """Decide about every live evaluation that nothing was decided about yet, and make its pages due.
 
-    Returns
-    -------
-    What this run decided, oldest first.
+    A fault in deciding about one grid keeps no other from being told of, and is itself told of by an alarm.
+
+    Raises
+    ------
+    StorageError
+        When the journal fails: then nothing can be decided about any grid.
     """
-    due = _undecided(watch, states)
+    told = Told()
     deciding = _Round(watch, plan, states)
-    return [
-        decided
-        for _, group in groupby(due, key=lambda one: one.evaluated_at)
-        for decided in _decide(deciding, list(group))
-    ]
+    due: list[Judged] = []
+    for of, known in states.items():
+        due += _survived(told, of[0], partial(_undecided, watch, of, known))
+    due.sort(key=lambda one: (one.evaluated_at, one.grid))
+    for _, group in groupby(due, key=lambda one: one.evaluated_at):
+        together = list(group)
+        try:
+            told.decided += _decide(deciding, together)
+        except StorageError:
+            raise
+        except Exception:
+            _logger.exception("deciding about %d grids at once broke; each is decided alone", len(together))
+            for one in together:
+                told.decided += _survived(told, one.grid, partial(_decide, deciding, [one]))
+    for grid, problem in told.problems.items():
+        watch.delivery().alarms.raise_about(
+            f"{grid} undecided",
+            f"BLIND on {grid}: nothing can be decided about it",
+            f"Look at it yourself: mm status {grid}\n\n{problem}"[:TEXT_LIMIT],
+            every=watch.settings.notify.unknown.second_after,
+        )
+    return told
 
 
-def _undecided(watch: Watch, states: States) -> list[Judged]:
+def _survived(told: Told, grid: str, work: Callable[[], list[T]]) -> list[T]:
+    try:
+        return work()
+    except StorageError:
+        raise
+    except Exception as error:
+        _logger.exception("nothing can be decided about %s", grid)
+        problem = f"{type(error).__name__} while deciding about {grid}: {error}"
+        told.problems[grid] = PipelineError(problem, "This is a fault of the program; the run's log has its trace.")
+        return []
+
+
+def _undecided(watch: Watch, of: tuple[str, EvaluationKind], known: GridStates) -> list[Judged]:
     """Evaluations in time to be acted upon, as they were journalled, after the last decision about their grid."""
     now, late = watch.now(), watch.settings.notify.max_lateness
-    found = []
-    for (grid, kind), known in states.items():
-        journalled = watch.decisions().evaluations(grid, kind=kind, since=now - late)
-        last = watch.decisions().notifications.decisions(grid, since=now - late)
-        decided = max((one.decision.evaluated_at for one in last if one.decision.kind == kind), default=None)
-        live = {_key(one) for one in journalled if one.is_live and (decided is None or one.evaluated_at > decided)}
-        recent = known.rows.filter(known.rows["evaluated_at"] >= now - late)
-        keys = zip(recent["evaluated_at"], recent["input_hash"], strict=True)
-        judged = judged_in(recent, known.grids, kind=kind.value)
-        found += [one for one, key in zip(judged, keys, strict=True) if key in live]
-    return sorted(found, key=lambda one: (one.evaluated_at, one.grid))
+    grid, kind = of
+    journalled = watch.decisions().evaluations(grid, kind=kind, since=now - late)
+    last = watch.decisions().notifications.decisions(grid, since=now - late)
+    decided = max((one.decision.evaluated_at for one in last if one.decision.kind == kind), default=None)
+    live = {_key(one) for one in journalled if one.is_live and (decided is None or one.evaluated_at > decided)}
+    recent = known.rows.filter(known.rows["evaluated_at"] >= now - late)
+    keys = zip(recent["evaluated_at"], recent["input_hash"], strict=True)
+    judged = judged_in(recent, known.grids, kind=kind.value)
+    return [one for one, key in zip(judged, keys, strict=True) if key in live]
 
 
 def _key(one: Evaluation) -> tuple[datetime, str]:

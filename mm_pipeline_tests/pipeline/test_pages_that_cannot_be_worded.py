@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from mm_pipeline.assets import telling
-from mm_pipeline.domain.notifications import EMERGENCY, Decision
+from mm_pipeline.domain.notifications import EMERGENCY, Decision, Judged, decide_all
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.pushover import PaperPushover
 from mm_pipeline.reporting import page_chart
@@ -32,6 +32,25 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PagingIns
         made.grid("eth")
         made.grid("other")
         yield made
+
+
+def test_grid_that_nothing_can_be_decided_about_is_told_of_and_keeps_no_other(
+    watch: PagingInstallation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_for_eth(judged: Sequence[Judged], *rest: Any) -> Any:
+        if any(one.grid == "eth" for one in judged):
+            raise ZeroDivisionError
+        return decide_all(judged, *rest)
+
+    monkeypatch.setattr(telling, "decide_all", fail_for_eth)
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = watch.tick(AT, instance)
+    (check,) = [one for one in run.get_asset_check_evaluations() if one.asset_key == dg.AssetKey("notifications")]
+    assert not check.passed
+    alarm, worded = sorted(watch.messages(), key=lambda message: "eth" not in message.title)
+    assert alarm.title == "BLIND on eth: nothing can be decided about it"
+    assert "ZeroDivisionError" in alarm.text
+    assert ("other" in worded.title, worded.priority) == (True, EMERGENCY)
 
 
 def test_page_that_cannot_be_worded_or_drawn_goes_in_plain_words_beside_the_others(
