@@ -64,7 +64,7 @@ def flat(
 ) -> None:
     """Report that the position of each GRID is closed: nothing is held and no order rests.
 
-    Ends alarms and repetitions about it. Something graver still pages; set `enabled: false` in the grid's file while no
+    Ends alarms and repetitions about it. Something graver, or a new mandatory reason, still pages; set `enabled: false` in the grid's file while no
     bot runs, and a new `started_at` when it runs again.
     """
     from mm_pipeline.adapters.clock import SystemClock
@@ -111,8 +111,14 @@ def _record(
         for one in responses
     ]
     new = [answer for answer in answers if journal.responses.record([answer])]
-    for problem in delivery_for(deployment.settings, journal).answers.follow().problems:
+    problems = delivery_for(deployment.settings, journal).answers.follow().problems
+    for problem in problems:
         click.echo(f"note: an alarm rings on for now, the watch will end it: {problem}", err=True)
+    answered = {one.grid for one in responses}
+    ringing = {one.channel for one in journal.outbox.open_receipts(now=now) if set(one.page.grids) <= answered}
+    if ringing and not problems:
+        told = f"{', '.join(sorted(ringing))} cannot be asked from this shell (are its keys set?)"
+        click.echo(f"note: an alarm may ring on for now, the watch will end it: {told}", err=True)
     return new
 
 

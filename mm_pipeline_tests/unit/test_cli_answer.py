@@ -120,6 +120,20 @@ def test_acknowledgement_is_kept_although_the_provider_is_away(
     assert delivery_for(load_settings(settings), journal).answers.follow().answers[0].response.kind == "cancelled"
 
 
+def test_shell_without_the_channels_keys_says_that_the_alarm_may_ring_on(
+    journal: Journal, settings: Path, phone: PaperPushover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emergency(journal, settings)
+    monkeypatch.delenv("MM_TEST_TOKEN")
+    done = mm("ack", "eth", settings=settings)
+    assert done.exit_code == 0
+    assert "phone cannot be asked from this shell" in done.stderr
+    (message,) = phone.messages
+    receipt = phone.account.receipt(str(message.receipt), "a" * 30)
+    assert receipt is not None
+    assert receipt["expired"] == 0
+
+
 def test_flat_position_is_noted_and_ends_the_ringing(journal: Journal, settings: Path, phone: PaperPushover) -> None:
     emergency(journal, settings)
     done = mm("flat", "eth", "--json", settings=settings)
