@@ -69,7 +69,7 @@ def decisions(
 ) -> list[tuple[int, Decision]]:
     """What is decided at which bar, told or held back.
 
-    ``responses`` by bar: ``ack`` of the page told last, ``flat`` or ``reopened``; one at a bar is known at its
+    ``responses`` by bar: ``ack`` of the page told last, ``flat``, ``verified_flat`` or ``reopened``; one at a bar is known at its
     evaluation.
     """
     return lived(story, responses, policy)[0]
@@ -112,7 +112,7 @@ def held_back(story: str, responses: Mapping[float, str] | None = None, policy: 
 
 
 def _response(kind: str, at: datetime, history: History) -> Response:
-    if kind in ("flat", "reopened"):
+    if kind in ("flat", "verified_flat", "reopened"):
         return Response(grid="eth", at=at, kind=ResponseKind(kind))
     assert history.last is not None, "there is nothing to acknowledge"
     return Response(grid="eth", at=at, kind=ResponseKind.ACKNOWLEDGED, page=history.last.page)

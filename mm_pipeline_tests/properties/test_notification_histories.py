@@ -19,6 +19,7 @@ from mm_pipeline.domain.notifications import Decision, History, Judged, NotifyPo
 from mm_pipeline_tests.notification_stories import BAR, LETTERS, NOON, POLICY, judged
 
 DECIDED_AFTER = POLICY.decided_after
+ANSWERS = ("ack", "flat", "verified_flat", "reopened", "missed", "ack everything")
 WRITTEN_BY = {"settings_hash": "c3d4", "code_version": "0.1.0"}
 GRID = "eth"
 VERSIONS = {f"version-{i}": NOON - (i // 2 + 1) * BAR for i in range(4)}
@@ -60,7 +61,11 @@ def steps(draw: st.DrawFn) -> list[Step]:
                 pause=draw(st.sampled_from([0, 0, 0, 0, 3, 13])),
                 is_live=draw(st.sampled_from([True, True, True, False])),
                 revised=draw(letters_like(letter)) if draw(st.integers(0, 4)) == 4 else None,
-                answer=draw(st.sampled_from([None, None, "ack", "flat", "reopened", "missed", "ack everything"])),
+                answer=draw(
+                    st.sampled_from(
+                        [None, None, "ack", "flat", "verified_flat", "reopened", "missed", "ack everything"]
+                    )
+                ),
                 answered_after=draw(st.sampled_from([timedelta(0), timedelta(seconds=30), timedelta(minutes=5), BAR])),
             )
             found.append(step)
@@ -137,8 +142,8 @@ def answer(journal: Journal, step: Step, at: datetime, told: list[Decision]) -> 
     """Journal the answer after a step; None where there is nothing to answer."""
     if step.answer is None or (step.answer in ("ack", "missed") and not told):
         return None
-    kinds = {"flat": ResponseKind.FLAT, "missed": ResponseKind.MISSED, "reopened": ResponseKind.REOPENED}
-    kind = kinds.get(step.answer, ResponseKind.ACKNOWLEDGED)
+    is_ack = step.answer in ("ack", "ack everything")
+    kind = ResponseKind.ACKNOWLEDGED if is_ack else ResponseKind(step.answer)
     page = told[-1].page if step.answer in ("ack", "missed") else ""
     response = Response(grid=GRID, at=at, kind=kind, page=page)
     made = Answer(response=response, source="test", by_whom="", recorded_at=at, **WRITTEN_BY)

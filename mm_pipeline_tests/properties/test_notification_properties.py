@@ -49,7 +49,7 @@ answers = st.lists(
     st.tuples(
         st.integers(0, 12),
         st.sampled_from([0, 1, 15, 30, 165, 180]),
-        st.sampled_from(["ack", "ack", "flat", "flat", "reopened", "missed"]),
+        st.sampled_from(["ack", "ack", "flat", "verified_flat", "reopened", "missed"]),
         st.sampled_from(GRIDS),
     ),
     max_size=5,
@@ -124,9 +124,9 @@ def answered(
         at = told[number % len(told)].evaluated_at + minutes * MINUTE
         minute = (at - NOON) // MINUTE
         newest = ([one for one in told if one.evaluated_at < at] or told)[-1]
-        if kind == "flat":
-            responses.append(Response(grid=grid, at=at, kind=ResponseKind.FLAT))
-            done.append(Done(minute, grid, None))
+        if kind in ("flat", "verified_flat"):
+            responses.append(Response(grid=grid, at=at, kind=ResponseKind(kind)))
+            done.append(Done(minute, grid, None, verifies=kind == "verified_flat"))
         elif kind == "reopened":
             responses.append(Response(grid=grid, at=at, kind=ResponseKind.REOPENED))
             done.append(Done(minute, grid, None, reopens=True))

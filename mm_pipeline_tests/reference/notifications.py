@@ -42,13 +42,14 @@ class Said:
 class Done:
     """What an operator did: ``tells`` names the acknowledged page by a grid and minute of it; None of who is flat.
 
-    ``reopens`` is the opposite of flat: the position is there again.
+    ``reopens`` is the opposite of flat: the position is there again. ``verifies``: the account showed it closed.
     """
 
     at: int
     grid: str
     tells: tuple[str, int] | None
     reopens: bool = False
+    verifies: bool = False
 
 
 @dataclass
@@ -165,9 +166,16 @@ class _Moment:
     def is_silenced(self, *notices: str) -> bool:
         """Flat, and said so while one of these notices was the newest that says how the grid is."""
         stands = [told for told in self.told if told.notice != "UNKNOWN"]
-        if not stands or stands[-1].notice not in notices:
+        if not stands:
             return False
-        return any(one.tells is None and one.at >= stands[-1].began for one in self.answers)
+        if self.is_verified(stands[-1]):
+            return True
+        return stands[-1].notice in notices and any(
+            one.tells is None and one.at >= stands[-1].began for one in self.answers
+        )
+
+    def is_verified(self, told: Told) -> bool:
+        return any(one.verifies and one.at >= told.began for one in self.answers)
 
     def is_new_exit(self, notice: str) -> bool:
         """Nothing was told yet, or the newest decision, told or held back, was about something else."""
@@ -178,7 +186,8 @@ class _Moment:
     def mandatory(self) -> Told | None:
         if self.is_silenced("MANDATORY_EXIT"):
             stands = [told for told in self.told if told.notice != "UNKNOWN"][-1]
-            return self.new("MANDATORY_EXIT", "new_trigger") if self.now.triggers - stands.triggers else None
+            is_new = bool(self.now.triggers - stands.triggers) and not self.is_verified(stands)
+            return self.new("MANDATORY_EXIT", "new_trigger") if is_new else None
         if self.is_new_exit("MANDATORY_EXIT"):
             return self.new("MANDATORY_EXIT")
         last = self.told[-1]

@@ -14,6 +14,7 @@ from mm_pipeline.domain.account import (
     FillRole,
     PositionSource,
     fills_of_grid,
+    is_closed,
     position_of,
     reconcile,
 )
@@ -23,6 +24,7 @@ from mm_pipeline.settings import load_settings
 from mm_pipeline_tests.account_samples import (
     MARKET,
     NOW_MS,
+    STARTED,
     TRADING,
     account_policy,
     fill,
@@ -33,6 +35,7 @@ from mm_pipeline_tests.account_samples import (
     traded_grid,
     trading_account,
 )
+from mm_pipeline_tests.grid_samples import hundreds_grid
 
 SEED = 3
 FILLS = "hf/fills"
@@ -54,6 +57,14 @@ def requests_for_fills(paper: PaperExchange, **changes: Any) -> int:
     grid = traded_grid(SEED)
     reader(paper, MemoryFills(), policy=account_policy(**changes)).read(MARKET, start_ms=grid.started_at_ms)
     return paper.calls.count(FILLS)
+
+
+@pytest.mark.parametrize(("share", "is_it"), [(0.01, False), (0.1, True)])
+def test_dust_share_says_what_is_nothing(share: float, is_it: bool) -> None:
+    grid, policy = hundreds_grid(started_at=STARTED), account_policy(dust_share=share)
+    fills = [fill(1, "buy", 100.0), fill(2, "sell", 110.0, 0.97)]
+    position = position_of(grid, fills, (), (), 105.0, policy=policy)
+    assert is_closed(grid, position, (), policy) is is_it
 
 
 @pytest.mark.parametrize(("window", "requests"), [("7d", 5), ("4d", 8)])

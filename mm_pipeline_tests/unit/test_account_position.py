@@ -20,9 +20,12 @@ from mm_pipeline.domain.account import (
     fee_in_quote,
     fills_of_grid,
     in_order,
+    is_closed,
     orders_of_grid,
     position_of,
+    steps_told,
     third_currencies,
+    traded_again_ms,
 )
 from mm_pipeline.domain.errors import ConflictingFills, UnknownFeeRate
 from mm_pipeline.domain.grid import Grid
@@ -183,6 +186,11 @@ def test_lone_fill_is_the_grids_by_symbol_time_side_and_price(made: AccountFill,
         ([fill(5, "sell", 104.0, 2.0)], [FillRole.EXIT]),
         ([fill(5, "sell", 104.0, 1.2, order_id="x"), fill(6, "sell", 103.0, 0.8, order_id="x")], [FillRole.EXIT] * 2),
         ([fill(5, "sell", 104.0, 1.9996)], [FillRole.EXIT]),
+        ([fill(5, "sell", 104.0, 1.2), fill(6, "sell", 103.0, 0.8)], [FillRole.EXIT] * 2),
+        ([fill(5, "sell", 120.0, 1.2, order_id="x"), fill(6, "sell", 119.0, 0.8, order_id="x")], [FillRole.EXIT] * 2),
+        ([fill(5, "sell", 121.0, 0.4, order_id="x"), fill(6, "sell", 120.0, 0.6, order_id="x")], [FillRole.LADDER] * 2),
+        ([fill(5, "sell", 104.0, 0.3), fill(6, "sell", 103.0, 2.0)], [FillRole.EXIT]),
+        ([fill(5, "sell", 104.0, 1.2), fill(6, "sell", 120.0, 0.1), fill(7, "sell", 103.0, 0.8)], [FillRole.LADDER]),
         ([fill(5, "sell", 104.0, 1.9)], []),
         ([fill(5, "sell", 104.0, 2.1)], []),
     ],
@@ -194,6 +202,90 @@ def test_sale_off_the_ladder_is_the_grids_when_the_stop_or_an_exit_explains_it(
     found = fills_of_grid(ladder(), [*sales, *bought], policy=account_policy(), increments=STEPS)
     assert list(found.roles) == [FillRole.LADDER, FillRole.LADDER, *roles]
     assert len(found.foreign) == len(sales) - len(roles)
+
+
+def test_limit_buy_that_got_a_better_price_is_the_ladders_whole() -> None:
+    parts = [later(fill(1, "buy", 99.4, 0.4, order_id="x")), later(fill(2, "buy", 100.0, 0.6, order_id="x"))]
+    found = fills_of_grid(ladder(), parts, policy=account_policy(), increments=STEPS)
+    assert found.roles == (FillRole.LADDER, FillRole.LADDER)
+
+
+def test_both_sides_of_a_trade_with_oneself_are_two_fills() -> None:
+    bought, sold = fill(1, "buy", 110.0, trade_id="7"), fill(1, "sell", 110.0, trade_id="7", order_id="other")
+    assert in_order([sold, bought]) == [bought, sold]
+    with pytest.raises(ConflictingFills):
+        in_order([sold, replace(sold, price=111.0)])
+
+
+@pytest.mark.parametrize(
+    ("prices", "quantities", "steps"),
+    [
+        ([3000.5, 3010.25], [0.31, 0.3], Increments(price=0.01, base=3e-4)),
+        ([0.00001234, 0.00001301], [81234.0, 1e5], Increments(price=1e-8, base=1.0)),
+        ([100.0, 110.0], [1.0], Increments(price=0.1, base=0.001)),
+    ],
+)
+def test_steps_are_told_by_the_last_place_of_any_fill(
+    prices: list[float], quantities: list[float], steps: Increments
+) -> None:
+    fills = [fill(n, "buy", price, quantities[n % len(quantities)]) for n, price in enumerate(prices)]
+    told_steps = steps_told(fills)
+    assert told_steps is not None
+    assert (told_steps.price, told_steps.base) == (pytest.approx(steps.price), pytest.approx(steps.base))
+    assert steps_told([]) is None
+
+
+def holding(**amounts: float) -> list[Balance]:
+    return [Balance(currency=name, total=held, available=held, locked=0.0) for name, held in amounts.items()]
+
+
+ROUND_TRIP = (fill(1, "buy", 100.0), fill(2, "sell", 110.0))
+STRANGERS = replace(fill(3, "buy", 117.0), time_ms=fill(3, "buy", 117.0).time_ms + LATER_MS)
+"""Bought off the ladder by nobody knows whom, long after the start."""
+
+
+@pytest.mark.parametrize(
+    ("fills", "orders", "balances", "is_it"),
+    [
+        (ROUND_TRIP, (), holding(ETH=0.0), True),
+        (ROUND_TRIP, (), holding(ETH=5.0), True),  # held before the grid began
+        ((*ROUND_TRIP, STRANGERS), (), holding(ETH=1.0), False),
+        ((*ROUND_TRIP, STRANGERS), (), holding(ETH=0.0), True),
+        (ROUND_TRIP, (resting(9, "buy", 100.0),), holding(), False),
+        (ROUND_TRIP[:1], (), holding(ETH=1.0), False),
+        ((fill(1, "buy", 100.0), fill(2, "sell", 110.0, 0.97)), (), holding(ETH=0.03), True),
+        ((fill(1, "buy", 100.0), fill(2, "sell", 110.0, 0.7)), (), holding(ETH=0.3), False),
+        ((), (), holding(), False),
+    ],
+)
+def test_position_is_closed_when_nothing_rests_and_dust_is_left(
+    fills: tuple[AccountFill, ...], orders: tuple[OpenOrder, ...], balances: list[Balance], is_it: bool
+) -> None:
+    position = told(*fills, orders=orders, balances=balances)
+    assert is_closed(ladder(), position, balances, account_policy()) is is_it
+
+
+def placed_later(side: str, price: float) -> OpenOrder:
+    return replace(resting(9, side, price), time_ms=ROUND_TRIP[-1].time_ms + LATER_MS)
+
+
+@pytest.mark.parametrize(
+    ("fills", "orders", "at"),
+    [
+        ((*ROUND_TRIP, fill(9, "buy", 110.0)), (), fill(9, "buy", 110.0).time_ms),
+        ((*ROUND_TRIP, fill(9, "buy", 110.0, 0.05)), (), None),
+        ((*ROUND_TRIP, fill(9, "buy", 110.0), fill(10, "sell", 120.0)), (), None),
+        (ROUND_TRIP, (placed_later("buy", 100.0),), placed_later("buy", 100.0).time_ms),
+        (ROUND_TRIP, (placed_later("sell", 120.0),), None),
+        (ROUND_TRIP, (resting(1, "buy", 100.0),), None),  # had rested before
+    ],
+)
+def test_grid_trades_again_when_it_buys_or_wants_to_after_it_was_flat(
+    fills: tuple[AccountFill, ...], orders: tuple[OpenOrder, ...], at: int | None
+) -> None:
+    mine = fills_of_grid(ladder(), fills, policy=account_policy(), increments=STEPS)
+    position, flat_ms = told(*fills, orders=orders), ROUND_TRIP[-1].time_ms
+    assert traded_again_ms(ladder(), mine, orders, position, account_policy(), since_ms=flat_ms) == at
 
 
 def test_orders_of_the_grid_rest_at_its_levels_since_its_start() -> None:

@@ -97,6 +97,14 @@ def test_new_mandatory_trigger_pages_although_the_position_was_flat() -> None:
     assert told(story + "X", {0.5: "flat", 2: "flat"}) == twice
 
 
+@pytest.mark.parametrize("story", ["MX" + "X" * EXPIRE, "LM" + "X" * EXPIRE])
+def test_position_that_its_account_shows_closed_is_told_of_nothing_new(story: str) -> None:
+    first = told(story[0])
+    assert told(story, {0.5: "verified_flat"}) == first
+    assert told(story, {0.5: "verified_flat", 0.7: "flat"}) == first
+    assert told(story, {0.5: "verified_flat", 1: "reopened"})[1].startswith("1 MANDATORY_EXIT")
+
+
 def test_new_trigger_of_a_flat_position_is_an_episode_of_its_own() -> None:
     (_, first), (_, second) = decisions("MX", {0.5: "flat"})
     assert (second.number, second.episode_at) == (1, NOON + BAR)

@@ -4,6 +4,7 @@ Reading an exchange or a file does not belong here.
 """
 
 from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of_grid, orders_of_grid
+from mm_pipeline.domain.account.closing import dust_base, is_closed, traded_again_ms
 from mm_pipeline.domain.account.fees import fee_in_base, fee_in_quote, inventory_change_base, third_currencies
 from mm_pipeline.domain.account.fill_store import FillStore, ReadSpan
 from mm_pipeline.domain.account.frames import ACCOUNT_FILLS_SCHEMA, fills_frame, fills_of_frame
@@ -20,6 +21,7 @@ from mm_pipeline.domain.account.values import (
     PositionSource,
     Side,
     in_order,
+    steps_told,
 )
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Side",
     "account_summary",
     "capital_utilization",
+    "dust_base",
     "fee_in_base",
     "fee_in_quote",
     "fills_frame",
@@ -49,8 +52,11 @@ __all__ = [
     "fills_of_grid",
     "in_order",
     "inventory_change_base",
+    "is_closed",
     "orders_of_grid",
     "position_of",
     "reconcile",
+    "steps_told",
     "third_currencies",
+    "traded_again_ms",
 ]

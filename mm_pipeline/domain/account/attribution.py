@@ -5,7 +5,6 @@ An account knows no grids. What fits no grid is told as foreign, never dropped s
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -57,12 +56,14 @@ def fills_of_grid(
 ) -> GridFills:
     """A grid's fills among an account's.
 
-    A fill of the grid's symbol at or after its ``started_at`` is the grid's when it is
+    An order is judged as a whole, by the worst price that it got: a limit order's own, or the end of a market order's
+    way through the book. A fill of the grid's symbol at or after its ``started_at`` is the grid's when its order is
 
     - a buy at a level but the highest, or a sale at a level but the lowest (``ladder``);
     - a buy off the ladder within ``start_window``, while such buys cost no more than the capital (``start``);
     - a sale at or below the stop, of no more than the grid then holds (``stop``);
-    - a sale off the ladder by an order that sells all that the grid then holds (``exit``): an operator who leaves.
+    - a sale off the ladder that alone, or with those that follow before the ladder trades again, sells all that the
+      grid then holds (``exit``): an operator who leaves, in one order or several.
 
     Another sale off the ladder stays foreign, so that a stranger's trade never makes the watch believe that the grid
     is flat.
@@ -125,22 +126,23 @@ class _Attribution:
         self._fills = fills
         self._policy = policy
         self._increments = increments
-        self._levels = grid.level_prices()
         self._start_end_ms = grid.started_at_ms + int(policy.start_window.total_seconds() * 1000)
         self._start_funds = 0.0
         self._held = 0.0
-        self._exits: set[str] = set()
-        self._off_ladder: defaultdict[str, float] = defaultdict(float)
-        for fill in fills:
-            if not fill.is_buy and not self._is_on_ladder(fill):
-                self._off_ladder[fill.order_id or fill.trade_id] += fill.quantity_base
+        self._exit_until = -1
+        levels, worst = grid.level_prices(), _worst_prices(fills)
+        self._prices = [worst[_order_of(fill)] for fill in fills]
+        self._is_on_ladder = [
+            is_on_ladder(levels, fill.side, price, policy=policy, increments=increments)
+            for fill, price in zip(fills, self._prices, strict=True)
+        ]
 
     def told(self) -> GridFills:
         mine: list[AccountFill] = []
         roles: list[FillRole] = []
         foreign: list[AccountFill] = []
-        for fill in self._fills:
-            role = self._role(fill)
+        for place, fill in enumerate(self._fills):
+            role = self._role(place)
             if role is None:
                 foreign.append(fill)
                 continue
@@ -149,18 +151,19 @@ class _Attribution:
             roles.append(role)
         return GridFills(tuple(mine), tuple(roles), tuple(foreign))
 
-    def _role(self, fill: AccountFill) -> FillRole | None:
-        if self._is_on_ladder(fill):
+    def _role(self, place: int) -> FillRole | None:
+        fill = self._fills[place]
+        if self._is_on_ladder[place]:
             return FillRole.LADDER
         if fill.is_buy:
             return self._start_role(fill)
-        stop = self._grid.stop_loss + tolerance_quote(fill.price, self._policy, self._increments)
-        if fill.price <= stop and fill.quantity_base <= self._held + self._slack:
+        price = self._prices[place]
+        stop = self._grid.stop_loss + tolerance_quote(price, self._policy, self._increments)
+        if price <= stop and fill.quantity_base <= self._held + self._slack:
             return FillRole.STOP
-        order = fill.order_id or fill.trade_id
-        if self._held > self._slack and abs(self._off_ladder[order] - self._held) <= self._slack:
-            self._exits.add(order)
-        return FillRole.EXIT if order in self._exits else None
+        if place > self._exit_until:
+            self._exit_until = self._end_of_exit(place)
+        return FillRole.EXIT if place <= self._exit_until else None
 
     def _start_role(self, fill: AccountFill) -> FillRole | None:
         funds = self._start_funds + fill.price * fill.quantity_base
@@ -169,11 +172,37 @@ class _Attribution:
         self._start_funds = funds
         return FillRole.START
 
+    def _end_of_exit(self, place: int) -> int:
+        """Place of the sale off the ladder with which all that is held is sold, from ``place`` on; -1 for none."""
+        sold = 0.0
+        if self._held <= self._slack:
+            return -1
+        for i in range(place, len(self._fills)):
+            if self._is_on_ladder[i]:
+                return -1
+            if not self._fills[i].is_buy:
+                sold += self._fills[i].quantity_base
+                if abs(sold - self._held) <= self._slack:
+                    return i
+        return -1
+
     @property
     def _slack(self) -> float:
         """What rounding to the base step leaves over in every interval."""
         by_step = self._increments.base * self._grid.levels if self._increments is not None else 0.0
         return max(by_step, _DUST * abs(self._held))
 
-    def _is_on_ladder(self, fill: AccountFill) -> bool:
-        return is_on_ladder(self._levels, fill.side, fill.price, policy=self._policy, increments=self._increments)
+
+def _order_of(fill: AccountFill) -> tuple[str, Side]:
+    """The order of a fill; where the source tells none, each fill is one."""
+    return fill.order_id or fill.trade_id, fill.side
+
+
+def _worst_prices(fills: list[AccountFill]) -> dict[tuple[str, Side], float]:
+    """The highest price of each buying order, the lowest of each selling one."""
+    worst: dict[tuple[str, Side], float] = {}
+    for fill in fills:
+        order = _order_of(fill)
+        choose = max if fill.is_buy else min
+        worst[order] = choose(fill.price, worst.get(order, fill.price))
+    return worst

@@ -71,6 +71,12 @@ class AccountPolicy(Policy):
         ge=0.0,
         le=100.0,
     )
+    dust_share: float = threshold(
+        unit="share of the smallest interval's quantity",
+        source="rounding and fees in base leave thousandths of an interval; half of one may be a fill that is missing",
+        ge=0.0,
+        le=0.5,
+    )
     max_inventory_drift: float = threshold(
         unit="share of capital", source="half of an interval of a grid of ten", ge=0.0, le=1.0
     )

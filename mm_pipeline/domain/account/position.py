@@ -56,6 +56,8 @@ class AccountPosition:
         Resting orders of the grid.
     fills, foreign_fills
         Fills of the grid, and those of its symbol since its start that are not the grid's.
+    foreign_base
+        What the latter bought less what they sold.
     """
 
     grid_id: str
@@ -80,6 +82,7 @@ class AccountPosition:
     open_orders: int
     fills: int
     foreign_fills: int
+    foreign_base: float
 
 
 def position_of(
@@ -141,6 +144,7 @@ def position_of(
         open_orders=len(resting),
         fills=len(mine.fills),
         foreign_fills=len(mine.foreign),
+        foreign_base=math.fsum(map(inventory_change_base, mine.foreign)),
         **earned,
     )
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from mm_pipeline.domain.errors import ConflictingFills
 
@@ -104,6 +106,29 @@ class Increments:
     base: float
 
 
+_COARSEST_STEP: Final = 1e-3
+
+
+def steps_told(fills: Iterable[AccountFill]) -> Increments | None:
+    """Steps as fills themselves tell them, by the last decimal place that any has; None without fills.
+
+    For fills whose exchange is not asked. A thousandth of the smallest value at most: few fills may all be round.
+    """
+    known = list(fills)
+    if not known:
+        return None
+    return Increments(
+        price=_last_place(fill.price for fill in known), base=_last_place(fill.quantity_base for fill in known)
+    )
+
+
+def _last_place(values: Iterable[float]) -> float:
+    known = list(values)
+    exponents = (Decimal(repr(value)).normalize().as_tuple().exponent for value in known)
+    last = min(exponent for exponent in exponents if isinstance(exponent, int))
+    return min(10.0**last, _COARSEST_STEP * min(known))
+
+
 def in_order(fills: Iterable[AccountFill]) -> list[AccountFill]:
     """Each execution once, by time; at one time by trade id where ids are numbers, otherwise buys before sales.
 
@@ -114,11 +139,12 @@ def in_order(fills: Iterable[AccountFill]) -> list[AccountFill]:
     Raises
     ------
     ConflictingFills
-        When fills of one symbol bear the same trade id and differ.
+        When fills of one symbol and side bear the same trade id and differ. The two sides of a trade with oneself bear
+        the same.
     """
-    once: dict[tuple[str, str], AccountFill] = {}
+    once: dict[tuple[str, str, Side], AccountFill] = {}
     for fill in fills:
-        known = once.setdefault((fill.symbol, fill.trade_id), fill)
+        known = once.setdefault((fill.symbol, fill.trade_id, fill.side), fill)
         if known != fill:
             raise ConflictingFills(
                 f"trade {fill.trade_id} of {fill.symbol} was told in two ways: {known}; {fill}.",

@@ -8,8 +8,9 @@ Where SPEC leaves room, this is meant:
 - UNKNOWN and ENTER are news in each unbroken run of evaluations.
 - UNKNOWN is told once it has lasted, again 4 h and 12 h after its first page, and then 24 h after each page.
 - A position that was reported flat silences the repetitions and reissues of the notice that stood then, and milder
-  ones, until something graver, a new mandatory trigger or all-clear is told, also when an outage comes between. A new
-  ``started_at`` begins anew, and so does a position that is seen open again.
+  ones, until something graver, a new mandatory trigger or all-clear is told, also when an outage comes between. One
+  that its account showed closed silences those two as well. A new ``started_at`` begins anew, and so does a position
+  that is seen open again.
 - A MANDATORY_EXIT that stands while the grid is UNKNOWN is reissued like any other.
 - What is held back by a minimum interval or the page budget is told as soon as neither binds, if it still holds.
 - A response counts for decisions made at or after the moment it happened: live ones say when that was, a replay takes
@@ -260,14 +261,22 @@ def _is_exit_news(notice: Notice, now: History) -> bool:
 
 
 def _is_closed_under(now: History, *notices: Notice) -> bool:
-    """Whether the position was closed while one of these stood: then neither it nor what is milder is told."""
+    """Whether the position was closed while one of these stood: then neither it nor what is milder is told.
+
+    Where the account showed it, nothing graver is told either: there is nothing to exit.
+    """
     stood = now.stood
-    return stood is not None and stood.notice in notices and now.is_flat_since(stood)
+    if stood is None or not now.is_flat_since(stood):
+        return False
+    return stood.notice in notices or now.is_verified_flat_since(stood)
 
 
 def _has_told_triggers(judged: Judged, now: History) -> bool:
-    """Whether every mandatory trigger that fires now was told of by the notice that stands."""
-    return now.stood is not None and set(judged.mandatory) <= set(now.stood.triggers)
+    """Whether the notice that stands told of every mandatory trigger that fires now, or there is nothing to exit."""
+    stood = now.stood
+    if stood is None:
+        return False
+    return now.is_verified_flat_since(stood) or set(judged.mandatory) <= set(stood.triggers)
 
 
 def _since(judged: Judged, decision: Decision) -> timedelta:

@@ -44,6 +44,8 @@ class History:
         Pages that were acknowledged.
     flat_at
         When the position was last reported, or seen, to be closed.
+    verified_at
+        When its account last showed it closed.
     """
 
     judged: Judged | None = None
@@ -56,6 +58,7 @@ class History:
     paged_at: tuple[datetime, ...] = ()
     acknowledged: frozenset[str] = frozenset()
     flat_at: datetime | None = None
+    verified_at: datetime | None = None
 
     def at(self, judged: Judged) -> History:
         """The history with this evaluation as its newest."""
@@ -72,8 +75,11 @@ class History:
 
     def _left_at(self, judged: Judged) -> History:
         """What counts in a new range: pages are acknowledged by name, and a position may be known to be closed now."""
-        is_flat = self.flat_at is not None and self.flat_at >= judged.evaluated_at
-        return History(acknowledged=self.acknowledged, flat_at=self.flat_at if is_flat else None)
+
+        def still(at: datetime | None) -> datetime | None:
+            return at if at is not None and at >= judged.evaluated_at else None
+
+        return History(acknowledged=self.acknowledged, flat_at=still(self.flat_at), verified_at=still(self.verified_at))
 
     def is_of(self, judged: Judged) -> bool:
         """Whether an evaluation goes on from here: of the same kind and range, as far as the range is known."""
@@ -97,9 +103,10 @@ class History:
     def answered(self, response: Response) -> History:
         """The history with a response."""
         if response.kind in FLATS:
-            return replace(self, flat_at=response.at)
+            is_verified = response.kind is ResponseKind.VERIFIED_FLAT
+            return replace(self, flat_at=response.at, verified_at=response.at if is_verified else self.verified_at)
         if response.kind is ResponseKind.REOPENED:
-            return replace(self, last=None, told={}, held=None, flat_at=None)
+            return replace(self, last=None, told={}, held=None, flat_at=None, verified_at=None)
         if response.kind is ResponseKind.ACKNOWLEDGED:
             newest = {told.page for told in (self.last, self.stood) if told is not None}
             pages = {response.page} if response.page else newest
@@ -123,6 +130,10 @@ class History:
     def is_flat_since(self, decision: Decision) -> bool:
         """Whether the position was closed after the episode of this decision had begun."""
         return self.flat_at is not None and self.flat_at >= decision.episode_at
+
+    def is_verified_flat_since(self, decision: Decision) -> bool:
+        """Whether the account showed it closed after the episode of this decision had begun."""
+        return self.verified_at is not None and self.verified_at >= decision.episode_at
 
     def pages_within(self, judged: Judged, budget: PageBudget) -> int:
         """Pages about the grid within the budget's stretch of time before an evaluation."""

@@ -1,0 +1,62 @@
+"""Whether an account shows a grid's position closed, and whether the grid trades again after it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from mm_pipeline.domain.account.attribution import FillRole, GridFills
+from mm_pipeline.domain.account.policy import AccountPolicy
+from mm_pipeline.domain.account.position import AccountPosition
+from mm_pipeline.domain.account.values import Balance, OpenOrder, Side
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.position.trading import GridLadder
+
+
+def dust_base(grid: Grid, policy: AccountPolicy) -> float:
+    """Base that counts as nothing: what rounding and fees leave over, a share of the smallest interval's quantity."""
+    return policy.dust_share * float(GridLadder.of(grid).quantity_base.min())
+
+
+def is_closed(grid: Grid, position: AccountPosition, balances: Iterable[Balance], policy: AccountPolicy) -> bool:
+    """Whether the grid had traded, none of its orders rests, and no more than dust is left of what it bought.
+
+    Coins that the account holds beside it count only where fills since the grid's start bought them that are nobody's:
+    those may be the grid's.
+
+    Parameters
+    ----------
+    balances
+        The account's.
+    """
+    dust = dust_base(grid, policy)
+    if position.fills == 0 or position.open_orders > 0 or abs(position.inventory_base) > dust:
+        return False
+    base = grid.symbol.split("/")[0]
+    held = math.fsum(balance.total for balance in balances if balance.currency == base)
+    return min(held, position.foreign_base) <= dust
+
+
+def traded_again_ms(
+    grid: Grid,
+    mine: GridFills,
+    orders: Iterable[OpenOrder],
+    position: AccountPosition,
+    policy: AccountPolicy,
+    *,
+    since_ms: int,
+) -> int | None:
+    """When a grid that was flat at ``since_ms`` was first seen to buy, or to want to, after it; None where it did not.
+
+    A buy counts where more than dust is held, an order where it was placed after that moment: what rested then may
+    only not have been cancelled yet.
+
+    Parameters
+    ----------
+    mine, orders
+        The grid's fills and resting orders.
+    """
+    bought = [fill.time_ms for fill in mine.of_role(FillRole.LADDER, FillRole.START) if fill.is_buy]
+    seen = bought if position.inventory_base > dust_base(grid, policy) else []
+    seen = [*seen, *(order.time_ms for order in orders if order.side is Side.BUY)]
+    return min((time_ms for time_ms in seen if time_ms > since_ms), default=None)
