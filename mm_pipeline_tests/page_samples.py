@@ -20,6 +20,7 @@ M15 = timedelta(minutes=15)
 POLICY = NotifyPolicy.model_validate(
     {
         "max_lateness": "20min",
+        "decided_after": "1min",
         "mandatory_exit": {"priority": 2, "window": "15min", "retry": "60s", "expire": "3h"},
         "latest_acceptable_exit": {"priority": 1, "window": "60min", "repeat": "60min"},
         "warning": {"priority": 0, "window": "4h", "min_interval": "4h"},

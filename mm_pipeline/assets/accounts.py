@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import polars as pl
 
 from mm_pipeline.adapters.account import IMPORTED, AccountReading, FrameFills
 from mm_pipeline.adapters.clock import from_ms, to_ms
-from mm_pipeline.adapters.journal import Answer
 from mm_pipeline.domain.account import (
     AccountPosition,
     Drift,
+    GridFills,
+    OpenOrder,
     PositionSource,
+    Share,
     account_summary,
     fills_of_grid,
+    gaps_of,
+    orders_of_grid,
     position_of,
     reconcile,
+    shares_of,
+    steps_told,
 )
-from mm_pipeline.domain.errors import PipelineError
+from mm_pipeline.domain.errors import AccountError, CandleSourceError, PipelineError
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Market
-from mm_pipeline.domain.notifications import FLATS, Notice, Response, ResponseKind
-from mm_pipeline.domain.position import simulate_grid
+from mm_pipeline.domain.position import GridSimulation, simulate_grid
 from mm_pipeline.domain.risk.joined import POSITION_SCHEMA
 from mm_pipeline.resources import Plan, Watch
 
-ACCOUNT = "account"
-"""Source of an answer that the exchange's account gave."""
-_ASKS_FOR_EXIT = (Notice.MANDATORY_EXIT, Notice.LATEST_ACCEPTABLE_EXIT)
+T = TypeVar("T")
+_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -41,8 +48,20 @@ class Accounts:
     readings: dict[Market, AccountReading] = field(default_factory=dict)
     problems: dict[str, PipelineError] = field(default_factory=dict)
 
+    def attempt(self, subject: str, work: Callable[[], T]) -> T | None:
+        """Do something about one market or grid; what goes wrong is told, and stops no other."""
+        try:
+            return work()
+        except PipelineError as error:
+            self.problems[subject] = error
+        except Exception as error:
+            _logger.exception("account of %s", subject)
+            told = f"{type(error).__name__} while looking at the account of {subject}: {error}"
+            self.problems[subject] = PipelineError(told, "This is a fault of the program; the run's log has its trace.")
+        return None
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Seen:
     """A grid as an account, or imported fills, show it.
 
@@ -50,99 +69,182 @@ class Seen:
     ----------
     at
         Until when fills are known.
+    mine, orders
+        The grid's fills and resting orders.
     drifts
-        Against the model; empty where the model is not known.
+        Against the model, and of the account against itself.
+    modelled_inventory_base
+        What the model holds; None where the model is not known.
     """
 
     grid: Grid
     position: AccountPosition
     source: PositionSource
     at: datetime
-    drifts: tuple[Drift, ...]
+    mine: GridFills
+    orders: tuple[OpenOrder, ...] = ()
+    drifts: tuple[Drift, ...] = ()
+    modelled_inventory_base: float | None = None
     reading: AccountReading | None = None
 
 
 def read_accounts(watch: Watch, grids: Mapping[str, Grid]) -> Accounts:
-    """Read the account of each exchange on which a grid trades, once a market."""
+    """Read the account of each exchange on which a grid trades, once a market.
+
+    All together take no longer than one question to an exchange may: states wait for it.
+    """
     started = {
         market: min(grid.started_at_ms for grid in grids.values() if grid.market == market)
         for market in sorted({grid.market for grid in grids.values()})
     }
     found = Accounts()
     readers: dict[str, Any] = {}
-    store = FrameFills(watch.frames_root)
+    ends_at = time.monotonic() + watch.settings.exchange_access.deadline.total_seconds()
     for market, start_ms in started.items():
-        try:
-            if market.exchange not in readers:
-                readers[market.exchange] = watch.accounts.open(
-                    market.exchange,
-                    settings=watch.settings,
-                    clock=watch.clock.clock(),
-                    circuits=watch.decisions().circuits,
-                    fills=store,
-                )
-            if readers[market.exchange] is not None:
-                found.readings[market] = readers[market.exchange].read(market, start_ms=start_ms)
-        except PipelineError as error:
-            found.problems[str(market)] = error
+        reading = found.attempt(str(market), partial(_read, watch, readers, market, start_ms, ends_at))
+        if reading is not None:
+            found.readings[market] = reading
     return found
+
+
+def _read(
+    watch: Watch, readers: dict[str, Any], market: Market, start_ms: int, ends_at: float
+) -> AccountReading | None:
+    if time.monotonic() > ends_at:
+        raise CandleSourceError(
+            f"the account of {market} was not read: those before it took all of the time (exchange_access.deadline).",
+            "The next evaluation tries again.",
+        )
+    if market.exchange not in readers:
+        readers[market.exchange] = watch.accounts.open(
+            market.exchange,
+            settings=watch.settings,
+            clock=watch.clock.clock(),
+            circuits=watch.decisions().circuits,
+            fills=FrameFills(watch.frames_root),
+        )
+    reader = readers[market.exchange]
+    return None if reader is None else reader.read(market, start_ms=start_ms)
 
 
 def seen_positions(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: Accounts) -> dict[str, Seen]:
     """Each grid by the first source of the settings that has something to say of it; the model is none of these."""
     found: dict[str, Seen] = {}
-    store = FrameFills(watch.frames_root)
-    for grid_id, grid in grids.items():
-        for source in watch.settings.account.sources:
-            try:
-                seen = None
-                if source is PositionSource.EXCHANGE and grid.market in accounts.readings:
-                    seen = _on_exchange(watch, plan, grid, accounts.readings[grid.market])
-                elif source is PositionSource.IMPORT:
-                    seen = _imported(watch, plan, grid, store)
-            except PipelineError as error:
-                accounts.problems[grid_id] = error
-                continue
-            if seen is not None:
-                found[grid_id] = seen
-                break
+    for market in sorted({grid.market for grid in grids.values()}):
+        together = {grid_id: grid for grid_id, grid in grids.items() if grid.market == market}
+        looking = _Looking(watch, plan, accounts, market, together)
+        found |= accounts.attempt(str(market), looking.seen) or {}
     return found
 
 
-def _on_exchange(watch: Watch, plan: Plan, grid: Grid, reading: AccountReading) -> Seen | None:
-    """None where the account knows nothing of the grid, as of one that a native bot trades."""
-    position = position_of(
-        grid,
-        reading.fills,
-        reading.orders,
-        reading.balances,
-        reading.bid,
-        policy=watch.settings.account,
-        increments=reading.increments,
-        rates=reading.prices,
-    )
-    if position.fills == 0 and position.open_orders == 0:
-        return None
-    drifts = _drifts(watch, plan, grid, position)
-    return Seen(grid, position, PositionSource.EXCHANGE, from_ms(reading.read_at_ms), drifts, reading)
+@dataclass(frozen=True)
+class _Looking:
+    """The grids of one market in their account and in imported fills."""
 
+    watch: Watch
+    plan: Plan
+    accounts: Accounts
+    market: Market
+    grids: Mapping[str, Grid]
 
-def _imported(watch: Watch, plan: Plan, grid: Grid, store: FrameFills) -> Seen | None:
-    policy, bars = watch.settings.account, watch.bars(plan)[grid.market].bars
-    fills = store.fills(IMPORTED, grid.market)
-    mine = fills_of_grid(grid, fills, policy=policy).fills
-    if not mine or bars.is_empty():
-        return None
-    position = position_of(grid, fills, (), None, float(bars["close"][-1]), policy=policy)
-    known_until = from_ms(max(fill.time_ms for fill in mine))
-    return Seen(grid, position, PositionSource.IMPORT, known_until, _drifts(watch, plan, grid, position))
+    def seen(self) -> dict[str, Seen]:
+        found: dict[str, Seen] = {}
+        for source in self._sources():
+            left = {grid_id: grid for grid_id, grid in self.grids.items() if grid_id not in found}
+            look = self._on_exchange if source is PositionSource.EXCHANGE else self._imported
+            for grid_id, one in look(left).items():
+                if one is not None:
+                    found[grid_id] = one
+        return found
 
+    def _sources(self) -> list[PositionSource]:
+        """Those before the model: behind it none is asked."""
+        sources = list(self.watch.settings.account.sources)
+        return sources[: sources.index(PositionSource.MODELLED)] if PositionSource.MODELLED in sources else sources
 
-def _drifts(watch: Watch, plan: Plan, grid: Grid, position: AccountPosition) -> tuple[Drift, ...]:
-    bars = watch.bars(plan)[grid.market].bars
-    if bars.is_empty() or to_ms(bars["open_time"][0]) > grid.started_at_ms:
-        return ()
-    return reconcile(position, simulate_grid(grid, bars), watch.settings.account)
+    def _on_exchange(self, grids: Mapping[str, Grid]) -> dict[str, Seen | None]:
+        reading = self.accounts.readings.get(self.market)
+        if reading is None:
+            return {}
+        steps, policy = reading.increments, self.watch.settings.account
+        shares = shares_of(list(self.grids.values()), reading.fills, reading.orders, policy=policy, increments=steps)
+        return {
+            grid_id: self.accounts.attempt(grid_id, partial(self._by_account, grid, shares[grid_id], reading))
+            for grid_id, grid in grids.items()
+        }
+
+    def _by_account(self, grid: Grid, share: Share, reading: AccountReading) -> Seen | None:
+        """None where the account knows nothing of the grid, as of one that a native bot trades."""
+        policy, steps = self.watch.settings.account, reading.increments
+        position = position_of(
+            grid,
+            share.fills,
+            share.orders,
+            reading.balances,
+            reading.bid,
+            policy=policy,
+            increments=steps,
+            rates=reading.prices,
+        )
+        if position.fills == 0 and position.open_orders == 0:
+            return None
+        self._tell_contested(grid, share)
+        model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
+        drifts = () if model is None else reconcile(position, model, policy)
+        return Seen(
+            grid=grid,
+            position=position,
+            source=PositionSource.EXCHANGE,
+            at=from_ms(reading.read_at_ms),
+            mine=fills_of_grid(grid, share.fills, policy=policy, increments=steps),
+            orders=orders_of_grid(grid, share.orders, policy=policy, increments=steps),
+            drifts=(*drifts, *gaps_of(grid, position, policy)),
+            modelled_inventory_base=None if model is None else model.summary.inventory,
+            reading=reading,
+        )
+
+    def _imported(self, grids: Mapping[str, Grid]) -> dict[str, Seen | None]:
+        fills = FrameFills(self.watch.frames_root).fills(IMPORTED, self.market)
+        policy, steps = self.watch.settings.account, steps_told(fills)
+        shares = shares_of(list(self.grids.values()), fills, (), policy=policy, increments=steps)
+        return {
+            grid_id: self.accounts.attempt(grid_id, partial(self._by_import, grid, shares[grid_id]))
+            for grid_id, grid in grids.items()
+        }
+
+    def _by_import(self, grid: Grid, share: Share) -> Seen | None:
+        policy, steps = self.watch.settings.account, steps_told(share.fills)
+        bars = self.watch.bars(self.plan)[self.market].bars
+        mine = fills_of_grid(grid, share.fills, policy=policy, increments=steps)
+        if not mine.fills or bars.is_empty():
+            return None
+        self._tell_contested(grid, share)
+        bid = float(bars["close"][-1])
+        position = position_of(grid, share.fills, (), None, bid, policy=policy, increments=steps)
+        model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
+        return Seen(
+            grid=grid,
+            position=position,
+            source=PositionSource.IMPORT,
+            at=from_ms(max(fill.time_ms for fill in mine.fills)),
+            mine=mine,
+            drifts=() if model is None else reconcile(position, model, policy),
+            modelled_inventory_base=None if model is None else model.summary.inventory,
+        )
+
+    def _model(self, grid: Grid) -> GridSimulation | None:
+        bars = self.watch.bars(self.plan)[grid.market].bars
+        if bars.is_empty() or to_ms(bars["open_time"][0]) > grid.started_at_ms:
+            return None
+        return simulate_grid(grid, bars)
+
+    def _tell_contested(self, grid: Grid, share: Share) -> None:
+        if share.contested:
+            self.accounts.problems[f"{grid.id} (shared levels)"] = AccountError(
+                f"{share.contested} fills fit {grid.id} as well as a grid of {self.market} that started before it, "
+                "and count for that one.",
+                "Give grids of one market levels of their own, or trade them from accounts of their own.",
+            )
 
 
 def account_row(seen: Seen, evaluated_at: datetime) -> pl.DataFrame:
@@ -155,6 +257,9 @@ def account_row(seen: Seen, evaluated_at: datetime) -> pl.DataFrame:
         "grid_version": seen.grid.version_hash,
         "source": seen.source.value,
         "price": position.bid,
+        "known_until": seen.at,
+        "modelled_inventory_base": seen.modelled_inventory_base,
+        "net_flows_quote": None,
     }
     if seen.reading is not None:
         quote = seen.grid.symbol.split("/")[1]
@@ -167,48 +272,3 @@ def account_row(seen: Seen, evaluated_at: datetime) -> pl.DataFrame:
     else:
         values |= {"open_orders": None}
     return pl.DataFrame([values], schema=POSITION_SCHEMA)
-
-
-def verify_flats(watch: Watch, seen: Mapping[str, Seen]) -> list[str]:
-    """Journal that the account shows a grid closed whose exit was asked for; ids of these.
-
-    Closed: nothing of the grid's inventory is left and none of its orders rests. An account alone proves it, and only
-    where the grid had traded there. It counts from the last fill, and not from before the exit was asked for.
-    """
-    verified = []
-    for grid_id, one in seen.items():
-        if one.source is not PositionSource.EXCHANGE or not _is_closed(one):
-            continue
-        told = watch.decisions().notifications.newest_told(grid_id, but=Notice.UNKNOWN)
-        if told is None or told.decision.notice not in _ASKS_FOR_EXIT:
-            continue
-        answers = watch.decisions().responses.select(grid_id, since=told.decision.episode_at)
-        if any(answer.response.kind in FLATS for answer in answers):
-            continue
-        closed_at = max(told.decision.episode_at, _last_fill_at(watch, one))
-        response = Response(grid=grid_id, at=closed_at, kind=ResponseKind.VERIFIED_FLAT)
-        answer = Answer(response=response, source=ACCOUNT, by_whom="", recorded_at=watch.now(), **watch.written_by)
-        if watch.decisions().responses.record([answer]):
-            verified.append(grid_id)
-    return verified
-
-
-def _last_fill_at(watch: Watch, seen: Seen) -> datetime:
-    """When the position was closed."""
-    reading = seen.reading
-    fills, steps = ((), None) if reading is None else (reading.fills, reading.increments)
-    mine = fills_of_grid(seen.grid, fills, policy=watch.settings.account, increments=steps).fills
-    return from_ms(max(fill.time_ms for fill in mine))
-
-
-def _is_closed(seen: Seen) -> bool:
-    """Whether no order of the grid rests, and no more is left than rounding leaves, a step a fill.
-
-    Left of what its fills bought, and left in the account: coins whose fills are not known may be the grid's.
-    """
-    position, reading = seen.position, seen.reading
-    if reading is None or position.fills == 0 or position.open_orders > 0:
-        return False
-    base = seen.grid.symbol.split("/")[0]
-    held = sum(balance.total for balance in reading.balances if balance.currency == base)
-    return max(abs(position.inventory_base), held) <= reading.increments.base * position.fills

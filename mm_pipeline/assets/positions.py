@@ -9,19 +9,16 @@ import polars as pl
 
 from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
+from mm_pipeline.adapters.months import previous_month
 from mm_pipeline.assets import operator_contracts, summaries
-from mm_pipeline.assets.accounts import (
-    Accounts,
-    Seen,
-    account_row,
-    read_accounts,
-    seen_positions,
-    verify_flats,
-)
+from mm_pipeline.assets.accounts import Accounts, Seen, account_row, read_accounts, seen_positions
+from mm_pipeline.assets.closing import alarm_about_unread, is_exit_open, verify_flats
 from mm_pipeline.assets.contract import Contract
 from mm_pipeline.assets.grids import ByGrid
 from mm_pipeline.assets.stage import contract_result, contract_spec, declared, each, plan_of
-from mm_pipeline.domain.errors import PipelineError
+from mm_pipeline.domain.account import PositionSource
+from mm_pipeline.domain.columns import conformed
+from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import Times
 from mm_pipeline.domain.pipeline import evaluations
@@ -39,10 +36,14 @@ def _held(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Materi
     grids = {grid.grid_id: grid for grid in plan.grids if _is_enabled(grid, plan)}
     histories = each(bars, lambda market: _history(bars[market], watch), context)
     rows = each(grids, lambda grid: _rows(grids[grid], _due(watch, plan, grid), histories.made, watch), context)
-    accounts, seen = _accounts(context, watch, plan, grids)
-    verified = _verified(context, watch, accounts, seen)
+    accounts, seen = _accounts(watch, plan, {grid.grid_id: grid for grid in plan.grids})
+    verified = verify_flats(watch, seen, accounts)
+    for subject, problem in accounts.problems.items():
+        context.log.warning(f"{subject}: {problem}")
+    # A grid whose model fails is still held as its account shows it.
+    made = {grid: pl.DataFrame(schema=RISK_SCHEMA) for grid in seen if grid in grids} | rows.made
     for asset, contract in (("positions", operator_contracts.POSITIONS), ("risk", operator_contracts.RISK)):
-        frames = each(rows.made, partial(_frame, asset, contract, watch, plan, rows.made, seen), context)
+        frames = each(made, partial(_frame, asset, contract, watch, plan, made, seen), context)
         agreement = [_agreement(accounts, seen)] if asset == "positions" else []
         yield dg.MaterializeResult(
             asset_key=asset,
@@ -74,26 +75,34 @@ def _due(watch: Watch, plan: Plan, grid: str) -> Times:
     """All evaluations of the plan; of a live run those that are not stored yet, the newest alone where none is."""
     if not plan.is_live:
         return evaluations(plan.first_ms, plan.last_ms)
-    stored = _stored(watch, plan, "risk", grid)
+    stored = _stored(watch, "risk", grid, start=previous_month(plan.start), end=plan.end)
     if stored is None or stored.is_empty():
         return evaluations(plan.last_ms, plan.last_ms)
     return evaluations(max(plan.first_ms, to_ms(stored["evaluated_at"][-1]) + 1), plan.last_ms)
 
 
-def _stored(watch: Watch, plan: Plan, dataset: str, grid: str) -> pl.DataFrame | None:
+def _stored(watch: Watch, dataset: str, grid: str, *, start: datetime, end: datetime) -> pl.DataFrame | None:
     try:
-        return FrameStore(watch.frames_root).read(dataset, grid, start=plan.start, end=plan.end)
+        return FrameStore(watch.frames_root).read(dataset, grid, start=start, end=end)
     except FrameMissing:
         return None
 
 
 def _merged(watch: Watch, plan: Plan, dataset: str, grid: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """New rows after those that are stored; a backfill replaces them."""
-    stored = _stored(watch, plan, dataset, grid) if plan.is_live else None
-    if stored is None or stored.columns != rows.columns:
+    """New rows after those that are stored. A backfill replaces what is modelled, and keeps what an account showed."""
+    stored = _stored(watch, dataset, grid, start=plan.start, end=plan.end)
+    if stored is None:
         return rows
-    kept = stored if rows.is_empty() else stored.filter(pl.col("evaluated_at") < rows["evaluated_at"][0])
-    return pl.concat([kept, rows])
+    stored = conformed(stored, rows.schema)
+    if plan.is_live:
+        kept = stored if rows.is_empty() else stored.filter(pl.col("evaluated_at") < rows["evaluated_at"][0])
+        return pl.concat([kept, rows])
+    if "source" not in rows.columns:
+        return rows
+    shown = stored.filter(pl.col("source") != PositionSource.MODELLED.value)
+    keys = ["evaluated_at", "grid_version"]
+    shown = shown.join(rows, on=keys, how="semi")
+    return pl.concat([rows.join(shown, on=keys, how="anti"), shown]).sort("evaluated_at", maintain_order=True)
 
 
 def _frame(  # noqa: PLR0917 - bound by partial, one grid at a time
@@ -113,45 +122,34 @@ def _frame(  # noqa: PLR0917 - bound by partial, one grid at a time
     return frame
 
 
-def _accounts(
-    context: dg.AssetExecutionContext, watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]
-) -> tuple[Accounts, dict[str, Seen]]:
-    """What accounts show now; a run about the past knows of none."""
-    accounts, seen = Accounts(), dict[str, Seen]()
-    if plan.is_live:
-        newest = {grid_id: grid.in_force(plan.last_ms, plan.last_ms) for grid_id, grid in grids.items()}
-        declared_now = {grid_id: found[-1] for grid_id, found in newest.items() if found and found[-1].enabled}
-        try:
-            accounts = read_accounts(watch, declared_now)
-            seen = seen_positions(watch, plan, declared_now, accounts)
-        except Exception as error:  # whatever an account brings, states are judged and pages go out
-            accounts.problems["accounts"] = _unforeseen(context, error)
-    for subject, problem in accounts.problems.items():
-        context.log.warning(f"{subject}: {problem}")
+def _accounts(watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]) -> tuple[Accounts, dict[str, Seen]]:
+    """What accounts show now of grids that trade, or whose exit is open; a run about the past knows of none.
+
+    Whatever an account brings, states are judged and pages go out.
+    """
+    accounts = Accounts()
+    if not plan.is_live:
+        return accounts, {}
+    wanted = accounts.attempt("accounts", partial(_wanted, watch, plan, grids)) or {}
+    read = accounts.attempt("accounts", partial(read_accounts, watch, wanted)) or Accounts()
+    accounts.readings, accounts.problems = read.readings, accounts.problems | read.problems
+    seen = accounts.attempt("accounts", partial(seen_positions, watch, plan, wanted, accounts)) or {}
+    accounts.attempt("accounts unread", partial(alarm_about_unread, watch, wanted, accounts))
     return accounts, seen
 
 
-def _verified(
-    context: dg.AssetExecutionContext, watch: Watch, accounts: Accounts, seen: Mapping[str, Seen]
-) -> list[str]:
-    try:
-        return verify_flats(watch, seen)
-    except Exception as error:  # an exit that is not verified is paged on, which is the safe side
-        accounts.problems["verified flat"] = _unforeseen(context, error)
-        return []
-
-
-def _unforeseen(context: dg.AssetExecutionContext, error: Exception) -> PipelineError:
-    if isinstance(error, PipelineError):
-        return error
-    context.log.exception(f"accounts: {error}")
-    told = f"{type(error).__name__} while looking at accounts."
-    return PipelineError(told, "This is a fault of the program; the run's log has its trace.")
+def _wanted(watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]) -> dict[str, Grid]:
+    newest = {grid_id: grid.in_force(plan.last_ms, plan.last_ms) for grid_id, grid in grids.items()}
+    return {
+        grid_id: found[-1]
+        for grid_id, found in newest.items()
+        if found and (found[-1].enabled or is_exit_open(watch, found[-1]))
+    }
 
 
 def _with_account(positions: pl.DataFrame, seen: Seen | None, plan: Plan) -> pl.DataFrame:
     """The newest evaluation's position as the account shows it."""
-    if seen is None:
+    if seen is None or not seen.grid.enabled:
         return positions
     at: datetime = from_ms(plan.last_ms)
     return pl.concat([positions.filter(pl.col("evaluated_at") != at), account_row(seen, at)])

@@ -64,8 +64,8 @@ def flat(
 ) -> None:
     """Report that the position of each GRID is closed: nothing is held and no order rests.
 
-    Ends alarms and repetitions about it. Something graver, or a new mandatory reason, still pages; set `enabled: false` in the grid's file while no
-    bot runs, and a new `started_at` when it runs again.
+    Ends alarms and repetitions about it. Something graver, or a new mandatory reason, still pages; set
+    `enabled: false` in the grid's file while no bot runs, and a new `started_at` when it runs again.
     """
     from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.cli.journal_access import check_grid, open_journal

@@ -21,6 +21,14 @@ Type = pl.DataType | type[pl.DataType]
 TIME = pl.Datetime("ms", "UTC")
 
 
+def conformed(frame: pl.DataFrame, schema: Mapping[str, Type]) -> pl.DataFrame:
+    """A frame that another version wrote, in these columns: new ones are null, those that are gone are left out."""
+    return frame.select(
+        (pl.col(name).cast(kind) if name in frame.columns else pl.lit(None, dtype=kind)).alias(name)
+        for name, kind in schema.items()
+    )
+
+
 def floats_of(column: pl.Series) -> Floats:
     """Numbers or booleans, null as NaN; perhaps a view of the column, so not to be written to."""
     return (column if column.dtype == pl.Float64 else column.cast(pl.Float64)).to_numpy()

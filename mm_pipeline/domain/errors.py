@@ -105,6 +105,10 @@ class ConflictingFills(AccountError):
     """One trade id stands for two different executions."""
 
 
+class ConflictingFlows(AccountError):
+    """One ledger id stands for two different flows."""
+
+
 class UnknownFeeRate(AccountError):
     """A fee was paid in a currency whose price is not known."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
+from mm_pipeline.domain.account import PositionSource
 from mm_pipeline.domain.exit_state import LATEST, MANDATORY, WARNING
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications.decision import Notice
@@ -212,10 +213,24 @@ def position_line(report: GridReport, quote: str) -> str:
     base = report.grid.symbol.split("/")[0]
     parts = f"grid profit {amount_text(risk['grid_profit_quote'])} {quote}, unrealised "
     parts += f"{amount_text(risk['unrealised_quote'])} {quote}"
+    held, modelled = (f"{value:,.6g} {base}" for value in (risk["inventory_base"], _modelled_inventory(risk)))
+    model = f" (model {modelled})" if modelled != held else ""
     return (
-        f"Position ({risk['source']}): {risk['inventory_base']:,.6g} {base}, "
-        f"PnL {amount_text(risk['total_pnl_quote'])} {quote} ({parts})."
+        f"Position ({_source_text(risk)}): {held}{model}, PnL {amount_text(risk['total_pnl_quote'])} {quote} ({parts})."
     )
+
+
+def _modelled_inventory(risk: Mapping[str, Any]) -> float:
+    """What the figures of risk are of."""
+    modelled = risk.get("modelled_inventory_base")
+    return float(risk["inventory_base"] if modelled is None else modelled)
+
+
+def _source_text(risk: Mapping[str, Any]) -> str:
+    known_until = risk.get("known_until")
+    if risk["source"] != PositionSource.IMPORT or known_until is None:
+        return str(risk["source"])
+    return f"import, fills until {known_until:%Y-%m-%d %H:%M} UTC"
 
 
 def risk_lines(risk: DelayRisk | None, quote: str) -> list[str]:

@@ -1,32 +1,50 @@
-"""Where fills are kept: memory, or Parquet files by month. See :class:`~mm_pipeline.domain.account.FillStore`."""
+"""Where fills and flows are kept: memory, or Parquet files by month.
+
+See :class:`~mm_pipeline.domain.account.FillStore`.
+"""
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, TypeVar
 
 import polars as pl
 
 from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.adapters.frame_files import FrameFiles
-from mm_pipeline.domain.account import AccountFill, ReadSpan, fills_frame, fills_of_frame, in_order
+from mm_pipeline.domain.account import (
+    AccountFill,
+    AccountFlow,
+    ReadSpan,
+    fills_frame,
+    fills_of_frame,
+    flows_frame,
+    flows_in_order,
+    flows_of_frame,
+    in_order,
+)
 from mm_pipeline.domain.columns import TIME
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Market
 
-_FOLDER = "account_fills"
+T = TypeVar("T", AccountFill, AccountFlow)
+
+_FILLS_FOLDER, _FLOWS_FOLDER = "account_fills", "account_flows"
 _SPAN_FILE = "span.parquet"
 _MONTH_FILE = re.compile(r"\d{4}-\d{2}\.parquet")
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 
 
 class MemoryFills:
-    """Fills kept in this process only: for tests and one-off commands."""
+    """Fills and flows kept in this process only: for tests and one-off commands."""
 
     def __init__(self) -> None:
         self._fills: dict[tuple[str, Market], list[AccountFill]] = {}
         self._spans: dict[tuple[str, Market], ReadSpan] = {}
+        self._flows: dict[str, list[AccountFlow]] = {}
+        self._flow_spans: dict[str, ReadSpan] = {}
 
     def fills(self, account: str, market: Market) -> list[AccountFill]:
         """Every fill kept, in order."""
@@ -45,12 +63,30 @@ class MemoryFills:
             self._spans[account, market] = span
         return len(merged) - len(known)
 
+    def flows(self, account: str) -> list[AccountFlow]:
+        """Every flow kept, in order."""
+        return list(self._flows.get(account, []))
+
+    def flow_span(self, account: str) -> ReadSpan | None:
+        """Of what the flows were read in full so far."""
+        return self._flow_spans.get(account)
+
+    def append_flows(self, account: str, flows: Sequence[AccountFlow], *, span: ReadSpan | None) -> int:
+        """Keep flows that are not kept yet; the number of new ones."""
+        known = self.flows(account)
+        merged = flows_in_order([*known, *flows])
+        self._flows[account] = merged
+        if span is not None:
+            self._flow_spans[account] = span
+        return len(merged) - len(known)
+
 
 class FrameFills:
-    """Fills in Parquet files: ``account_fills/<account>/<market>/<YYYY-MM>.parquet``, and the span beside them.
+    """Fills and flows in Parquet files, ``<YYYY-MM>.parquet`` with the span beside them.
 
-    Each file is whole or absent, and the span is put in place last. Two processes must not append for one account and
-    market at once (they share a concurrency pool); threads of one process take turns.
+    Fills are in ``account_fills/<account>/<market>/``, flows in ``account_flows/<account>/``. Each file is whole or
+    absent, and the span is put in place last. Two processes must not append for one account at once (they share a
+    concurrency pool); threads of one process take turns.
 
     Parameters
     ----------
@@ -64,53 +100,100 @@ class FrameFills:
     """
 
     def __init__(self, root: str) -> None:
-        self._files = FrameFiles(root)
-        self._lock = threading.Lock()
+        files, lock = FrameFiles(root), threading.Lock()
+        self._fills = _MonthFiles(files, lock, in_order=in_order, frame_of=fills_frame, of_frame=fills_of_frame)
+        self._flows = _MonthFiles(files, lock, in_order=flows_in_order, frame_of=flows_frame, of_frame=flows_of_frame)
 
     def fills(self, account: str, market: Market) -> list[AccountFill]:
         """Every fill kept, in order."""
-        folder = _folder(account, market)
-        names = [name for name in self._files.names(folder) if _MONTH_FILE.fullmatch(name)]
-        return in_order(fill for name in names for fill in self._month(f"{folder}/{name}"))
+        return self._fills.kept(_fills_folder(account, market))
 
     def span(self, account: str, market: Market) -> ReadSpan | None:
         """What was read in full so far."""
-        frame = self._files.read(f"{_folder(account, market)}/{_SPAN_FILE}")
-        return None if frame is None else ReadSpan(*frame.select(pl.all().dt.epoch("ms")).row(0))
+        return self._fills.span(_fills_folder(account, market))
 
     def append(self, account: str, market: Market, fills: Sequence[AccountFill], *, span: ReadSpan | None) -> int:
         """Keep fills that are not kept yet; the number of new ones. Months without new ones are not written again."""
-        folder = _folder(account, market)
+        return self._fills.append(_fills_folder(account, market), fills, span=span)
+
+    def flows(self, account: str) -> list[AccountFlow]:
+        """Every flow kept, in order."""
+        return self._flows.kept(_flows_folder(account))
+
+    def flow_span(self, account: str) -> ReadSpan | None:
+        """Of what the flows were read in full so far."""
+        return self._flows.span(_flows_folder(account))
+
+    def append_flows(self, account: str, flows: Sequence[AccountFlow], *, span: ReadSpan | None) -> int:
+        """Keep flows that are not kept yet; otherwise like :meth:`append`."""
+        return self._flows.append(_flows_folder(account), flows, span=span)
+
+
+class _MonthFiles(Generic[T]):
+    """Folders with a file a month and the span of what was read; what is in a file is the caller's to say."""
+
+    def __init__(
+        self,
+        files: FrameFiles,
+        lock: threading.Lock,
+        *,
+        in_order: Callable[[Iterable[T]], list[T]],
+        frame_of: Callable[[Sequence[T]], pl.DataFrame],
+        of_frame: Callable[[pl.DataFrame], list[T]],
+    ) -> None:
+        self._files = files
+        self._lock = lock
+        self._in_order = in_order
+        self._frame_of = frame_of
+        self._of_frame = of_frame
+
+    def kept(self, folder: str) -> list[T]:
+        names = [name for name in self._files.names(folder) if _MONTH_FILE.fullmatch(name)]
+        return self._in_order(item for name in names for item in self._month(f"{folder}/{name}"))
+
+    def span(self, folder: str) -> ReadSpan | None:
+        frame = self._files.read(f"{folder}/{_SPAN_FILE}")
+        return None if frame is None else ReadSpan(*frame.select(pl.all().dt.epoch("ms")).row(0))
+
+    def append(self, folder: str, items: Sequence[T], *, span: ReadSpan | None) -> int:
         files: dict[str, pl.DataFrame] = {}
         added = 0
         with self._lock:
-            for month in sorted({_month_of(fill) for fill in fills}):
+            for month in sorted({_month_of(item) for item in items}):
                 path = f"{folder}/{month}.parquet"
                 known = self._month(path)
-                merged = in_order([*known, *(fill for fill in fills if _month_of(fill) == month)])
+                merged = self._in_order([*known, *(item for item in items if _month_of(item) == month)])
                 if len(merged) > len(known):
-                    files[path] = fills_frame(merged)
+                    files[path] = self._frame_of(merged)
                     added += len(merged) - len(known)
-            if span is not None and span != self.span(account, market):
+            if span is not None and span != self.span(folder):
                 files[f"{folder}/{_SPAN_FILE}"] = _span_frame(span)
             if files:
                 self._files.write(files, metadata={})
         return added
 
-    def _month(self, path: str) -> list[AccountFill]:
+    def _month(self, path: str) -> list[T]:
         frame = self._files.read(path)
-        return [] if frame is None else fills_of_frame(frame)
+        return [] if frame is None else self._of_frame(frame)
 
 
-def _month_of(fill: AccountFill) -> str:
-    return f"{from_ms(fill.time_ms):%Y-%m}"
+def _month_of(item: AccountFill | AccountFlow) -> str:
+    return f"{from_ms(item.time_ms):%Y-%m}"
 
 
 def _span_frame(span: ReadSpan) -> pl.DataFrame:
     return pl.DataFrame({"start": [span.start_ms], "end": [span.end_ms]}, schema={"start": TIME, "end": TIME})
 
 
-def _folder(account: str, market: Market) -> str:
+def _fills_folder(account: str, market: Market) -> str:
+    return f"{_FILLS_FOLDER}/{_checked(account)}/{market.path_key}"
+
+
+def _flows_folder(account: str) -> str:
+    return f"{_FLOWS_FOLDER}/{_checked(account)}"
+
+
+def _checked(account: str) -> str:
     if not _ACCOUNT.fullmatch(account):
         raise StorageError(f"account {account!r} cannot be part of a path.", "Use letters, digits and -.")
-    return f"{_FOLDER}/{account}/{market.path_key}"
+    return account

@@ -7,26 +7,38 @@ from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of
 from mm_pipeline.domain.account.closing import dust_base, is_closed, traded_again_ms
 from mm_pipeline.domain.account.fees import fee_in_base, fee_in_quote, inventory_change_base, third_currencies
 from mm_pipeline.domain.account.fill_store import FillStore, ReadSpan
-from mm_pipeline.domain.account.frames import ACCOUNT_FILLS_SCHEMA, fills_frame, fills_of_frame
+from mm_pipeline.domain.account.frames import (
+    ACCOUNT_FILLS_SCHEMA,
+    ACCOUNT_FLOWS_SCHEMA,
+    fills_frame,
+    fills_of_frame,
+    flows_frame,
+    flows_of_frame,
+)
 from mm_pipeline.domain.account.policy import AccountPolicy, OrderApi
 from mm_pipeline.domain.account.position import AccountPosition, position_of
-from mm_pipeline.domain.account.reconciliation import Drift, reconcile
+from mm_pipeline.domain.account.reconciliation import Drift, gaps_of, reconcile
+from mm_pipeline.domain.account.sharing import Share, shares_of
 from mm_pipeline.domain.account.summary import AccountSummary, account_summary, capital_utilization
 from mm_pipeline.domain.account.values import (
     AccountFill,
+    AccountFlow,
     Balance,
     Increments,
     NetFlow,
     OpenOrder,
     PositionSource,
     Side,
+    flows_in_order,
     in_order,
     steps_told,
 )
 
 __all__ = [
     "ACCOUNT_FILLS_SCHEMA",
+    "ACCOUNT_FLOWS_SCHEMA",
     "AccountFill",
+    "AccountFlow",
     "AccountPolicy",
     "AccountPosition",
     "AccountSummary",
@@ -41,6 +53,7 @@ __all__ = [
     "OrderApi",
     "PositionSource",
     "ReadSpan",
+    "Share",
     "Side",
     "account_summary",
     "capital_utilization",
@@ -50,12 +63,17 @@ __all__ = [
     "fills_frame",
     "fills_of_frame",
     "fills_of_grid",
+    "flows_frame",
+    "flows_in_order",
+    "flows_of_frame",
+    "gaps_of",
     "in_order",
     "inventory_change_base",
     "is_closed",
     "orders_of_grid",
     "position_of",
     "reconcile",
+    "shares_of",
     "steps_told",
     "third_currencies",
     "traded_again_ms",

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from mm_pipeline.domain.errors import ConflictingFills
+from mm_pipeline.domain.errors import ConflictingFills, ConflictingFlows
 
 
 class Side(StrEnum):
@@ -99,6 +99,26 @@ class NetFlow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AccountFlow:
+    """What came into a trading account or left it other than by trading: deposits, withdrawals, transfers.
+
+    Attributes
+    ----------
+    ledger_id
+        The exchange's name of the ledger's entry; the same entry read twice bears the same.
+    time_ms
+        Epoch milliseconds.
+    currency, amount
+        Positive in, negative out, in that currency; fees of the flow are in it.
+    """
+
+    ledger_id: str
+    time_ms: int
+    currency: str
+    amount: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Increments:
     """Smallest steps of a symbol: price in quote, quantity in base."""
 
@@ -153,6 +173,28 @@ def in_order(fills: Iterable[AccountFill]) -> list[AccountFill]:
     return sorted(once.values(), key=_place)
 
 
+def flows_in_order(flows: Iterable[AccountFlow]) -> list[AccountFlow]:
+    """Each entry once, by time and at one time by its id, whatever the order in which they were read.
+
+    Raises
+    ------
+    ConflictingFlows
+        When flows bear the same ledger id and differ.
+    """
+    once: dict[str, AccountFlow] = {}
+    for flow in flows:
+        known = once.setdefault(flow.ledger_id, flow)
+        if known != flow:
+            raise ConflictingFlows(
+                f"ledger entry {flow.ledger_id} was told in two ways: {known}; {flow}.",
+                "Remove the wrong one: an entry, once told, does not change.",
+            )
+    return sorted(once.values(), key=lambda flow: (flow.time_ms, _number(flow.ledger_id), flow.ledger_id))
+
+
 def _place(fill: AccountFill) -> tuple[int, str, int, bool, str]:
-    number = int(fill.trade_id) if fill.trade_id.isdecimal() else 0
-    return fill.time_ms, fill.symbol, number, not fill.is_buy, fill.trade_id
+    return fill.time_ms, fill.symbol, _number(fill.trade_id), not fill.is_buy, fill.trade_id
+
+
+def _number(name: str) -> int:
+    return int(name) if name.isdecimal() else 0

@@ -7,24 +7,33 @@ from typing import Any, Final
 
 import polars as pl
 
+from mm_pipeline.domain.columns import TIME
 from mm_pipeline.domain.risk.rows import POSITION, RISK_SCHEMA
 
 _KEYS: Final = ("grid", "evaluated_at", "grid_version")
 _HELD: Final = (*POSITION, "capital_utilization")
+_MODELLED_INVENTORY: Final = "modelled_inventory_base"
 ACCOUNT_COLUMNS: Final[dict[str, pl.DataType]] = {
+    "known_until": TIME,
+    "net_flows_quote": pl.Float64(),
     "open_orders": pl.Int64(),
     "foreign_fills": pl.Int64(),
     "account_total_quote": pl.Float64(),
     "account_available_quote": pl.Float64(),
     "account_locked_quote": pl.Float64(),
 }
-"""What only an exchange's account tells; null where the position is known from elsewhere."""
+"""What only an account tells, or imported fills; null where the position is modelled."""
 
 POSITION_SCHEMA: Final[dict[str, pl.DataType]] = {
     **{name: RISK_SCHEMA[name] for name in (*_KEYS, "source", "price", *_HELD)},
+    _MODELLED_INVENTORY: pl.Float64(),
     **ACCOUNT_COLUMNS,
 }
-"""One row an evaluation of an enabled grid: what it holds and has earned, and where that is known from."""
+"""One row an evaluation of an enabled grid: what it holds and has earned, and where that is known from.
+
+``modelled_inventory_base`` is what the figures of risk are of, whatever the source; ``known_until`` says up to when
+fills are known, ``net_flows_quote`` what was put in or taken out since the grid's start.
+"""
 
 FIGURES_SCHEMA: Final[dict[str, pl.DataType]] = {
     name: kind for name, kind in RISK_SCHEMA.items() if name not in (*_HELD, "price", "source")
@@ -34,7 +43,9 @@ FIGURES_SCHEMA: Final[dict[str, pl.DataType]] = {
 _FIGURES: Final = tuple(name for name in FIGURES_SCHEMA if name not in _KEYS)
 _TOLD: Final = (
     "source",
+    "known_until",
     "inventory_base",
+    _MODELLED_INVENTORY,
     "equity_quote",
     "total_pnl_quote",
     "grid_profit_quote",
@@ -51,7 +62,8 @@ RISK_STRUCT: Final = pl.Struct(
 def positions_of(rows: pl.DataFrame) -> pl.DataFrame:
     """``POSITION_SCHEMA`` of ``RISK_SCHEMA``."""
     account = [pl.lit(None, dtype=kind).alias(name) for name, kind in ACCOUNT_COLUMNS.items()]
-    return rows.with_columns(account).select(list(POSITION_SCHEMA))
+    modelled = pl.col("inventory_base").alias(_MODELLED_INVENTORY)
+    return rows.with_columns(*account, modelled).select(list(POSITION_SCHEMA))
 
 
 def figures_of(rows: pl.DataFrame) -> pl.DataFrame:
