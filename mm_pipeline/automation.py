@@ -46,7 +46,7 @@ TICK_MAX_RUNTIME_S: Final = 600
 _MARKET = ("candles", "regime_metrics", "regime")
 _ALL = (*_MARKET, "grid_analysis", "positions", "risk", "exit_states", "entry_states", "notifications", "deliveries")
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
-_BLIND_LOOK_BACK = timedelta(days=7)
+_LOOK_BACK = timedelta(days=1)
 _CONSOLE = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 """A run tells a hundred steps at level DEBUG; the event log keeps them all the same."""
 
@@ -202,12 +202,16 @@ def watch_is_blind(context: dg.RunFailureSensorContext, watch: Watch) -> None:
 
 def blind_since(journal: Journal, tick_at: datetime) -> datetime:
     """First of the evaluations in a row, up to this one, whose runs failed as a whole."""
-    notices = journal.notices(PIPELINE, since=tick_at - _BLIND_LOOK_BACK, until=tick_at)
-    failed = {notice.tick_at for notice in notices if notice.code == RUN_FAILED}
-    began = tick_at
-    while began - _BAR in failed:
-        began -= _BAR
-    return began
+    began, looked_back_to = tick_at, tick_at
+    while True:
+        since = looked_back_to - _LOOK_BACK
+        notices = journal.notices(PIPELINE, since=since, until=looked_back_to)
+        failed = {notice.tick_at for notice in notices if notice.code == RUN_FAILED}
+        while began - _BAR in failed:
+            began -= _BAR
+        if began > since:
+            return began
+        looked_back_to = since
 
 
 @dg.sensor(

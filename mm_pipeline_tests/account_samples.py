@@ -13,7 +13,7 @@ import polars as pl
 
 from mm_pipeline.adapters.account import Credentials, ExchangeAccount
 from mm_pipeline.adapters.candle_sources import MemoryCircuits
-from mm_pipeline.domain.account import AccountFill, AccountPolicy, FillStore, OrderApi, Side
+from mm_pipeline.domain.account import AccountFill, AccountFlow, AccountPolicy, FillStore, OrderApi, Side
 from mm_pipeline.domain.candles import fill_gaps
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Market
@@ -159,3 +159,14 @@ def fill(number: int, side: str, price: float, quantity: float = 1.0, **changes:
         "fee_currency": "USDT",
     }
     return AccountFill(**(told | changes))
+
+
+def flow(number: int, amount: float, **changes: Any) -> AccountFlow:
+    """One flow of USDT, a second after the one before."""
+    told: dict[str, Any] = {
+        "ledger_id": str(number),
+        "time_ms": int(STARTED.timestamp() * 1000) + 1000 * number,
+        "currency": "USDT",
+        "amount": amount,
+    }
+    return AccountFlow(**(told | changes))

@@ -69,8 +69,8 @@ def decisions(
 ) -> list[tuple[int, Decision]]:
     """What is decided at which bar, told or held back.
 
-    ``responses`` by bar: ``ack`` of the page told last, ``flat``, ``verified_flat`` or ``reopened``; one at a bar is known at its
-    evaluation.
+    ``responses`` by bar: ``ack`` of the page told last, ``flat``, ``verified_flat`` or ``reopened``; one at a bar is
+    known at its evaluation.
     """
     return lived(story, responses, policy)[0]
 

@@ -11,19 +11,18 @@ from mm_pipeline.adapters.journal import Answer
 from mm_pipeline.assets.accounts import Accounts, Seen
 from mm_pipeline.domain.account import PositionSource, is_closed, traded_again_ms
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.notifications import FLATS, Notice, Response, ResponseKind
+from mm_pipeline.domain.notifications import ASKS_FOR_EXIT, FLATS, Notice, Response, ResponseKind
 from mm_pipeline.resources import Watch
 
 ACCOUNT = "account"
 """Source of an answer that the exchange's account gave."""
-_ASKS_FOR_EXIT = (Notice.MANDATORY_EXIT, Notice.LATEST_ACCEPTABLE_EXIT)
 _MOMENT = timedelta(milliseconds=1)
 
 
 def is_exit_open(watch: Watch, grid: Grid) -> bool:
     """Whether an exit was asked for in the grid's present range, and nobody has said that it is closed."""
     told = watch.decisions().notifications.newest_told(grid.id, but=Notice.UNKNOWN)
-    if told is None or told.decision.notice not in _ASKS_FOR_EXIT or told.decision.evaluated_at < grid.started_at:
+    if told is None or told.decision.notice not in ASKS_FOR_EXIT or told.decision.evaluated_at < grid.started_at:
         return False
     last = _last_word(watch, grid.id, since=told.decision.episode_at)
     return last is None or last.kind not in FLATS
@@ -45,10 +44,11 @@ def verify_flats(watch: Watch, seen: Mapping[str, Seen], accounts: Accounts) -> 
 def alarm_about_unread(watch: Watch, grids: Mapping[str, Grid], accounts: Accounts) -> None:
     """Tell, once a day, that an account cannot be read by which a grid counts as closed: it may trade again unseen."""
     for grid_id, grid in grids.items():
-        problem = accounts.problems.get(str(grid.market))
         last = _last_word(watch, grid_id, since=grid.started_at)
-        if problem is None or last is None or last.kind is not ResponseKind.VERIFIED_FLAT:
+        is_read = grid.market in accounts.readings
+        if is_read or not grid.enabled or last is None or last.kind is not ResponseKind.VERIFIED_FLAT:
             continue
+        problem = accounts.problems.get(str(grid.market), "No account of its exchange is configured any more.")
         watch.delivery().alarms.raise_about(
             f"{grid_id} unread",
             f"ACCOUNT of {grid_id} cannot be read",

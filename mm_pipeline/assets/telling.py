@@ -49,9 +49,8 @@ class _Round:
     plan: Plan
     states: States
 
-    def histories(self, judged: Sequence[Judged]) -> dict[str, History]:
+    def histories(self, judged: Sequence[Judged], now: datetime) -> dict[str, History]:
         journal, policy = self.watch.decisions(), self.watch.settings.notify
-        now = self.watch.now()
         return {
             one.grid: journal.histories.before(one, now=now, started_at=self._starts(one.grid), policy=policy)
             for one in judged
@@ -204,14 +203,15 @@ def _decide(deciding: _Round, judged: Sequence[Judged]) -> list[Decided]:
     channels = watch.delivery().ladder.first()
     for _ in range(_ATTEMPTS):
         open_ones = [one for one in judged if not _is_decided(watch, one)]
-        decisions = decide_all(open_ones, deciding.histories(open_ones), watch.settings.notify)
+        now = watch.now()
+        decisions = decide_all(open_ones, deciding.histories(open_ones, now), watch.settings.notify)
         if any(one.cause in _ASKING_AGAIN and one.is_told for one in decisions):
             # It may have been answered at the provider while nobody was there to hear it.
             watch.delivery().answers.follow()
-            decisions = decide_all(open_ones, deciding.histories(open_ones), watch.settings.notify)
+            now = watch.now()
+            decisions = decide_all(open_ones, deciding.histories(open_ones, now), watch.settings.notify)
         if not decisions:
             return []
-        now = watch.now()
         decided = [_decided(deciding, decision, now) for decision in decisions]
         pages = deciding.pages(decisions)
         if watch.decisions().notifications.commit(decided, pages, channels=channels, due_at=now):

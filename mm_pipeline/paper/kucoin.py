@@ -1,6 +1,6 @@
 """KuCoin's REST dialect: routing, envelope, signatures, error codes, rate-limit headers.
 
-Answers' data: ``kucoin_market_data`` for everybody, ``kucoin_private`` for whoever signs.
+Answers' data: ``kucoin_market_data`` for everybody, ``kucoin_private`` and ``kucoin_ledger`` for whoever signs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from mm_pipeline.paper import kucoin_ledger as ledger
 from mm_pipeline.paper import kucoin_market_data as data
 from mm_pipeline.paper import kucoin_private as private
 from mm_pipeline.paper.clock import PaperClock
@@ -85,7 +86,9 @@ def _signed(
 PRIVATE_ROUTES = (
     _signed("user/api-key", private.api_key, 20, pool="management"),
     _signed("accounts", private.accounts, 5, pool="management"),
+    _signed("accounts/ledgers", ledger.classic_ledgers, 2, pool="management"),
     _signed("hf/accounts/opened", private.is_hf_opened, 30),
+    _signed("hf/accounts/ledgers", ledger.hf_ledgers, 2),
     _signed("/api/v3/margin/symbols", private.margin_symbols, 3),
     _signed("isolated/symbols", private.isolated_symbols, 20),
     _signed("hf/orders/active", private.hf_active, 2),

@@ -38,10 +38,14 @@ def fill_entry(trade: Trade) -> dict[str, Any]:
         "type": "limit" if trade.is_limit else "market",
         "createdAt": trade.at_ms,
     }
-    trade_id = _TRADE_IDS + trade.number
     if trade.api is OrderApi.HF:
-        return {"id": fill_id(trade), "tradeId": trade_id, "taxRate": "0", "tax": "0", **common}
-    return {"tradeId": str(trade_id), **common}
+        return {"id": fill_id(trade), "tradeId": trade_id(trade), "taxRate": "0", "tax": "0", **common}
+    return {"tradeId": str(trade_id(trade)), **common}
+
+
+def trade_id(trade: Trade) -> int:
+    """What fills and ledgers name a trade by."""
+    return _TRADE_IDS + trade.number
 
 
 def fill_id(trade: Trade) -> int:

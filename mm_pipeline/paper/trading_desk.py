@@ -1,4 +1,4 @@
-"""A paper account at work: places and cancels its orders, books its fills and fees. The wire is elsewhere."""
+"""A paper account at work: places and cancels orders, books fills, fees and flows. The wire is elsewhere."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from mm_pipeline.domain.account import Side
+from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.market_data import MarketData
 from mm_pipeline.paper.trading_account import Balances, FeeIn, PaperAccount
+from mm_pipeline.paper.trading_ledger import Ledger, LedgerEntry
 from mm_pipeline.paper.trading_market import TradedMarket
 from mm_pipeline.paper.trading_orders import ZERO, Order, OrderStatus, OrderTicket, Trade, floored
 
@@ -45,6 +47,7 @@ class TradingDesk:
         self._markets = {symbol: TradedMarket(data, execute=self._execute) for symbol, data in markets.items()}
         self._orders: dict[str, Order] = {}
         self._trades: list[Trade] = []
+        self._ledger = Ledger(self.balances)
 
     @property
     def orders(self) -> list[Order]:
@@ -55,6 +58,11 @@ class TradingDesk:
     def trades(self) -> list[Trade]:
         """Every trade, oldest first."""
         return list(self._trades)
+
+    @property
+    def ledger(self) -> list[LedgerEntry]:
+        """Every change of a balance, oldest first."""
+        return self._ledger.entries()
 
     def market(self, symbol: str) -> TradedMarket:
         """One market by the exchange's symbol; ``KeyError`` where it is not listed."""
@@ -70,6 +78,42 @@ class TradingDesk:
             now_ms = self._clock.now_ms()
             for market in self._markets.values():
                 market.play(now_ms)
+
+    def move(
+        self, currency: str, amount: Decimal, *, at_ms: int | None = None, is_external: bool = False
+    ) -> LedgerEntry:
+        """Move an amount into the trading account (positive), or out of what is available there (negative).
+
+        Parameters
+        ----------
+        at_ms
+            When; everything before it happens first. None for now.
+        is_external
+            Whether it is a deposit or a withdrawal, and no transfer from or to the funding account.
+
+        Raises
+        ------
+        BalanceInsufficient
+            When less than that is available.
+        ConfigError
+            For an amount of nothing, and for a time that has passed already or is yet to come.
+        """
+        with self.lock:
+            now_ms = self._clock.now_ms()
+            at_ms = now_ms if at_ms is None else at_ms
+            played_ms = max((market.now_ms for market in self._markets.values()), default=at_ms)
+            if not played_ms <= at_ms <= now_ms:
+                raise ConfigError(
+                    f"{currency} cannot be moved at {at_ms}: the account stands at {played_ms}, the clock at {now_ms}.",
+                    "Move amounts in the order of time, and none ahead of the clock.",
+                )
+            if not amount:
+                raise ConfigError(f"0 {currency} cannot be moved.", "Give an amount, negative to take it out.")
+            for market in self._markets.values():
+                market.play(at_ms)
+            self.balances.spend(currency, -amount)
+            self._ledger.book_flow(currency, amount, at_ms=at_ms, is_external=is_external)
+            return self._ledger.entries()[-1]
 
     def place(self, ticket: OrderTicket, *, on_filled: Callable[[Order], None] | None = None) -> Order:
         """Place an order where the market stands; what the market has already reached fills at once, as taker.
@@ -149,7 +193,7 @@ class TradingDesk:
         self.balances.add(*received)
         rate = fees.maker_rate if is_maker else fees.taker_rate
         currency, fee = self._pay_fee(quote, received, price * size, rate)
-        return Trade(
+        trade = Trade(
             number=len(self._trades) + 1,
             order_id=order.order_id,
             symbol=ticket.symbol,
@@ -164,6 +208,8 @@ class TradingDesk:
             at_ms=at_ms,
             api=ticket.api,
         )
+        self._ledger.book_trade(trade)
+        return trade
 
     def _pay_fee(self, quote: str, received: tuple[str, Decimal], funds: Decimal, rate: Decimal) -> tuple[str, Decimal]:
         """Pay the fee of a trade; its currency and amount."""

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mm_pipeline.adapters.delivery.answers import page_tag
 from mm_pipeline.adapters.journal import Answer, Journal, sqlite_url
-from mm_pipeline.domain.notifications import Cause, Judged, Response, ResponseKind, decide_all
+from mm_pipeline.domain.notifications import Cause, Judged, Message, Response, ResponseKind, decide_all
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.pushover import AcceptedMessage, PaperPushover
 from mm_pipeline.resources.channels import ConfiguredChannels, Delivery, delivery_of
@@ -52,28 +53,34 @@ class Desk:
 
     def tick(self, bars: int, state: str, *mandatory: str) -> list[str]:
         """Evaluate, decide, deliver and hear, a minute after the close; kinds of what was heard."""
-        at = AT + bars * BAR
         self.pass_to(bars * BAR + MINUTE)
+        self.decide(bars, state, *mandatory)
+        self.delivery().relay.run()
+        return self.hear()
+
+    def decide(self, bars: int, state: str, *mandatory: str) -> list[str]:
+        """Evaluate a bar and decide about it now; ids of the pages that this makes due."""
+        at = AT + bars * BAR
         self.journal.record_evaluations([replace(SAMPLE, grid="eth", evaluated_at=at, state=state)])
-        judged = Judged(grid="eth", kind="exit", evaluated_at=at, started_at=None, state=state, mandatory=mandatory)
-        policy = self.settings.notify
-        history = self.journal.histories.before(judged, now=self.clock.now(), started_at={}, policy=policy)
-        delivery = self.delivery()
-        for decision in decide_all([judged], {"eth": history}, policy):
+        judged = Judged(
+            grid="eth", kind="exit", evaluated_at=at, started_at=None, state=state, mandatory=mandatory, cause="stale"
+        )
+        policy, now = self.settings.notify, self.clock.now()
+        history = self.journal.histories.before(judged, now=now, started_at={}, policy=policy)
+        made = decide_all([judged], {"eth": history}, policy)
+        for decision in made:
             page = a_page(
                 decision.page,
                 notice=decision.notice.value,
                 priority=2 if decision.notice == "MANDATORY_EXIT" else -1,
                 evaluated_at=at,
-                decided_at=self.clock.now(),
+                decided_at=now,
                 respond_by=at + BAR if decision.notice == "MANDATORY_EXIT" else None,
             )
-            decided = replace(a_decided(page), decision=decision)
-            assert self.journal.notifications.commit(
-                [decided], [page], channels=delivery.ladder.first(), due_at=self.clock.now()
-            )
-        delivery.relay.run()
-        return self.hear()
+            decided = replace(a_decided(page), decision=decision, decided_at=now)
+            channels = self.delivery().ladder.first()
+            assert self.journal.notifications.commit([decided], [page], channels=channels, due_at=now)
+        return [decision.page for decision in made]
 
     def hear(self) -> list[str]:
         return [answer.response.kind.value for answer in self.delivery().answers.follow().answers]
@@ -217,3 +224,64 @@ def test_18_provider_that_is_away_is_asked_again_and_nothing_is_lost(desk: Desk)
     assert len(heard.problems) == 1
     desk.server.start()
     assert desk.hear() == ["acknowledged"]
+
+
+@pytest.mark.parametrize("kind", [ResponseKind.ACKNOWLEDGED, ResponseKind.FLAT])
+def test_18_emergency_that_rings_unrecorded_is_ended_when_it_was_answered_meanwhile(
+    desk: Desk, kind: ResponseKind
+) -> None:
+    desk.pass_to(MINUTE)
+    (page,) = desk.decide(0, "MANDATORY_EXIT", STOP)
+    claim = desk.journal.outbox.claim(
+        owner="dead", now=desk.clock.now(), lease=desk.settings.delivery.lease, channels=["phone"]
+    )
+    assert claim is not None
+    phone = desk.delivery().ladder.channels["phone"]
+    phone.send(  # the process dies before the answer is recorded
+        Message(
+            page_id=page, title="t", text="t", priority=2, at=AT, tags=(page_tag(page),), retry_s=60, expire_s=10_800
+        )
+    )
+    (message,) = desk.server.messages
+    desk.pass_to(2 * MINUTE)
+    desk.respond(kind, page if kind is ResponseKind.ACKNOWLEDGED else "")
+    desk.pass_to(6 * MINUTE)
+    assert [sent.outcome.value for sent in desk.delivery().relay.run()] == ["answered"]
+    assert len(desk.cancels()) == 1
+    assert desk.receipt(message)["expired"] == 1
+    assert len(desk.server.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("LATEST_ACCEPTABLE_EXIT",), ("MANDATORY_EXIT", STOP)),
+        (("MANDATORY_EXIT", STOP), ("MANDATORY_EXIT", STOP, "regime_trend")),
+    ],
+)
+def test_18_what_is_decided_in_spite_of_a_flat_is_sent_and_issued_again(
+    desk: Desk, first: tuple[str, ...], second: tuple[str, ...]
+) -> None:
+    desk.tick(0, *first)
+    desk.pass_to(BAR + 20 * SECOND)  # after the bar has closed, before anybody decides about it
+    desk.respond(ResponseKind.FLAT)
+    desk.tick(1, *second)
+    assert len(desk.server.messages) == 2
+    for bars in range(2, 14):
+        desk.tick(bars, *second)
+    assert len(desk.server.messages) == 3
+    desk.pass_to(13 * BAR + 2 * MINUTE)
+    desk.respond(ResponseKind.FLAT)
+    desk.pass_to(14 * BAR)
+    desk.hear()
+    for bars in range(14, 28):
+        desk.tick(bars, *second)
+    assert len(desk.server.messages) == 3
+
+
+def test_18_repetitions_that_the_grid_is_blind_are_sent_after_a_flat_too(desk: Desk) -> None:
+    for bars in range(50):
+        desk.tick(bars, "UNKNOWN")
+        if bars == 4:
+            desk.respond(ResponseKind.FLAT)
+    assert len(desk.server.messages) == 3

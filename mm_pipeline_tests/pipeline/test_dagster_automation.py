@@ -249,3 +249,14 @@ def test_blindness_began_with_the_first_failed_evaluation_in_a_row(tmp_path: Pat
         journal.record_notices([other])
         began = [blind_since(journal, tick_at) for tick_at in failed]
     assert began == [AT, AT, AT + 3 * bar, AT + 3 * bar]
+
+
+def test_blindness_of_nine_days_is_one(tmp_path: Path) -> None:
+    bar = timedelta(minutes=15)
+    with Journal(sqlite_url(tmp_path / "journal.db")) as journal:
+        notices = (
+            MarketNotice(market=PIPELINE, tick_at=AT + number * bar, code=RUN_FAILED, message="")
+            for number in range(9 * 96)
+        )
+        journal.record_notices(notices)
+        assert {blind_since(journal, AT + number * bar) for number in range(0, 9 * 96, 50)} == {AT}

@@ -335,6 +335,8 @@ def _shape(value: Any) -> Any:
     ("file", "method", "path", "query"),
     [
         ("sdk_account.json", "GET", "/api/v1/accounts", ""),
+        ("sdk_account.json", "GET", "/api/v1/accounts/ledgers", "?currency=USDT"),
+        ("sdk_account.json", "GET", "/api/v1/hf/accounts/ledgers", "?currency=USDT"),
         ("sdk_spot_orders_hf.json", "GET", "/api/v1/hf/fills", "?symbol=ETH-USDT"),
         ("sdk_spot_orders_hf.json", "GET", "/api/v1/hf/orders/active", "?symbol=ETH-USDT"),
         ("sdk_spot_orders_hf.json", "GET", "/api/v1/hf/orders/done", "?symbol=ETH-USDT"),

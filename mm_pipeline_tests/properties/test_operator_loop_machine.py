@@ -343,14 +343,12 @@ class OperatorLoop(RuleBasedStateMachine):
         assert delivery.answers.follow().problems == ()
 
     def check_silence(self) -> None:
-        """No alarm of which the watch has a receipt rings for a page that somebody has answered."""
-        known = {event.receipt for event in self.journal.outbox.events() if event.receipt is not None}
+        """No alarm rings for a page that somebody has acknowledged, whether the watch has its receipt or not."""
         answers = [answer.response for answer in self.journal.responses.select()]
         acknowledged = {response.page for response in answers if response.kind is ResponseKind.ACKNOWLEDGED}
         for channel in (self.phone, self.chat):
-            for receipt, emergency in channel.ringing().items():
-                if receipt in known:
-                    assert emergency.message.page_id not in acknowledged, emergency
+            for emergency in channel.ringing().values():
+                assert emergency.message.page_id not in acknowledged, emergency
 
     def check_decisions(self) -> None:
         """What is told was live when it was decided, of the right kind, and has its page."""
@@ -386,9 +384,10 @@ class OperatorLoop(RuleBasedStateMachine):
         made = [one.decision for one in self.journal.notifications.decisions(name) if one.decision.is_told]
         began = next(one.episode_at for one in made if one.page == page.page)
         newer = {one.page for one in made if one.evaluated_at >= page.evaluated_at}
-        given = [answer.response for answer in self.journal.responses.select(name, since=began)]
+        given = self.journal.responses.select(name, since=began)
         return any(
-            one.kind is ResponseKind.FLAT or (one.kind is ResponseKind.ACKNOWLEDGED and one.page in newer)
+            (one.response.kind is ResponseKind.FLAT and one.recorded_at > page.decided_at)
+            or (one.response.kind is ResponseKind.ACKNOWLEDGED and one.response.page in newer)
             for one in given
         )
 

@@ -170,12 +170,16 @@ class _Moment:
             return False
         if self.is_verified(stands[-1]):
             return True
-        return stands[-1].notice in notices and any(
-            one.tells is None and one.at >= stands[-1].began for one in self.answers
-        )
+        return stands[-1].notice in notices and any(one.tells is None for one in self.since(stands[-1]))
 
     def is_verified(self, told: Told) -> bool:
-        return any(one.verifies and one.at >= told.began for one in self.answers)
+        return any(one.verifies for one in self.since(told))
+
+    def since(self, told: Told) -> list[Done]:
+        """Answers since its episode began that were not known yet when an exit was last told."""
+        exits = [one.at for one in self.told if one.notice in ("MANDATORY_EXIT", "LATEST_ACCEPTABLE_EXIT")]
+        known = max(exits, default=self.past[0].at - self.rules.decided_after - 1) + self.rules.decided_after
+        return [one for one in self.answers if one.at >= told.began and one.at > known]
 
     def is_new_exit(self, notice: str) -> bool:
         """Nothing was told yet, or the newest decision, told or held back, was about something else."""

@@ -64,6 +64,7 @@ class Desk:
         return kinds(self.follow())
 
     def respond(self, kind: ResponseKind, page: str = "", at: datetime | None = None) -> None:
+        self.clock.pass_(timedelta(milliseconds=1))  # after the page was decided
         now = self.clock.now()
         response = Response(grid="eth", at=at or now, kind=kind, page=page)
         answer = Answer(response=response, source="mm", by_whom="ann", recorded_at=now, **WRITTEN_BY)

@@ -1,4 +1,4 @@
-"""One suite for every store of fills: append-only by trade id, the span last, nothing torn."""
+"""One suite for every store of fills and flows: append-only by their ids, the span last, nothing torn."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from mm_pipeline.adapters.account import FrameFills, MemoryFills
 from mm_pipeline.adapters.account import fill_stores as module
 from mm_pipeline.domain.account import FillStore, ReadSpan
-from mm_pipeline.domain.errors import ConflictingFills, StorageError
+from mm_pipeline.domain.errors import ConflictingFills, ConflictingFlows, StorageError
 from mm_pipeline.domain.market import Market
-from mm_pipeline_tests.account_samples import fill
+from mm_pipeline_tests.account_samples import fill, flow
 
 MARKET = Market("kucoin", "ETH/USDT")
 ACCOUNT = "kucoin-1"
@@ -23,6 +23,7 @@ FILLS = [
     fill(2, "sell", 110.0, fee=0.1),
     fill(3, "buy", 100.0, time_ms=fill(3, "buy", 1.0).time_ms + MONTH_MS),
 ]
+FLOWS = [flow(1, 100.0), flow(2, -0.5, currency="ETH"), flow(3, -7.25, time_ms=flow(3, 1.0).time_ms + MONTH_MS)]
 
 Opener = Callable[[], FillStore]
 
@@ -104,3 +105,36 @@ def test_write_that_ends_halfway_leaves_the_span_of_before(tmp_path: Path, monke
     assert again.append(ACCOUNT, MARKET, FILLS, span=ReadSpan(1, 9)) == 0
     assert again.fills(ACCOUNT, MARKET) == FILLS
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_no_flows_kept_is_no_span_either(opened: Opener) -> None:
+    assert opened().flows(ACCOUNT) == []
+    assert opened().flow_span(ACCOUNT) is None
+
+
+def test_kept_flows_come_back_in_order_once_each_with_their_span(opened: Opener) -> None:
+    assert opened().append_flows(ACCOUNT, FLOWS[1::-1], span=ReadSpan(1, 2)) == 2
+    assert opened().append_flows(ACCOUNT, [*FLOWS[1:], FLOWS[2]], span=ReadSpan(1, 9)) == 1
+    assert opened().flows(ACCOUNT) == FLOWS
+    assert opened().flow_span(ACCOUNT) == ReadSpan(1, 9)
+
+
+def test_flow_that_is_told_otherwise_later_changes_nothing(opened: Opener) -> None:
+    opened().append_flows(ACCOUNT, FLOWS[:1], span=ReadSpan(1, 2))
+    with pytest.raises(ConflictingFlows, match="ledger entry 1"):
+        opened().append_flows(ACCOUNT, [replace(FLOWS[0], amount=101.0), FLOWS[1]], span=ReadSpan(1, 3))
+    assert opened().flows(ACCOUNT) == FLOWS[:1]
+    assert opened().flow_span(ACCOUNT) == ReadSpan(1, 2)
+
+
+def test_flows_and_fills_and_other_accounts_do_not_mix(opened: Opener) -> None:
+    opened().append_flows(ACCOUNT, FLOWS, span=ReadSpan(1, 2))
+    opened().append("kucoin-2", MARKET, FILLS, span=ReadSpan(3, 4))
+    assert (opened().flows("kucoin-2"), opened().flow_span("kucoin-2")) == ([], None)
+    assert (opened().fills(ACCOUNT, MARKET), opened().span(ACCOUNT, MARKET)) == ([], None)
+
+
+def test_flows_are_in_files_by_account_and_month(tmp_path: Path) -> None:
+    FrameFills(str(tmp_path)).append_flows(ACCOUNT, FLOWS, span=ReadSpan(1, 2))
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.parquet"))
+    assert files == [f"account_flows/{ACCOUNT}/{name}.parquet" for name in ("2025-01", "2025-02", "span")]

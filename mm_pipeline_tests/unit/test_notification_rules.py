@@ -124,9 +124,11 @@ def test_position_that_was_flat_in_the_range_before_is_not_flat_in_the_new_one()
     assert told("MM|M", {1.5: "flat"}) == ["0 MANDATORY_EXIT", "2 MANDATORY_EXIT"]
 
 
-def test_position_known_to_be_flat_when_the_new_range_is_first_judged_is_flat_in_it() -> None:
-    assert told("MM|" + "M" * (EXPIRE + 1), {2: "flat"}) == ["0 MANDATORY_EXIT", "2 MANDATORY_EXIT"]
-    assert len(told("MM|" + "M" * (EXPIRE + 1), {1.9: "flat"})) == 3
+def test_exit_told_in_spite_of_a_report_that_all_is_closed_wants_one_of_its_own() -> None:
+    for at in (1.9, 2):  # also where it is known when the new range is first judged
+        assert len(told("MM|" + "M" * (EXPIRE + 1), {at: "flat"})) == 3
+    assert len(told("MM|" + "M" * (EXPIRE + 1), {2: "flat", 3: "flat"})) == 2
+    assert told("LM" + "M" * EXPIRE, {1: "flat"})[1:] == ["1 MANDATORY_EXIT", f"{EXPIRE + 1} MANDATORY_EXIT reissue"]
 
 
 def test_normal_of_a_new_range_is_no_news() -> None:

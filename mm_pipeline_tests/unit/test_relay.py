@@ -643,6 +643,33 @@ def test_acknowledged_page_that_nobody_took_is_known(journal: Journal) -> None:
     assert journal.outbox.unsent(decided_before=now) == []
 
 
+def test_page_that_nobody_took_is_no_news_once_its_position_is_closed(journal: Journal) -> None:
+    desk = Desk(journal)
+    desk.commit()
+    desk.clock.pass_(SECOND)
+    desk.run()
+    now = desk.clock.now()
+    (page,) = journal.outbox.unsent(decided_before=now)
+    desk.delivery().answers.record(page, ResponseKind.FLAT, at=now, source="mm")
+    assert journal.outbox.unsent(decided_before=now) == []
+
+
+def test_page_that_nobody_took_is_no_news_a_day_after_channels_work_again(journal: Journal) -> None:
+    desk = Desk(journal, "phone")
+    desk["phone"].errors = [REFUSED] * 2  # the page, and the alarm
+    desk.commit()
+    for _ in range(3):
+        desk.clock.pass_(SECOND)
+        desk.run()
+    desk.clock.pass_(BAR)
+    desk.commit("p2", grids=("btc",), evaluated_at=AT + BAR)
+    desk.run()
+    taken = desk.clock.now()
+    day = 96 * BAR
+    assert [page.page for page in journal.outbox.unsent(decided_before=taken) if page.notice != ALARM] == ["p1"]
+    assert journal.outbox.unsent(decided_before=taken + day) == []
+
+
 def test_alarm_that_nobody_took_is_news_for_a_day(journal: Journal) -> None:
     desk = Desk(journal)
     desk.delivery().alarms.raise_about("run", "BLIND", "look yourself")

@@ -1,18 +1,21 @@
-"""A KuCoin account as it stands now: its fills, read once and kept, its orders, balances and prices."""
+"""A KuCoin account as it stands now: its fills and flows, read once and kept, its orders, balances and prices."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
+import logging
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
+from mm_pipeline.adapters.account.account_flows import LIMIT_SHARE, read_flows
 from mm_pipeline.adapters.account.credentials import Credentials
-from mm_pipeline.adapters.account.kucoin_client import FillsPage, KeyInfo, KucoinAccountClient
+from mm_pipeline.adapters.account.kucoin_client import KeyInfo, KucoinAccountClient
+from mm_pipeline.adapters.account.paging import Page, all_pages, windows
 from mm_pipeline.adapters.candle_sources.asking import Asking
 from mm_pipeline.adapters.candle_sources.exchange_session import ExchangeSession
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.domain.account import (
     AccountFill,
+    AccountFlow,
     AccountPolicy,
     Balance,
     FillStore,
@@ -21,12 +24,13 @@ from mm_pipeline.domain.account import (
     ReadSpan,
 )
 from mm_pipeline.domain.candles import CircuitStore, ExchangePolicy
-from mm_pipeline.domain.errors import ConfigError, MarketNotFound
+from mm_pipeline.domain.errors import CandleSourceError, ConfigError, ConflictingFlows, MarketNotFound
 from mm_pipeline.domain.market import Market
 
 KUCOIN = "kucoin"
 GENERAL = "General"
 """The one permission that reading needs."""
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,12 @@ class AccountReading:
         The market's bid, and last prices of currencies in its quote.
     new_fills
         How many fills were not kept before.
+    flows
+        Every flow of the whole account that is kept, whatever its market.
+    flows_from_ms, flows_until_ms
+        Flows with ``flows_from_ms <= time < flows_until_ms`` are all told; None where nothing was read yet. The
+        stretch begins after the start that was asked for where that much is not read yet, or where the exchange's
+        ledger does not reach back that far.
     """
 
     account: str
@@ -62,6 +72,9 @@ class AccountReading:
     bid: float
     prices: dict[str, float]
     new_fills: int
+    flows: tuple[AccountFlow, ...] = ()
+    flows_from_ms: int | None = None
+    flows_until_ms: int | None = None
 
 
 class ExchangeAccount:
@@ -70,6 +83,9 @@ class ExchangeAccount:
     Fills are asked for in windows of at most ``account.window``, and each window is kept as soon as it is whole: a
     process that dies goes on where it was. Only the last ``account.overlap`` is asked for again, for fills that were
     listed late.
+
+    Flows are read after everything else in the same way, for a part of the deadline only: what is left over is read the
+    next time, and a ledger that cannot be read leaves the rest of the reading as it is.
 
     Parameters
     ----------
@@ -84,7 +100,7 @@ class ExchangeAccount:
     circuits
         Where the circuit's state outlives this process; shared with the candles of the exchange.
     fills
-        Where fills are kept.
+        Where fills and flows are kept.
     base_url
         Address in place of all of the exchange's own (the paper exchange on loopback).
     wall
@@ -151,7 +167,9 @@ class ExchangeAccount:
         return self._session.run(self._checked_key, closes_circuit=False)
 
     def read(self, market: Market, *, start_ms: int) -> AccountReading:
-        """Read the account, fills of the market from ``start_ms`` on.
+        """Read the account, fills of the market and flows from ``start_ms`` on.
+
+        Whether flows could be read is to be seen by ``flows_until_ms``, and not by an error.
 
         Raises
         ------
@@ -188,7 +206,27 @@ class ExchangeAccount:
                 new_fills=new_fills,
             )
 
-        return self._session.run(task, closes_circuit=True)
+        return self._with_flows(self._session.run(task, closes_circuit=True), start_ms)
+
+    def _with_flows(self, reading: AccountReading, start_ms: int) -> AccountReading:
+        """The reading with the flows that are known after asking for more of them."""
+        account, end_ms = reading.account, reading.read_at_ms + 1
+
+        def task(asking: Asking[KucoinAccountClient]) -> None:
+            read_flows(asking, self._fills, account, start_ms=start_ms, end_ms=end_ms, policy=self._policy)
+
+        limit_s = self._session.policy.deadline.total_seconds() * LIMIT_SHARE
+        try:
+            self._session.run(task, closes_circuit=False, opens_circuit=False, limit_s=limit_s)
+        except (CandleSourceError, ConflictingFlows) as error:
+            _logger.warning("flows of %s are not known up to now: %s", account, error)
+        span = self._fills.flow_span(account)
+        return replace(
+            reading,
+            flows=tuple(self._fills.flows(account)),
+            flows_from_ms=None if span is None else span.start_ms,
+            flows_until_ms=None if span is None else span.end_ms,
+        )
 
     def _checked_key(self, asking: Asking[KucoinAccountClient]) -> KeyInfo:
         reading = self._session.check_clock(asking)
@@ -208,44 +246,20 @@ class ExchangeAccount:
     def _update_fills(
         self, asking: Asking[KucoinAccountClient], account: str, market: Market, *, start_ms: int, end_ms: int
     ) -> int:
-        added = 0
-        for window, span in self._windows(self._fills.span(account, market), start_ms, end_ms):
+        added, known = 0, self._fills.span(account, market)
+        length_ms, overlap_ms = _ms(self._policy.window), _ms(self._policy.overlap)
+        for window, span in windows(known, start_ms, end_ms, length_ms=length_ms, overlap_ms=overlap_ms):
             found = self._read_window(asking, market.symbol, window)
             added += self._fills.append(account, market, found, span=span)
         return added
 
     def _read_window(self, asking: Asking[KucoinAccountClient], symbol: str, window: ReadSpan) -> list[AccountFill]:
-        def page_at(place: int | None) -> FillsPage:
+        def page_at(place: int | None) -> Page[AccountFill]:
             start_ms, end_ms, rows = window.start_ms, window.end_ms, self._policy.page_rows
             return asking.client.fills(symbol, start_ms=start_ms, end_ms=end_ms, rows=rows, page=place)
 
-        page = asking.ask(f"fills of {symbol}", partial(page_at, None))
-        found = [*page.fills]
-        while page.next_page is not None:
-            page = asking.ask(f"fills of {symbol}", partial(page_at, page.next_page))
-            found += page.fills
-        return found
-
-    def _windows(self, known: ReadSpan | None, start_ms: int, end_ms: int) -> Iterator[tuple[ReadSpan, ReadSpan]]:
-        """Windows to ask for, each with what will have been read in full after it.
-
-        What lies before the known span is asked for from its beginning backwards, so that no hole is left in between.
-        """
-        length_ms = _ms(self._policy.window.total_seconds())
-        if known is None:
-            known = ReadSpan(start_ms, start_ms)
-        at_ms = known.start_ms
-        while at_ms > start_ms:
-            window = ReadSpan(max(start_ms, at_ms - length_ms), at_ms)
-            at_ms = window.start_ms
-            yield window, ReadSpan(at_ms, known.end_ms)
-        first_ms = min(start_ms, known.start_ms)
-        at_ms = max(first_ms, known.end_ms - _ms(self._policy.overlap.total_seconds()))
-        while at_ms < end_ms:
-            window = ReadSpan(at_ms, min(at_ms + length_ms, end_ms))
-            at_ms = window.end_ms
-            yield window, ReadSpan(first_ms, max(at_ms, known.end_ms))
+        return all_pages(asking, f"fills of {symbol}", page_at)
 
 
-def _ms(seconds: float) -> int:
-    return int(seconds * 1000)
+def _ms(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)

@@ -29,7 +29,7 @@ from mm_pipeline.domain.columns import TIME
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Market
 
-T = TypeVar("T", AccountFill, AccountFlow)
+T = TypeVar("T", bound=AccountFill | AccountFlow)
 
 _FILLS_FOLDER, _FLOWS_FOLDER = "account_fills", "account_flows"
 _SPAN_FILE = "span.parquet"

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from mm_pipeline.adapters.account.credentials import Credentials
+from mm_pipeline.adapters.account.kucoin_entries import TRADE_ACCOUNTS, fill_of, flow_of, order_of
+from mm_pipeline.adapters.account.paging import Page
 from mm_pipeline.adapters.candle_sources.exchange_client import ExchangeClient
 from mm_pipeline.adapters.clock import Clock
-from mm_pipeline.domain.account import AccountFill, Balance, Increments, OpenOrder, OrderApi, Side
+from mm_pipeline.domain.account import AccountFill, AccountFlow, Balance, Increments, OpenOrder, OrderApi
 from mm_pipeline.domain.errors import ClockSkewed, ConfigError, KeyRefused
 
-_SPOT_ACCOUNTS = {"trade", "trade_hf"}
+LEDGER_WINDOW = timedelta(days=1)
+"""KuCoin's documentation of ``accounts/ledgers``: the time range cannot exceed 24 hours."""
+_HF_LEDGER_REACH, _CLASSIC_LEDGER_REACH = timedelta(days=3), timedelta(days=365)
+"""Its documentation of either ledger; asked for more, the hf one tells of its three days instead."""
+_LEDGER_MARGIN = timedelta(minutes=10)
+"""The reach moves on while questions are put."""
 _NO_CANDLES = 1
 
 
@@ -23,14 +31,6 @@ class KeyInfo:
 
     account: str
     permissions: frozenset[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FillsPage:
-    """Some fills of a window, and where the next page begins; None at the end."""
-
-    fills: tuple[AccountFill, ...]
-    next_page: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class KucoinAccountClient(ExchangeClient):
         precision = self._ccxt.market(symbol)["precision"]
         return Increments(price=float(precision["price"]), base=float(precision["amount"]))
 
-    def fills(self, symbol: str, *, start_ms: int, end_ms: int, rows: int, page: int | None) -> FillsPage:
+    def fills(self, symbol: str, *, start_ms: int, end_ms: int, rows: int, page: int | None) -> Page[AccountFill]:
         """One page of fills with ``start_ms <= time < end_ms``, at most 7 days.
 
         Parameters
@@ -102,17 +102,35 @@ class KucoinAccountClient(ExchangeClient):
         page
             ``next_page`` of the page before; None for the first.
         """
-        window: dict[str, Any] = {"until": end_ms - 1}
-        if self._is_hf:
-            window |= {"lastId": page} if page is not None else {}
-        else:
-            window |= {"currentPage": page or 1, "pageSize": rows}
+        window = self._window(end_ms, rows, page)
         with _refusals_named():
             trades = self._ccxt.fetch_my_trades(symbol, start_ms, rows if self._is_hf else None, window)
         items = self._items()
         if len(trades) != len(items):
             raise ValueError(f"{len(items)} fills were sent and {len(trades)} of them can be read")
-        return FillsPage(fills=tuple(map(_fill, trades)), next_page=self._next_page(items, rows, page))
+        return Page(items=tuple(map(fill_of, trades)), next_page=self._next_page(items, rows, page))
+
+    @property
+    def ledger_reach(self) -> timedelta:
+        """How far back the ledger of this order API can be asked for."""
+        return (_HF_LEDGER_REACH if self._is_hf else _CLASSIC_LEDGER_REACH) - _LEDGER_MARGIN
+
+    def flows(self, *, start_ms: int, end_ms: int, rows: int, page: int | None) -> Page[AccountFlow]:
+        """The flows on one page of the ledger with ``start_ms <= time < end_ms``, at most :data:`LEDGER_WINDOW`.
+
+        The page is of everything that changed balances; trades, fees and rebates among it are no flows, nor is what
+        happened to other accounts than the trading one. Parameters as of :meth:`fills`.
+        """
+        window = self._window(end_ms, rows, page)
+        with _refusals_named():
+            entries = self._ccxt.fetch_ledger(None, start_ms, rows if self._is_hf else None, window)
+        items = self._items()
+        if len(entries) != len(items):
+            raise ValueError(f"{len(items)} ledger entries were sent and {len(entries)} of them can be read")
+        if any(entry["timestamp"] >= end_ms for entry in entries):
+            raise ValueError("some ledger entries are of another time than was asked for")
+        flows = [flow for flow in map(flow_of, entries) if flow is not None]
+        return Page(items=tuple(flows), next_page=self._next_page(items, rows, page))
 
     def open_orders(self, symbol: str, *, rows: int) -> tuple[OpenOrder, ...]:
         """Every resting order of a symbol; classic ones page by page."""
@@ -127,7 +145,7 @@ class KucoinAccountClient(ExchangeClient):
             found += orders
             page = None if self._is_hf else self._next_classic_page(page)
             if page is None:
-                return tuple(map(_order, found))
+                return tuple(map(order_of, found))
 
     def balances(self) -> tuple[Balance, ...]:
         """What the spot accounts hold; margin and funding accounts are left out."""
@@ -135,7 +153,7 @@ class KucoinAccountClient(ExchangeClient):
             accounts = self._ccxt.privateGetAccounts()["data"]
         held: dict[str, list[float]] = {}
         for account in accounts:
-            if account["type"] in _SPOT_ACCOUNTS:
+            if account["type"] in TRADE_ACCOUNTS:
                 sums = held.setdefault(account["currency"], [0.0, 0.0, 0.0])
                 for place, name in enumerate(("balance", "available", "holds")):
                     sums[place] += float(account[name])
@@ -155,6 +173,12 @@ class KucoinAccountClient(ExchangeClient):
             (name.removesuffix(quote), ticker["last"]) for name, ticker in tickers.items() if name.endswith(quote)
         )
         return Prices(bid=float(bid), last={name: float(last) for name, last in listed if last})
+
+    def _window(self, end_ms: int, rows: int, page: int | None) -> dict[str, Any]:
+        window: dict[str, Any] = {"until": end_ms - 1}
+        if not self._is_hf:
+            return window | {"currentPage": page or 1, "pageSize": rows}
+        return window if page is None else window | {"lastId": page}
 
     def _items(self) -> list[Any]:
         """The list in the last answer, in whatever wrapping."""
@@ -204,43 +228,3 @@ def _refusals_named() -> Iterator[None]:
         ) from error
     except ccxt.ArgumentsRequired as error:
         raise ConfigError(f"ccxt cannot ask kucoin: {error}.", "This is a fault of the program.") from error
-
-
-def _fill(trade: dict[str, Any]) -> AccountFill:
-    fee = trade["fee"] or {}
-    return AccountFill(
-        trade_id=str(_given(trade, "id")),
-        order_id=str(_given(trade, "order")),
-        symbol=str(_given(trade, "symbol")),
-        time_ms=int(_given(trade, "timestamp")),
-        side=Side(_given(trade, "side")),
-        price=_positive(trade, "price"),
-        quantity_base=_positive(trade, "amount"),
-        fee=float(fee.get("cost") or 0.0),
-        fee_currency=str(fee.get("currency") or trade["symbol"].split("/")[1]),
-    )
-
-
-def _order(order: dict[str, Any]) -> OpenOrder:
-    return OpenOrder(
-        order_id=str(_given(order, "id")),
-        symbol=str(_given(order, "symbol")),
-        time_ms=int(_given(order, "timestamp")),
-        side=Side(_given(order, "side")),
-        price=_positive(order, "price"),
-        quantity_base=_positive(order, "amount"),
-        filled_base=float(order["filled"] or 0.0),
-    )
-
-
-def _given(values: dict[str, Any], name: str) -> Any:
-    if values.get(name) is None:
-        raise ValueError(f"{name} is missing")
-    return values[name]
-
-
-def _positive(values: dict[str, Any], name: str) -> float:
-    value = float(_given(values, name))
-    if not 0.0 < value < float("inf"):
-        raise ValueError(f"{name} is {value}")
-    return value

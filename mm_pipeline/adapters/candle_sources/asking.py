@@ -42,6 +42,11 @@ class Asking(Generic[C]):
         self._attempts = attempts
         self._deadline = deadline
 
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the deadline, not below 0."""
+        return self._deadline.remaining_s
+
     def ask(self, task: str, question: Callable[[], T]) -> T:
         """Put a question until it is answered, refused for good, or the attempts are used up.
 

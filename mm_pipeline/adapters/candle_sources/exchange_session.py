@@ -88,7 +88,14 @@ class ExchangeSession(Generic[C]):
         """HTTP requests sent, repetitions included."""
         return self._requests_made
 
-    def run(self, task: Callable[[Asking[C]], T], *, closes_circuit: bool) -> T:
+    def run(
+        self,
+        task: Callable[[Asking[C]], T],
+        *,
+        closes_circuit: bool,
+        opens_circuit: bool = True,
+        limit_s: float | None = None,
+    ) -> T:
         """Do a task within the deadline, unless the circuit is open.
 
         Parameters
@@ -97,11 +104,15 @@ class ExchangeSession(Generic[C]):
             Given someone to ask.
         closes_circuit
             Whether its success shows that the exchange is well again.
+        opens_circuit
+            Whether its failure counts against the exchange as a whole.
+        limit_s
+            Seconds that it may take; None for the policy's deadline.
 
         Raises
         ------
         CircuitOpen, DeadlineExceeded
-            And whatever the task raises; a transient failure counts against the circuit.
+            And whatever the task raises; a transient failure counts against the circuit where it may.
         """
         with self._lock:
             state = self._circuits.load(self.exchange)
@@ -114,11 +125,14 @@ class ExchangeSession(Generic[C]):
             attempts = self.policy.attempts if phase is CircuitPhase.CLOSED else 1
             try:
                 result = run_within(
-                    self.policy.deadline.total_seconds(),
+                    self.policy.deadline.total_seconds() if limit_s is None else limit_s,
                     lambda deadline: task(self._asking(client, attempts=attempts, deadline=deadline)),
                 )
             except CandleSourceError as error:
-                self._note_failure(state, error, client)
+                if isinstance(error, DeadlineExceeded):
+                    self._client = None  # its thread may still be reading from it
+                if opens_circuit:
+                    self._note_failure(state, error, client)
                 raise
             if closes_circuit and state != HEALTHY:
                 self._circuits.save(self.exchange, HEALTHY, at_ms=self._wall.now_ms())
@@ -163,9 +177,7 @@ class ExchangeSession(Generic[C]):
         return Asking(client, exchange=self.exchange, policy=self.policy, attempts=attempts, deadline=deadline)
 
     def _note_failure(self, state: CircuitState, error: CandleSourceError, client: C) -> None:
-        if isinstance(error, DeadlineExceeded):
-            self._client = None  # its thread may still be reading from it
-        elif not error.is_transient:
+        if not (error.is_transient or isinstance(error, DeadlineExceeded)):
             return
         rest_s = client.last_answer.rest_s if isinstance(error, RateLimited) else 0.0
         now_ms = self._wall.now_ms()

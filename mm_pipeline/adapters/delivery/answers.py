@@ -20,6 +20,7 @@ from mm_pipeline.adapters.journal import (
 )
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.notifications import (
+    ASKS_FOR_EXIT,
     ChannelError,
     Notice,
     NotifyPolicy,
@@ -35,7 +36,6 @@ WATCH = "watch"
 """Source of an answer that the watch itself makes: a missed window, a cancelled emergency."""
 RECEIPT = "receipt"
 _LOOK_BACK = timedelta(days=7)
-_ESCALATED_UNANSWERED = (Notice.MANDATORY_EXIT, Notice.LATEST_ACCEPTABLE_EXIT)
 
 
 @dataclass(frozen=True)
@@ -195,9 +195,9 @@ class Answers:
 
     def _missed_by(self, page: Page, ends_at: datetime, known: PageAnswers) -> list[Answer]:
         is_noted = any(
-            one.kind is ResponseKind.MISSED and one.page == page.page
+            answer.response.kind is ResponseKind.MISSED and answer.response.page == page.page
             for grid in page.grids
-            for one in known.responses.get(grid, ())
+            for answer in known.answers.get(grid, ())
         )
         missed = [
             grid
@@ -206,7 +206,7 @@ class Answers:
         ]
         if is_noted or not missed:
             return []
-        if page.notice in _ESCALATED_UNANSWERED and not known.is_answered_whole(page):
+        if page.notice in ASKS_FOR_EXIT and not known.is_answered_whole(page):
             self._escalate(page)  # before it is noted: a process that dies here does it again
         return self.record(page, ResponseKind.MISSED, at=ends_at, source=WATCH, grids=missed)
 

@@ -6,16 +6,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mm_pipeline.adapters.journal import Decided, Journal, Page
-from mm_pipeline.domain.notifications import FLATS, Notice, Response, ResponseKind
+from mm_pipeline.adapters.journal import Answer, Decided, Journal, Page
+from mm_pipeline.domain.notifications import ASKS_FOR_EXIT, FLATS, Notice, ResponseKind
+
+_ENDED_BY_FLAT = frozenset({*ASKS_FOR_EXIT, Notice.WARNING})
 
 
 @dataclass(frozen=True)
 class PageAnswers:
-    """Told decisions and responses by grid, of a stretch of time that holds the pages asked about."""
+    """Told decisions and answers by grid, of a stretch of time that holds the pages asked about."""
 
     told: Mapping[str, Sequence[Decided]]
-    responses: Mapping[str, Sequence[Response]]
+    answers: Mapping[str, Sequence[Answer]]
 
     @classmethod
     def about(cls, journal: Journal, page: Page) -> PageAnswers:
@@ -42,7 +44,7 @@ class PageAnswers:
     @classmethod
     def _read(cls, journal: Journal, grids: Sequence[str | None], *, since: datetime) -> PageAnswers:
         told: dict[str, list[Decided]] = {}
-        responses: dict[str, list[Response]] = {}
+        answers: dict[str, list[Answer]] = {}
         for grid in grids:
             decisions = [one for one in journal.notifications.decisions(grid, since=since) if one.decision.is_told]
             for one in decisions:
@@ -50,11 +52,11 @@ class PageAnswers:
             # A closed position answers a whole episode, whose first page may be older.
             first = min((one.decision.episode_at for one in decisions), default=since)
             for answer in journal.responses.select(grid, since=min(first, since)):
-                responses.setdefault(answer.response.grid, []).append(answer.response)
-        return cls(told, responses)
+                answers.setdefault(answer.response.grid, []).append(answer)
+        return cls(told, answers)
 
     def newer(self, grid: str, page: Page, *, before: datetime | None = None) -> list[Decided]:
-        """What was told of a grid in the page's place, at evaluations before a moment.
+        """What was told of a grid in the page's place, decided before a moment.
 
         That a grid is UNKNOWN takes nothing back.
         """
@@ -62,20 +64,25 @@ class PageAnswers:
             one
             for one in self.told.get(grid, ())
             if one.decision.evaluated_at > page.evaluated_at
-            and (before is None or one.decision.evaluated_at < before)
+            and (before is None or one.decided_at < before)
             and (one.decision.notice is not Notice.UNKNOWN or page.notice == Notice.UNKNOWN)
         ]
 
     def is_answered(self, grid: str, page: Page, *, by: datetime | None = None) -> bool:
         """Whether an operator knows of the page, or has nothing to exit any more, at a moment.
 
-        Acknowledged by its name, by none, or by that of a newer page about the grid; or closed since the first page
-        that told the same, and not seen open again since.
+        Acknowledged by its name, by none, or by that of a newer page about the grid. A page that a closed position
+        takes the reason from also by the report that it is closed, since the first page that told the same, unless the
+        page was decided in spite of that report; and the grid was not seen trading again since.
         """
         names = {"", page.page, *(one.decision.page for one in self.newer(grid, page))}
         began = self._episode_at(grid, page)
-        given = [one for one in self.responses.get(grid, ()) if one.at >= began and (by is None or one.at <= by)]
-        return _is_acknowledged(given, names) or _is_flat(given)
+        given = [
+            answer
+            for answer in self.answers.get(grid, ())
+            if answer.response.at >= began and (by is None or answer.response.at <= by)
+        ]
+        return _is_acknowledged(given, names) or (page.notice in _ENDED_BY_FLAT and _is_flat(given, page.decided_at))
 
     def is_answered_whole(self, page: Page) -> bool:
         """Whether the page is answered for each of its grids; never where it tells of none."""
@@ -86,10 +93,15 @@ class PageAnswers:
         return min((decision.episode_at for decision in of_page), default=page.evaluated_at)
 
 
-def _is_acknowledged(given: Sequence[Response], pages: Collection[str]) -> bool:
-    return any(one.kind is ResponseKind.ACKNOWLEDGED and one.page in pages for one in given)
+def _is_acknowledged(given: Sequence[Answer], pages: Collection[str]) -> bool:
+    return any(answer.response.kind is ResponseKind.ACKNOWLEDGED and answer.response.page in pages for answer in given)
 
 
-def _is_flat(given: Sequence[Response]) -> bool:
-    seen = [one for one in given if one.kind in FLATS or one.kind is ResponseKind.REOPENED]
-    return bool(seen) and max(seen, key=lambda one: one.at).kind in FLATS
+def _is_flat(given: Sequence[Answer], decided_at: datetime) -> bool:
+    """Whether the newest word on it, after the page was decided, is that the position is closed."""
+    words = [
+        answer.response.kind
+        for answer in sorted(given, key=lambda one: one.response.at)
+        if answer.recorded_at > decided_at and answer.response.kind in {*FLATS, ResponseKind.REOPENED}
+    ]
+    return bool(words) and words[-1] in FLATS

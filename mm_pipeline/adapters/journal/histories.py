@@ -72,7 +72,7 @@ class JournalHistories:
         Parameters
         ----------
         now
-            When it is decided.
+            When it is decided: what is recorded later is not known.
         started_at
             Start of the range by ``version_hash``, for every version of the grid.
         """
@@ -86,13 +86,15 @@ class JournalHistories:
             judged.grid, judged.kind, since=range_began, until=judged.evaluated_at, within=policy.budget.per
         )
         answered = self._responses.select(judged.grid, since=range_began)
-        answers = deque(one.response for one in answered if one.response.at <= now)
+        # What is reported late was not known before.
+        known = (one for one in answered if max(one.response.at, one.recorded_at) <= now)
+        answers = deque(sorted(known, key=lambda one: one.recorded_at))
         for one in decided:
-            while answers and answers[0].at <= one.decided_at:
-                history = history.answered(answers.popleft())
+            while answers and answers[0].recorded_at <= one.decided_at:
+                history = history.answered(answers.popleft().response)
             history = history.after(one.decision, policy.budget)
-        for response in answers:
-            history = history.answered(response)
+        for answer in answers:
+            history = history.answered(answer.response)
         return history
 
 

@@ -27,7 +27,7 @@ from mm_pipeline.adapters.journal.notification_records import (
 from mm_pipeline.adapters.journal.notifications import page_of, select_page, superseding
 from mm_pipeline.adapters.journal.schema import decisions, outbox, pages, responses
 from mm_pipeline.adapters.journal.schema import delivery_events as events
-from mm_pipeline.domain.notifications import ResponseKind
+from mm_pipeline.domain.notifications import FLATS, ResponseKind
 
 _EVENT = tuple(field.name for field in fields(DeliveryEvent))
 _EVENT_KEY = ("page", "channel", "attempt", "event")
@@ -37,7 +37,7 @@ _ENDED = frozenset(
 )
 _RECEIPTS_KEPT = timedelta(days=7)
 """Pushover keeps a receipt for a week."""
-_ALARM_HOLDS = timedelta(days=1)
+_NEWS_FOR = timedelta(days=1)
 """What the watch says of itself is said anew each day while it is so."""
 
 
@@ -186,7 +186,8 @@ class JournalOutbox:
         """Pages older than this that no channel took, nobody answered and nothing superseded.
 
         One that was given up is among them until it is no news: a later page about one of its grids was taken, somebody
-        acknowledged it, or, told of no grid, it has been there for a day. With ``not_due_on`` only those that are due
+        acknowledged it or closed the position, or it has been there for a day and later pages were taken since (one
+        about the watch itself: in any case). With ``not_due_on`` only those that are due
         on none of these channels.
         """
         has_ended = _has(pages, DeliveryOutcome.SENT, DeliveryOutcome.SUPERSEDED, DeliveryOutcome.ANSWERED)
@@ -194,8 +195,14 @@ class JournalOutbox:
         is_later = (mine.c.page == pages.c.page) & (later.c.grid == mine.c.grid) & (later.c.id > mine.c.id)
         is_later &= (later.c.page != pages.c.page) & _has(later, DeliveryOutcome.SENT)
         is_known = (responses.c.page == pages.c.page) & (responses.c.kind == ResponseKind.ACKNOWLEDGED.value)
-        is_old = (pages.c.notice == ALARM) & (pages.c.decided_at < decided_before - _ALARM_HOLDS)
-        is_no_news = is_old | sa.exists().where(is_known) | sa.exists().where(is_later)
+        is_closed = (mine.c.page == pages.c.page) & (responses.c.grid == mine.c.grid)
+        is_closed &= (responses.c.at >= pages.c.evaluated_at) & responses.c.kind.in_([kind.value for kind in FLATS])
+        after = pages.alias("after")
+        is_well = (after.c.id > pages.c.id) & _has(after, DeliveryOutcome.SENT)
+        is_old = (pages.c.decided_at < decided_before - _NEWS_FOR) & (
+            (pages.c.notice == ALARM) | sa.exists().where(is_well)
+        )
+        is_no_news = sa.or_(is_old, *(sa.exists().where(one) for one in (is_known, is_closed, is_later)))
         query = sa.select(*(pages.c[name] for name in _UNPICTURED)).where(pages.c.decided_at < decided_before)
         query = query.where(~has_ended & ~(_has(pages, DeliveryOutcome.UNDELIVERABLE) & is_no_news))
         if not_due_on is not None:  # in one statement: between two, another relay may send it

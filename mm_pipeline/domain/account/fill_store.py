@@ -10,7 +10,7 @@ from mm_pipeline.domain.market import Market
 
 
 class ReadSpan(NamedTuple):
-    """The stretch of time whose fills, or flows, are kept in full: ``start_ms <= time < end_ms``, epoch milliseconds."""
+    """The stretch of time whose fills or flows are kept in full: ``start_ms <= time < end_ms``, epoch milliseconds."""
 
     start_ms: int
     end_ms: int

@@ -53,9 +53,7 @@ def flows_of_frame(frame: pl.DataFrame) -> list[AccountFlow]:
 
 
 def _frame(values: Sequence[AccountFill] | Sequence[AccountFlow], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    columns = {
-        name: [value.time_ms if name == "time" else getattr(value, name) for value in values] for name in schema
-    }
+    columns = {name: [value.time_ms if name == "time" else getattr(value, name) for value in values] for name in schema}
     return pl.DataFrame(
         [
             pl.Series(name, columns[name], dtype=pl.Int64 if kind == TIME else kind).cast(kind)

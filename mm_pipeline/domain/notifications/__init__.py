@@ -13,7 +13,7 @@ from mm_pipeline.domain.notifications.channel import (
     ReceiptStatus,
 )
 from mm_pipeline.domain.notifications.decide import decide, decide_all, page_id, replay
-from mm_pipeline.domain.notifications.decision import Cause, Decision, HeldBack, Notice
+from mm_pipeline.domain.notifications.decision import ASKS_FOR_EXIT, Cause, Decision, HeldBack, Notice
 from mm_pipeline.domain.notifications.delivery import DeliveryPolicy, backoff
 from mm_pipeline.domain.notifications.history import History
 from mm_pipeline.domain.notifications.judged import ENTRY, EXIT, Judged, judged_in
@@ -21,6 +21,7 @@ from mm_pipeline.domain.notifications.policy import NotifyPolicy, PageBudget
 from mm_pipeline.domain.notifications.response import FLATS, Response, ResponseKind
 
 __all__ = [
+    "ASKS_FOR_EXIT",
     "EMERGENCY",
     "ENTRY",
     "EXIT",

@@ -10,7 +10,7 @@ Where SPEC leaves room, this is meant:
 - A position that was reported flat silences the repetitions and reissues of the notice that stood then, and milder
   ones, until something graver, a new mandatory trigger or all-clear is told, also when an outage comes between. One
   that its account showed closed silences those two as well. A new ``started_at`` begins anew, and so does a position
-  that is seen open again.
+  that is seen open again. An exit that is told in spite of such a report wants one of its own.
 - A MANDATORY_EXIT that stands while the grid is UNKNOWN is reissued like any other.
 - What is held back by a minimum interval or the page budget is told as soon as neither binds, if it still holds.
 - A response counts for decisions made at or after the moment it happened: live ones say when that was, a replay takes
@@ -25,13 +25,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import groupby
 
-from mm_pipeline.domain.notifications.decision import Cause, Decision, HeldBack, Notice
+from mm_pipeline.domain.notifications.decision import ASKS_FOR_EXIT, Cause, Decision, HeldBack, Notice
 from mm_pipeline.domain.notifications.history import History
 from mm_pipeline.domain.notifications.judged import EXIT, Judged
 from mm_pipeline.domain.notifications.policy import NotifyPolicy
 from mm_pipeline.domain.notifications.response import Response
-
-_ASKS_FOR_EXIT = frozenset({Notice.LATEST_ACCEPTABLE_EXIT, Notice.MANDATORY_EXIT})
 
 
 @dataclass(frozen=True)
@@ -203,14 +201,14 @@ def _due_unknown(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | N
 
 def _due_sold_out(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None:
     is_told = now.last is not None and now.last.notice is Notice.SOLD_OUT
-    if is_told or _is_closed_under(now, *_ASKS_FOR_EXIT):
+    if is_told or _is_closed_under(now, *ASKS_FOR_EXIT):
         return None
     return _bound(_Due(Notice.SOLD_OUT, Cause.CHANGE), judged, now, policy)
 
 
 def _due_latest(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None:
     last = now.last
-    if _is_closed_under(now, *_ASKS_FOR_EXIT):
+    if _is_closed_under(now, *ASKS_FOR_EXIT):
         return None
     if last is None or _is_exit_news(Notice.LATEST_ACCEPTABLE_EXIT, now):
         return _Due(Notice.LATEST_ACCEPTABLE_EXIT, Cause.CHANGE)
@@ -221,7 +219,7 @@ def _due_latest(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | No
 
 def _due_warning(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None:
     is_told = now.last is not None and now.last.notice is Notice.WARNING
-    if is_told or _is_closed_under(now, *_ASKS_FOR_EXIT):
+    if is_told or _is_closed_under(now, *ASKS_FOR_EXIT):
         return None
     due = _Due(Notice.WARNING, Cause.CHANGE)
     return _bound(due, judged, now, policy, min_interval=policy.warning.min_interval)

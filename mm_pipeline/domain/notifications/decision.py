@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class Notice(StrEnum):
@@ -17,6 +18,9 @@ class Notice(StrEnum):
     UNKNOWN = "UNKNOWN"
     SOLD_OUT = "SOLD_OUT"
     ENTER = "ENTER"
+
+
+ASKS_FOR_EXIT: Final = frozenset({Notice.LATEST_ACCEPTABLE_EXIT, Notice.MANDATORY_EXIT})
 
 
 class Cause(StrEnum):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from mm_pipeline.domain.notifications.decision import Decision, Notice
+from mm_pipeline.domain.notifications.decision import ASKS_FOR_EXIT, Decision, Notice
 from mm_pipeline.domain.notifications.judged import Judged
 from mm_pipeline.domain.notifications.policy import PageBudget
 from mm_pipeline.domain.notifications.response import FLATS, Response, ResponseKind
@@ -92,12 +92,16 @@ class History:
         if not decision.is_told:
             return replace(self, held=decision)
         kept = tuple(at for at in self.paged_at if at > decision.evaluated_at - budget.per)
+        # What asks for an exit was told in spite of an earlier report that all is closed: a new one must answer it.
+        is_spent = decision.notice in ASKS_FOR_EXIT
         return replace(
             self,
             last=decision,
             told={**self.told, decision.notice: decision},
             held=None,
             paged_at=(*kept, decision.evaluated_at),
+            flat_at=None if is_spent else self.flat_at,
+            verified_at=None if is_spent else self.verified_at,
         )
 
     def answered(self, response: Response) -> History:

@@ -1,0 +1,76 @@
+"""Fills, orders and ledger entries as ccxt tells them, in our own values; ``ValueError`` for what is amiss in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mm_pipeline.domain.account import AccountFill, AccountFlow, OpenOrder, Side
+
+TRADE_ACCOUNTS = frozenset({"trade", "trade_hf"})
+"""What KuCoin calls spot trading accounts; ledgers write it in capitals."""
+_OF_TRADING = frozenset({"trade", "fee", "rebate"})
+"""ccxt's types of what trading itself does to a balance; everything else comes from outside of it."""
+
+
+def fill_of(trade: dict[str, Any]) -> AccountFill:
+    """One of ``fetch_my_trades``."""
+    fee = trade["fee"] or {}
+    return AccountFill(
+        trade_id=str(_given(trade, "id")),
+        order_id=str(_given(trade, "order")),
+        symbol=str(_given(trade, "symbol")),
+        time_ms=int(_given(trade, "timestamp")),
+        side=Side(_given(trade, "side")),
+        price=_positive(trade, "price"),
+        quantity_base=_positive(trade, "amount"),
+        fee=float(fee.get("cost") or 0.0),
+        fee_currency=str(fee.get("currency") or trade["symbol"].split("/")[1]),
+    )
+
+
+def order_of(order: dict[str, Any]) -> OpenOrder:
+    """One of ``fetch_open_orders``."""
+    return OpenOrder(
+        order_id=str(_given(order, "id")),
+        symbol=str(_given(order, "symbol")),
+        time_ms=int(_given(order, "timestamp")),
+        side=Side(_given(order, "side")),
+        price=_positive(order, "price"),
+        quantity_base=_positive(order, "amount"),
+        filled_base=float(order["filled"] or 0.0),
+    )
+
+
+def flow_of(entry: dict[str, Any]) -> AccountFlow | None:
+    """One of ``fetch_ledger``; None where it is of trading, moves nothing, or is another account's.
+
+    The classic ledger tells of funding and margin accounts too. A trade of a kind that ccxt does not know still names
+    its trade. The direction is KuCoin's own: where it is missing ccxt would have the amount come in.
+    """
+    kind, account = str(_given(entry, "type")), str(_given(entry, "account"))
+    is_trade = kind in _OF_TRADING or "tradeId" in str(entry["info"].get("context"))
+    if account.lower() not in TRADE_ACCOUNTS or is_trade:
+        return None
+    amount, direction = float(_given(entry, "amount")), _given(entry["info"], "direction")
+    if not 0.0 <= amount < float("inf") or direction not in {"in", "out"}:
+        raise ValueError(f"{amount} went {direction}")
+    flow = AccountFlow(
+        ledger_id=str(_given(entry, "id")),
+        time_ms=int(_given(entry, "timestamp")),
+        currency=str(_given(entry, "currency")),
+        amount=amount if direction == "in" else -amount,
+    )
+    return flow if amount > 0.0 else None
+
+
+def _given(values: dict[str, Any], name: str) -> Any:
+    if values.get(name) is None:
+        raise ValueError(f"{name} is missing")
+    return values[name]
+
+
+def _positive(values: dict[str, Any], name: str) -> float:
+    value = float(_given(values, name))
+    if not 0.0 < value < float("inf"):
+        raise ValueError(f"{name} is {value}")
+    return value

@@ -1,0 +1,86 @@
+"""Which entries of a ledger, as ccxt reads them, came from outside of trading."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ccxt
+import pytest
+
+from mm_pipeline.adapters.account.kucoin_entries import flow_of
+from mm_pipeline.domain.account import AccountFlow
+
+TRADE = '{"symbol":"KCS-USDT","orderId":"6705f6350dc7210007d6a36d","tradeId":"10046097631627265"}'
+
+
+def parsed(**changes: Any) -> dict[str, Any]:
+    """An entry in KuCoin's words after ccxt."""
+    told = {
+        "id": "254062248624417",
+        "currency": "USDT",
+        "amount": "26.5",
+        "fee": "0",
+        "balance": "30",
+        "accountType": "TRADE_HF",
+        "bizType": "TRANSFER",
+        "direction": "in",
+        "createdAt": "1728443957539",
+        "context": "",
+    }
+    entry: dict[str, Any] = ccxt.kucoin().parse_ledger_entry(told | changes)
+    return entry
+
+
+def test_transfer_in_is_a_flow() -> None:
+    expected = AccountFlow(ledger_id="254062248624417", time_ms=1_728_443_957_539, currency="USDT", amount=26.5)
+    assert flow_of(parsed()) == expected
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["DEPOSIT", "WITHDRAW", "SUB_TRANSFER", "Deposit", "Withdrawal", "Transfer", "Sub-account transfer", "Rewards"],
+)
+def test_what_leaves_by_other_ways_than_trading_is_a_negative_flow(kind: str) -> None:
+    flow = flow_of(parsed(bizType=kind, direction="out", accountType="TRADE", createdAt=1))
+    assert flow is not None
+    assert flow.amount == -26.5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bizType": "TRADE_EXCHANGE", "context": TRADE},
+        {"bizType": "Trade_Exchange"},
+        {"bizType": "SPOT_EXCHANGE"},
+        {"bizType": "A new kind of trade", "context": TRADE},
+        {"bizType": "DEDUCTION_FEES"},
+        {"bizType": "KCS Pay Fees"},
+        {"bizType": "Refunded Fees"},
+        {"bizType": "Fee Rebate"},
+        {"bizType": "SPOT_EXCHANGE_REBATE"},
+        {"accountType": "MAIN"},
+        {"accountType": "MARGIN"},
+        {"amount": "0"},
+    ],
+)
+def test_trades_fees_rebates_other_accounts_and_nothing_are_no_flows(changes: dict[str, str]) -> None:
+    assert flow_of(parsed(**changes)) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bizType": None},
+        {"accountType": None},
+        {"id": None},
+        {"currency": None},
+        {"amount": None},
+        {"amount": "NaN"},
+        {"direction": None},
+        {"direction": "sideways"},
+        {"createdAt": None},
+    ],
+)
+def test_entry_without_a_part_is_an_error(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"missing|went|NaN|invalid"):
+        flow_of(parsed(**changes))
