@@ -32,7 +32,7 @@ POLICY = NotifyPolicy.model_validate(
             "third_after": "12h",
             "then_every": "1d",
         },
-        "sold_out": {"priority": 0},
+        "sold_out": {"priority": 0, "dust_share": 0.1},
         "enter": {"priority": 0, "min_interval": "4h"},
         "budget": {"pages": 12, "per": "1d"},
     }

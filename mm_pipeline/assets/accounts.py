@@ -24,6 +24,7 @@ from mm_pipeline.domain.account import (
     account_summary,
     fills_of_grid,
     gaps_of,
+    net_flows_of,
     orders_of_grid,
     position_of,
     reconcile,
@@ -75,6 +76,8 @@ class Seen:
         Against the model, and of the account against itself.
     modelled_inventory_base
         What the model holds; None where the model is not known.
+    are_flows_known
+        Whether the account's deposits and withdrawals are, and are all this grid's.
     """
 
     grid: Grid
@@ -85,6 +88,7 @@ class Seen:
     orders: tuple[OpenOrder, ...] = ()
     drifts: tuple[Drift, ...] = ()
     modelled_inventory_base: float | None = None
+    are_flows_known: bool = False
     reading: AccountReading | None = None
 
 
@@ -132,20 +136,22 @@ def seen_positions(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts
     found: dict[str, Seen] = {}
     for market in sorted({grid.market for grid in grids.values()}):
         together = {grid_id: grid for grid_id, grid in grids.items() if grid.market == market}
-        looking = _Looking(watch, plan, accounts, market, together)
+        is_alone = sum(grid.exchange == market.exchange for grid in grids.values()) == 1
+        looking = _Looking(watch, plan, accounts, market, together, is_alone)
         found |= accounts.attempt(str(market), looking.seen) or {}
     return found
 
 
 @dataclass(frozen=True)
 class _Looking:
-    """The grids of one market in their account and in imported fills."""
+    """The grids of one market in their account and imported fills; ``is_alone``: no other trades from the account."""
 
     watch: Watch
     plan: Plan
     accounts: Accounts
     market: Market
     grids: Mapping[str, Grid]
+    is_alone: bool
 
     def seen(self) -> dict[str, Seen]:
         found: dict[str, Seen] = {}
@@ -176,6 +182,7 @@ class _Looking:
     def _by_account(self, grid: Grid, share: Share, reading: AccountReading) -> Seen | None:
         """None where the account knows nothing of the grid, as of one that a native bot trades."""
         policy, steps = self.watch.settings.account, reading.increments
+        are_flows_known = self.is_alone and reading.flows_until_ms is not None
         position = position_of(
             grid,
             share.fills,
@@ -185,10 +192,11 @@ class _Looking:
             policy=policy,
             increments=steps,
             rates=reading.prices,
+            net_flows=net_flows_of(grid, reading.flows) if are_flows_known else (),
         )
+        self._tell_contested(grid, share)
         if position.fills == 0 and position.open_orders == 0:
             return None
-        self._tell_contested(grid, share)
         model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
         drifts = () if model is None else reconcile(position, model, policy)
         return Seen(
@@ -200,6 +208,7 @@ class _Looking:
             orders=orders_of_grid(grid, share.orders, policy=policy, increments=steps),
             drifts=(*drifts, *gaps_of(grid, position, policy)),
             modelled_inventory_base=None if model is None else model.summary.inventory,
+            are_flows_known=are_flows_known,
             reading=reading,
         )
 
@@ -216,9 +225,9 @@ class _Looking:
         policy, steps = self.watch.settings.account, steps_told(share.fills)
         bars = self.watch.bars(self.plan)[self.market].bars
         mine = fills_of_grid(grid, share.fills, policy=policy, increments=steps)
+        self._tell_contested(grid, share)
         if not mine.fills or bars.is_empty():
             return None
-        self._tell_contested(grid, share)
         bid = float(bars["close"][-1])
         position = position_of(grid, share.fills, (), None, bid, policy=policy, increments=steps)
         model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
@@ -259,7 +268,6 @@ def account_row(seen: Seen, evaluated_at: datetime) -> pl.DataFrame:
         "price": position.bid,
         "known_until": seen.at,
         "modelled_inventory_base": seen.modelled_inventory_base,
-        "net_flows_quote": None,
     }
     if seen.reading is not None:
         quote = seen.grid.symbol.split("/")[1]
@@ -271,4 +279,6 @@ def account_row(seen: Seen, evaluated_at: datetime) -> pl.DataFrame:
         }
     else:
         values |= {"open_orders": None}
+    if not seen.are_flows_known:
+        values |= {"net_flows_quote": None}
     return pl.DataFrame([values], schema=POSITION_SCHEMA)

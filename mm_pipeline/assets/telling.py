@@ -190,7 +190,7 @@ def _undecided(watch: Watch, of: tuple[str, EvaluationKind], known: GridStates) 
     live = {_key(one) for one in journalled if one.is_live and (decided is None or one.evaluated_at > decided)}
     recent = known.rows.filter(known.rows["evaluated_at"] >= now - late)
     keys = zip(recent["evaluated_at"], recent["input_hash"], strict=True)
-    judged = judged_in(recent, known.grids, kind=kind.value)
+    judged = judged_in(recent, known.grids, watch.settings.notify, kind=kind.value)
     return [one for one, key in zip(judged, keys, strict=True) if key in live]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from mm_pipeline.cli.options import EXISTING_FILE, json_option, settings_option
 
 if TYPE_CHECKING:
     from mm_pipeline.adapters.account import ImportedFills
+    from mm_pipeline.domain.account import AccountFill
     from mm_pipeline.domain.grid import Grid
     from mm_pipeline.settings import Deployment
 
@@ -19,14 +22,30 @@ if TYPE_CHECKING:
 @click.argument("file", type=EXISTING_FILE, metavar="FILE")
 @click.option("--grid", "grid_id", required=True, metavar="ID", help="Grid whose fills they are.")
 @click.option("--skip-bad", is_flag=True, help="Leave rows out that cannot be read, instead of importing nothing.")
+@click.option(
+    "--rate",
+    "rates",
+    multiple=True,
+    metavar="CURRENCY=PRICE",
+    help="Price in the grid's quote of a third currency in which fees were paid, like KCS=9.5; repeatable.",
+)
 @settings_option
 @json_option
-def import_fills(*, file: Path, grid_id: str, skip_bad: bool, settings_file: Path | None, as_json: bool) -> None:
+def import_fills(
+    *,
+    file: Path,
+    grid_id: str,
+    skip_bad: bool,
+    rates: tuple[str, ...],
+    settings_file: Path | None,
+    as_json: bool,
+) -> None:
     """Import the fills of FILE, a CSV file.
 
     FILE is KuCoin's export of filled orders (with order-splitting: one row a fill), or has the columns time, side,
     price, quantity, fee, fee_currency and perhaps id, order_id, symbol. Fills that were imported before are known by
-    their id, so a file may be imported again and files may overlap. Fills of other symbols are left out.
+    their id, so a file may be imported again and files may overlap. Fills of other symbols are left out. A fee in a
+    third currency is kept as its worth in quote at the --rate given.
     """
     from mm_pipeline.adapters import account
     from mm_pipeline.adapters.home import data_home, frames_dir
@@ -36,10 +55,11 @@ def import_fills(*, file: Path, grid_id: str, skip_bad: bool, settings_file: Pat
     deployment = load_deployment(settings_file)
     grid = _grid(deployment, grid_id)
     found = account.import_fills(file, symbol=grid.symbol, skip_bad=skip_bad)
-    mine = [fill for fill in found.fills if fill.symbol == grid.symbol]
+    of_symbol = [fill for fill in found.fills if fill.symbol == grid.symbol]
+    mine = _with_fees_in_quote(of_symbol, dict(map(_rate, rates)))
     store = account.FrameFills(str(frames_dir(data_home(is_paper=deployment.settings.is_paper))))
     added = store.append(account.IMPORTED, grid.market, mine, span=None)
-    data = _data(found, grid, deployment, mine_count=len(mine), added=added)
+    data = _data(found, grid, deployment, mine, added=added)
     if as_json:
         print_json(data)
     else:
@@ -56,19 +76,52 @@ def _grid(deployment: Deployment, grid_id: str) -> Grid:
     return grids[grid_id]
 
 
-def _data(found: ImportedFills, grid: Grid, deployment: Deployment, *, mine_count: int, added: int) -> dict[str, Any]:
-    from mm_pipeline.domain.account import fills_of_grid
+def _rate(text: str) -> tuple[str, float]:
+    currency, _, price = text.partition("=")
+    try:
+        value = float(price)
+    except ValueError:
+        value = math.nan
+    if not currency or not 0 < value < math.inf:
+        raise click.BadParameter(f"{text!r} is no rate; write for example KCS=9.5.", param_hint="--rate")
+    return currency.upper(), value
 
-    told = fills_of_grid(grid, found.fills, policy=deployment.settings.account)
+
+def _with_fees_in_quote(fills: list[AccountFill], rates: dict[str, float]) -> list[AccountFill]:
+    """Fees in third currencies as their worth in quote: no price of theirs is asked for later."""
+    from mm_pipeline.domain.account import fee_in_quote, third_currencies
+    from mm_pipeline.domain.errors import ConfigError
+
+    third = third_currencies(fills)
+    unknown = sorted(third - rates.keys())
+    if unknown:
+        raise ConfigError(
+            f"fees were paid in {', '.join(unknown)}, whose price is not known; nothing was imported.",
+            f"Give it: {' '.join(f'--rate {name}=PRICE' for name in unknown)}.",
+        )
+    return [
+        replace(fill, fee=fee_in_quote(fill, rates), fee_currency=fill.symbol.split("/")[1])
+        if fill.fee_currency in third
+        else fill
+        for fill in fills
+    ]
+
+
+def _data(
+    found: ImportedFills, grid: Grid, deployment: Deployment, mine: list[AccountFill], *, added: int
+) -> dict[str, Any]:
+    from mm_pipeline.domain.account import fills_of_grid, steps_told
+
+    told = fills_of_grid(grid, mine, policy=deployment.settings.account, increments=steps_told(mine))
     return {
         "grid": grid.id,
         "market": str(grid.market),
         "format": found.format_name,
-        "fills": mine_count,
+        "fills": len(mine),
         "new": added,
         "of_the_grid": len(told.fills),
         "foreign": len(told.foreign),
-        "other_symbols": len(found.fills) - mine_count,
+        "other_symbols": len(found.fills) - len(mine),
         "unfilled_orders": found.unfilled_rows,
         "skipped_rows": [str(problem) for problem in found.problems],
     }

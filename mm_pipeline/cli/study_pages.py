@@ -168,7 +168,7 @@ def _told(rows: pl.DataFrame, grid: Grid, policy: NotifyPolicy, answer: str) -> 
     """
     from mm_pipeline.domain.notifications import judged_in, replay
 
-    judged = judged_in(rows, {grid.version_hash: grid}, kind="exit")
+    judged = judged_in(rows, {grid.version_hash: grid}, policy, kind="exit")
     responses: list[Response] = []
     decisions = replay(judged, responses, policy)
     while (answers := _answers(decisions, answer)) != responses:

@@ -122,7 +122,8 @@ class _Reading:
         wanted = self._subjects()
         exchanges = None if wanted is None else {market.partition(":")[0] for market in wanted}
         for change in self.journal.circuits.changes(since=self.span.since, until=self.span.until):
-            if exchanges is None or change.name in exchanges or change.name.startswith("channel:"):
+            is_channel = change.name.startswith("channel:")
+            if exchanges is None or is_channel or change.name.removeprefix("account:") in exchanges:
                 yield of_circuit(change)
 
     def _subjects(self) -> set[str] | None:

@@ -85,7 +85,7 @@ def replayed_notifications(
     histories
         What was before the first evaluation, by grid.
     """
-    judged = [one for found in states for one in judged_in(found.rows, found.grids, kind=found.kind)]
+    judged = [one for found in states for one in judged_in(found.rows, found.grids, policy, kind=found.kind)]
     judged.sort(key=lambda one: (one.evaluated_at, one.grid))
     decisions = [
         decision

@@ -467,12 +467,12 @@ def test_exchange_that_fails_for_long_is_named_and_what_was_read_is_kept(
     with pytest.raises(ExchangeUnavailable, match=r"fills of ETH/USDT"):
         account.read(MARKET, start_ms=grid.started_at_ms)
     assert store.span("kucoin-165111215", MARKET) == (grid.started_at_ms, third_week_ms)
-    assert circuits.load("kucoin").failures == 1
+    assert circuits.load("account:kucoin").failures == 1
     paper.faults.clear()
 
     reading = account.read(MARKET, start_ms=grid.started_at_ms)
 
-    assert circuits.load("kucoin").failures == 0
+    assert circuits.load("account:kucoin").failures == 0
     assert_same_fills(reading, model)
 
 

@@ -276,11 +276,11 @@ def placed_later(side: str, price: float) -> OpenOrder:
         ((*ROUND_TRIP, fill(9, "buy", 110.0, 0.05)), (), None),
         ((*ROUND_TRIP, fill(9, "buy", 110.0), fill(10, "sell", 120.0)), (), None),
         (ROUND_TRIP, (placed_later("buy", 100.0),), placed_later("buy", 100.0).time_ms),
-        (ROUND_TRIP, (placed_later("sell", 120.0),), None),
+        (ROUND_TRIP, (placed_later("sell", 120.0),), placed_later("sell", 120.0).time_ms),
         (ROUND_TRIP, (resting(1, "buy", 100.0),), None),  # had rested before
     ],
 )
-def test_grid_trades_again_when_it_buys_or_wants_to_after_it_was_flat(
+def test_grid_trades_again_when_it_buys_or_places_an_order_after_it_was_flat(
     fills: tuple[AccountFill, ...], orders: tuple[OpenOrder, ...], at: int | None
 ) -> None:
     mine = fills_of_grid(ladder(), fills, policy=account_policy(), increments=STEPS)

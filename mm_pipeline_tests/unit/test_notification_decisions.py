@@ -9,11 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import polars as pl
 import pytest
 
 from mm_pipeline.adapters.journal import Journal, Page, sqlite_url
-from mm_pipeline.domain.notifications import Response, ResponseKind, decide_all, replay
+from mm_pipeline.domain.notifications import Response, ResponseKind, decide_all, judged_in, replay
 from mm_pipeline.settings import Settings, describe, load_settings
+from mm_pipeline_tests.grid_samples import hundreds_grid
 from mm_pipeline_tests.journal_samples import grid
 from mm_pipeline_tests.notification_stories import (
     BAR,
@@ -385,7 +387,31 @@ def test_every_notice_has_a_page_of_the_priority_and_window_of_the_table() -> No
 
 def test_every_setting_of_the_section_is_tried() -> None:
     keys = {info.key for info in describe(load_settings()) if info.key.startswith("notify.")}
-    assert keys == {*CHANGED, "notify.decided_after"}
+    assert keys == {*CHANGED, "notify.decided_after", "notify.sold_out.dust_share"}
+
+
+@pytest.mark.parametrize(
+    ("held_base", "share", "is_it"),
+    [(0.0, 0.1, True), (None, 0.1, True), (0.05, 0.1, True), (0.05, 0.01, False), (0.5, 0.1, False)],
+)
+def test_grid_above_its_range_is_sold_out_with_dust_and_not_with_more(
+    held_base: float | None, share: float, *, is_it: bool
+) -> None:
+    declared = hundreds_grid()  # the smallest interval holds 0.83 of the base
+    policy = changed_settings("notify.sold_out.dust_share", share).notify if share != 0.1 else POLICY
+    row = {
+        "grid": declared.id,
+        "evaluated_at": NOON,
+        "state": "MANDATORY_EXIT",
+        "grid_version": declared.version_hash,
+        "reasons": ["closes_outside"],
+        "position_health": "ABOVE_GRID",
+        "risk": {"inventory_base": held_base},
+    }
+    schema = {"risk": pl.Struct({"inventory_base": pl.Float64})}
+    states = pl.DataFrame([row], schema_overrides=schema)
+    (one,) = judged_in(states, {declared.version_hash: declared}, policy, kind="exit")
+    assert one.is_sold_out is is_it
 
 
 def test_moment_until_which_a_replay_takes_answers_flips_a_decision() -> None:

@@ -98,7 +98,7 @@ class ExchangeAccount:
     clock
         The pipeline's clock.
     circuits
-        Where the circuit's state outlives this process; shared with the candles of the exchange.
+        Where the circuit's state outlives this process. It is the account's own: one that fails stops no candles.
     fills
         Where fills and flows are kept.
     base_url
@@ -144,7 +144,13 @@ class ExchangeAccount:
             )
 
         self._session = ExchangeSession(
-            exchange, policy=exchange_policy, clock=clock, circuits=circuits, open_client=open_client, wall=wall
+            exchange,
+            policy=exchange_policy,
+            clock=clock,
+            circuits=circuits,
+            open_client=open_client,
+            wall=wall,
+            circuit=f"account:{exchange}",
         )
 
     @property

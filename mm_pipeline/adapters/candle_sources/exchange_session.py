@@ -49,6 +49,8 @@ class ExchangeSession(Generic[C]):
     ----------
     exchange
         ccxt id.
+    circuit
+        Name of its circuit, where that is not the exchange's: what is asked with a key may fail alone.
     policy
         Limits.
     clock
@@ -70,8 +72,10 @@ class ExchangeSession(Generic[C]):
         circuits: CircuitStore,
         open_client: Callable[[], C],
         wall: Clock | None = None,
+        circuit: str | None = None,
     ) -> None:
         self.exchange = exchange
+        self._circuit = exchange if circuit is None else circuit
         self.policy = policy
         self._clock = clock
         self._circuits = circuits
@@ -115,7 +119,7 @@ class ExchangeSession(Generic[C]):
             And whatever the task raises; a transient failure counts against the circuit where it may.
         """
         with self._lock:
-            state = self._circuits.load(self.exchange)
+            state = self._circuits.load(self._circuit)
             phase = circuit_phase(state, now_ms=self._wall.now_ms(), policy=self.policy)
             if phase is CircuitPhase.OPEN:
                 raise _circuit_open(self.exchange, state)
@@ -135,7 +139,7 @@ class ExchangeSession(Generic[C]):
                     self._note_failure(state, error, client)
                 raise
             if closes_circuit and state != HEALTHY:
-                self._circuits.save(self.exchange, HEALTHY, at_ms=self._wall.now_ms())
+                self._circuits.save(self._circuit, HEALTHY, at_ms=self._wall.now_ms())
             return result
 
     def read_clock(self, asking: Asking[C]) -> ClockReading:
@@ -188,7 +192,7 @@ class ExchangeSession(Generic[C]):
             problem=error.problem,
             rest_ms=int(rest_s * 1000),
         )
-        self._circuits.save(self.exchange, failed, at_ms=now_ms)
+        self._circuits.save(self._circuit, failed, at_ms=now_ms)
 
 
 def _circuit_open(exchange: str, state: CircuitState) -> CircuitOpen:

@@ -25,7 +25,7 @@ class CircuitChange:
     Attributes
     ----------
     name
-        An exchange, or ``channel:`` and a channel's name.
+        An exchange, ``account:`` and an exchange, or ``channel:`` and a channel's name.
     """
 
     name: str

@@ -7,6 +7,7 @@ from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of
 from mm_pipeline.domain.account.closing import dust_base, is_closed, traded_again_ms
 from mm_pipeline.domain.account.fees import fee_in_base, fee_in_quote, inventory_change_base, third_currencies
 from mm_pipeline.domain.account.fill_store import FillStore, ReadSpan
+from mm_pipeline.domain.account.flows import net_flows_of
 from mm_pipeline.domain.account.frames import (
     ACCOUNT_FILLS_SCHEMA,
     ACCOUNT_FLOWS_SCHEMA,
@@ -70,6 +71,7 @@ __all__ = [
     "in_order",
     "inventory_change_base",
     "is_closed",
+    "net_flows_of",
     "orders_of_grid",
     "position_of",
     "reconcile",

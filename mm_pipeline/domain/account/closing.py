@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from mm_pipeline.domain.account.attribution import FillRole, GridFills
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.position import AccountPosition
-from mm_pipeline.domain.account.values import Balance, OpenOrder, Side
+from mm_pipeline.domain.account.values import Balance, OpenOrder
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.position.trading import GridLadder
 
@@ -46,10 +46,10 @@ def traded_again_ms(
     *,
     since_ms: int,
 ) -> int | None:
-    """When a grid that was flat at ``since_ms`` was first seen to buy, or to want to, after it; None where it did not.
+    """When a grid that was flat at ``since_ms`` first bought, or placed an order, after it; None where it did not.
 
-    A buy counts where more than dust is held, an order where it was placed after that moment: what rested then may
-    only not have been cancelled yet.
+    A buy counts where more than dust is held, an order of either side where it was placed after that moment: what
+    rested then may only not have been cancelled yet.
 
     Parameters
     ----------
@@ -58,5 +58,5 @@ def traded_again_ms(
     """
     bought = [fill.time_ms for fill in mine.of_role(FillRole.LADDER, FillRole.START) if fill.is_buy]
     seen = bought if position.inventory_base > dust_base(grid, policy) else []
-    seen = [*seen, *(order.time_ms for order in orders if order.side is Side.BUY)]
+    seen = [*seen, *(order.time_ms for order in orders)]
     return min((time_ms for time_ms in seen if time_ms > since_ms), default=None)

@@ -33,6 +33,8 @@ class AccountPosition:
         What the fills paid and received alone.
     equity_quote
         ``cash_quote + inventory_base x bid``.
+    net_flows_quote
+        What was put in less what was taken out since the start.
     total_pnl_quote
         ``equity - capital - net flows = grid_profit + unrealised - unmatched_fees + residual``.
     grid_profit_quote, unrealised_quote, unmatched_fees_quote
@@ -66,6 +68,7 @@ class AccountPosition:
     cash_quote: float
     cash_flow_quote: float
     equity_quote: float
+    net_flows_quote: float
     total_pnl_quote: float
     grid_profit_quote: float
     unrealised_quote: float
@@ -135,6 +138,7 @@ def position_of(
         bid=bid,
         cash_quote=grid.capital + flows + earned["cash_flow_quote"],
         equity_quote=grid.capital + flows + earned["total_pnl_quote"],
+        net_flows_quote=flows,
         locked_quote=locked_quote,
         locked_base=math.fsum(order.remaining_base for order in resting if order.side is Side.SELL),
         uncovered_base=_uncovered(grid, inventory, balances),

@@ -12,6 +12,8 @@ import polars as pl
 
 from mm_pipeline.domain.exit_state import MANDATORY
 from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.notifications.policy import NotifyPolicy
+from mm_pipeline.domain.position.trading import GridLadder
 
 EXIT: Final = "exit"
 ENTRY: Final = "entry"
@@ -53,7 +55,7 @@ class Judged:
     cause: str = ""
 
 
-def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], *, kind: str) -> list[Judged]:
+def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPolicy, *, kind: str) -> list[Judged]:
     """Read a frame of exit or entry states, row for row.
 
     A grid above its range holds nothing in the model: its price has touched the highest level, where the last interval
@@ -65,6 +67,8 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], *, kind: str) -> 
         Exit states (``kind`` exit) or entry states (entry).
     grids
         Declarations by ``version_hash``.
+    policy
+        How much of an interval counts as nothing held.
     """
     is_unknown = pl.col("state") == UNKNOWN
     columns = [
@@ -75,10 +79,10 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], *, kind: str) -> 
         _inventory(states),
         pl.when(is_unknown).then(_or_null(states, "last_known_state")).alias("last_known_state"),
     ]
-    return [_judged(row, grids, kind) for row in states.select(columns).rows(named=True)]
+    return [_judged(row, grids, policy, kind) for row in states.select(columns).rows(named=True)]
 
 
-def _judged(row: dict[str, Any], grids: Mapping[str, Grid], kind: str) -> Judged:
+def _judged(row: dict[str, Any], grids: Mapping[str, Grid], policy: NotifyPolicy, kind: str) -> Judged:
     grid = grids.get(row["grid_version"])
     return Judged(
         grid=row["grid"],
@@ -87,10 +91,18 @@ def _judged(row: dict[str, Any], grids: Mapping[str, Grid], kind: str) -> Judged
         started_at=None if grid is None else grid.started_at,
         state=row["state"],
         mandatory=tuple(name for name in MANDATORY if row.get(name)),
-        is_sold_out=row["position_health"] == ABOVE_GRID and not row["inventory_base"],
+        is_sold_out=row["position_health"] == ABOVE_GRID and _is_nothing(row["inventory_base"], grid, policy),
         last_known_state=row["last_known_state"],
         cause="" if row["reasons"] is None else _cause_of(row["reasons"], grid),
     )
+
+
+def _is_nothing(inventory_base: float | None, grid: Grid | None, policy: NotifyPolicy) -> bool:
+    """Whether no more is held than dust; where it is not known, the model's word counts."""
+    if not inventory_base or grid is None:
+        return not inventory_base
+    smallest = float(GridLadder.of(grid).quantity_base.min())
+    return inventory_base <= policy.sold_out.dust_share * smallest
 
 
 def _cause_of(reasons: list[str], grid: Grid | None) -> str:

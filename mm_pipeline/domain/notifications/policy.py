@@ -72,6 +72,12 @@ class SoldOutNotice(Policy):
     """Price is above the grid and all is sold: there is nothing to exit, but a range to set anew."""
 
     priority: int = _priority(-1, 1)
+    dust_share: float = threshold(
+        unit="share of the smallest interval's quantity",
+        source="rounding and fees in base leave thousandths of an interval in an account",
+        ge=0.0,
+        le=0.5,
+    )
 
 
 class EnterNotice(Policy):
