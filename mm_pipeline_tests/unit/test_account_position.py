@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,17 +20,20 @@ from mm_pipeline.domain.account import (
     account_summary,
     fee_in_quote,
     fills_of_grid,
+    gaps_of,
     in_order,
     is_closed,
+    net_flows_of,
     orders_of_grid,
     position_of,
+    shares_of,
     steps_told,
     third_currencies,
     traded_again_ms,
 )
 from mm_pipeline.domain.errors import ConflictingFills, UnknownFeeRate
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline_tests.account_samples import STARTED, account_policy, fill
+from mm_pipeline_tests.account_samples import STARTED, account_policy, fill, flow
 from mm_pipeline_tests.grid_samples import hundreds_grid
 
 STEPS = Increments(price=0.01, base=0.0001)
@@ -330,3 +334,37 @@ def test_summary_adds_up_what_has_a_price_and_names_the_rest() -> None:
     assert both.locked == pytest.approx(150.0)
     assert [balance.currency for balance in both.balances] == ["ETH", "KCS", "USDT"]
     assert both.unpriced == ("KCS",)
+
+
+def test_fills_of_two_grids_count_for_the_one_that_started_first() -> None:
+    older, younger = ladder(id="older"), ladder(id="younger", started_at=STARTED + timedelta(seconds=2))
+    apart = ladder(id="apart", lower=200.0, upper=230.0)
+    fills = [*ROUND_TRIP, fill(3, "buy", 100.0), later(fill(4, "buy", 205.0)), fill(5, "buy", 210.0)]
+    orders = (resting(6000, "buy", 110.0),)
+    shares = shares_of([younger, older, apart], fills, orders, policy=account_policy(), increments=STEPS)
+
+    def held(grid: Grid) -> float:
+        share = shares[grid.id]
+        return position_of(grid, share.fills, share.orders, None, 115.0, policy=account_policy()).inventory_base
+
+    assert (held(older), held(younger), held(apart)) == (1.0, 0.0, 1.0)
+    assert [shares[name].contested for name in ("older", "younger", "apart")] == [0, 2, 0]
+    assert [len(shares[name].orders) for name in ("older", "younger")] == [1, 0]
+    alone = shares_of([older], fills, orders, policy=account_policy(), increments=STEPS)
+    assert alone["older"].fills == tuple(fills)
+
+
+def test_net_flows_are_the_quotes_since_the_start() -> None:
+    flows = [flow(1, 50.0), flow(2, -20.0), flow(3, 1.5, currency="ETH"), flow(4, 9.0, time_ms=0)]
+    assert [one.amount_quote for one in net_flows_of(ladder(), flows)] == [50.0, -20.0]
+
+
+@pytest.mark.parametrize(("held", "apart"), [(1.0, []), (0.4, ["inventory that the account does not hold"])])
+def test_account_that_contradicts_itself_is_told(held: float, apart: list[str]) -> None:
+    position = told(fill(1, "buy", 100.0), balances=holding(ETH=held))
+    drifts = gaps_of(ladder(), position, account_policy())
+    assert [drift.name for drift in drifts if not drift.is_within] == apart
+    oversold = told(fill(1, "sell", 110.0), balances=holding(ETH=0.0))
+    assert [one.name for one in gaps_of(ladder(), oversold, account_policy()) if not one.is_within] == [
+        "sales of what was never bought"
+    ]

@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from mm_pipeline.adapters.account import IMPORTED, FrameFills, import_fills
 from mm_pipeline.adapters.clock import to_ms
 from mm_pipeline.cli.commands import BAD_USAGE, LazyGroup
-from mm_pipeline.domain.account import Side, fills_of_grid
+from mm_pipeline.domain.account import Side, fills_of_grid, steps_told
 from mm_pipeline.domain.errors import FillsFileError
 from mm_pipeline.domain.market import Market
-from mm_pipeline_tests.account_samples import account_policy
+from mm_pipeline_tests.account_samples import STARTED, account_policy, fill
 from mm_pipeline_tests.grid_samples import hundreds_grid
 
 KUCOIN_FILLS = (
@@ -195,6 +195,31 @@ def test_command_imports_nothing_of_a_file_with_a_bad_row_unless_told(installati
     assert store.fills(IMPORTED, market) == []
     code, output = run(installation, str(path), "--grid", "mine", "--skip-bad")
     assert (code, "skipped" in output, len(store.fills(IMPORTED, market))) == (0, True, 1)
+
+
+def test_fees_in_a_third_currency_want_a_rate_and_are_kept_in_quote(installation: Path) -> None:
+    path = write(installation, f"{PLAIN},symbol", "2025-01-03T10:00:00Z,buy,100,1,0.01,KCS,ETH/USDT")
+    code, output = run(installation, str(path), "--grid", "mine")
+    assert code == BAD_USAGE
+    assert "--rate KCS=PRICE" in output
+    code, output = run(installation, str(path), "--grid", "mine", "--rate", "KCS=nothing")
+    assert (code, "is no rate" in output) == (BAD_USAGE, True)
+    code, output = run(installation, str(path), "--grid", "mine", "--rate", "kcs=9.5")
+    assert code == 0, output
+    (kept,) = FrameFills(str(installation / "home" / "frames")).fills(IMPORTED, Market("kucoin", "ETH/USDT"))
+    assert (kept.fee, kept.fee_currency) == (pytest.approx(0.095), "USDT")
+
+
+def test_imported_fills_of_a_coin_with_a_coarse_price_step_are_the_grids(installation: Path) -> None:
+    declared = hundreds_grid(
+        id="mine", exchange="kucoin", symbol="PEPE/USDT", lower=1e-5, upper=1.3e-5, stop_loss=9e-6, levels=8
+    )
+    price = round(float(declared.level_prices()[2]), 8)
+    assert price != declared.level_prices()[2]
+    made = fill(1, "buy", price, 1e6, symbol="PEPE/USDT")
+    grid = declared.model_copy(update={"started_at": STARTED})
+    policy = account_policy(ladder_tolerance_bps=0.5)
+    assert fills_of_grid(grid, [made], policy=policy, increments=steps_told([made])).fills == (made,)
 
 
 def test_command_names_the_grids_there_are(installation: Path) -> None:

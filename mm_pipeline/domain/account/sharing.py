@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mm_pipeline.domain.account.attribution import fills_of_grid, orders_of_grid
+from mm_pipeline.domain.account.attribution import FillRole, fills_of_grid, orders_of_grid
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.values import AccountFill, Increments, OpenOrder, Side
 from mm_pipeline.domain.grid import Grid
@@ -35,7 +35,9 @@ def shares_of(
     policy: AccountPolicy,
     increments: Increments | None = None,
 ) -> Mapping[str, Share]:
-    """Share an account's market out among its grids, by grid id; the one that started first claims first.
+    """Share an account's market out among its grids, by grid id.
+
+    What lies on one grid's ladder alone is that grid's; what fits several is claimed by the one that started first.
 
     Parameters
     ----------
@@ -47,8 +49,12 @@ def shares_of(
     resting: dict[str, set[str]] = {}
     taken: set[tuple[str, Side]] = set()
     placed: set[str] = set()
+    alone = {grid.id: fills_of_grid(grid, every_fill, policy=policy, increments=increments) for grid in grids}
+    on_ladder = {name: {_name(fill) for fill in found.of_role(FillRole.LADDER)} for name, found in alone.items()}
+    on_any = set().union(*on_ladder.values())
     for grid in sorted(grids, key=lambda one: (one.started_at_ms, one.id)):
-        left = [fill for fill in every_fill if _name(fill) not in taken]
+        strange = taken | (on_any - on_ladder[grid.id])
+        left = [fill for fill in every_fill if _name(fill) not in strange]
         claimed = fills_of_grid(grid, left, policy=policy, increments=increments).fills
         mine[grid.id] = {_name(fill) for fill in claimed}
         free = [order for order in every_order if order.order_id not in placed]
@@ -59,11 +65,10 @@ def shares_of(
     shares = {}
     for grid in grids:
         others, others_placed = taken - mine[grid.id], placed - resting[grid.id]
-        alone = fills_of_grid(grid, every_fill, policy=policy, increments=increments).fills if others else ()
         shares[grid.id] = Share(
             fills=tuple(fill for fill in every_fill if _name(fill) not in others),
             orders=tuple(order for order in every_order if order.order_id not in others_placed),
-            contested=sum(_name(fill) in others for fill in alone),
+            contested=sum(_name(fill) in others for fill in alone[grid.id].of_role(FillRole.LADDER)),
         )
     return shares
 
