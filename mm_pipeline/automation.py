@@ -44,7 +44,8 @@ TICK_MAX_RUNTIME_S: Final = 600
 """A tick that hangs is ended before the next but one would have to wait for it; run monitoring does it."""
 
 _MARKET = ("candles", "regime_metrics", "regime")
-_ALL = (*_MARKET, "grid_analysis", "positions", "risk", "exit_states", "entry_states", "notifications", "deliveries")
+_STATES = ("grid_analysis", "positions", "risk", "exit_states", "entry_states")
+_ALL = (*_MARKET, *_STATES, "notifications", "deliveries")
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
 _LOOK_BACK = timedelta(days=1)
 _CONSOLE = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
@@ -61,7 +62,7 @@ def _selection(*assets: str, checks: tuple[tuple[str, str], ...] = ()) -> dg.Ass
 
 exit_evaluation = dg.define_asset_job(
     EVALUATION_JOB,
-    selection=_selection(*_ALL),
+    selection=_selection(*_ALL) | dg.AssetSelection.assets("archive"),
     config=_CONSOLE,
     tags={LIVE_TAG: "true"},
     description="From candles to the state of every grid; journals what it decides.",

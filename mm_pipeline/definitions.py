@@ -9,8 +9,9 @@ from pathlib import Path
 import dagster as dg
 
 from mm_pipeline import automation
-from mm_pipeline.adapters.home import JOURNAL_VARIABLE, data_home, frames_dir, journal_file
+from mm_pipeline.adapters.home import JOURNAL_VARIABLE, archive_dir, data_home, frames_dir, journal_file
 from mm_pipeline.adapters.journal import sqlite_url
+from mm_pipeline.assets.archive import archive
 from mm_pipeline.assets.candles import candles
 from mm_pipeline.assets.grids import grid_analysis
 from mm_pipeline.assets.kpis import kpis
@@ -43,6 +44,7 @@ ASSETS = (
     notifications,
     deliveries,
     kpis,
+    archive,
 )
 
 
@@ -94,6 +96,7 @@ def watch_of(overrides: Overrides) -> Watch:
         accounts=dg.ResourceDefinition.hardcoded_resource(overrides.accounts or ExchangeAccounts()),
         channels=dg.ResourceDefinition.hardcoded_resource(overrides.channels or ConfiguredChannels(home)),
         frames_root=overrides.frames_root or str(frames_dir(home)),
+        archive_root=str(archive_dir(home)),
     )
 
 

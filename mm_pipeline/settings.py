@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from mm_pipeline.adapters.archive.policy import ArchivePolicy
 from mm_pipeline.adapters.calibration_files import load_calibration
 from mm_pipeline.adapters.channels import ChannelAccess, ChannelConfigs
 from mm_pipeline.adapters.home import project_root
@@ -67,6 +68,7 @@ class Settings(Policy):
     channels: ChannelConfigs
     heartbeat_url_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,79}$")]
     account: AccountPolicy
+    archive: ArchivePolicy
 
     @field_validator("extra_markets", mode="before")
     @classmethod

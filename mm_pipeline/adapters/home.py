@@ -59,6 +59,11 @@ def journal_file(home: Path) -> Path:
     return home / "journal.db"
 
 
+def archive_dir(home: Path) -> Path:
+    """Clone of the evaluation archive."""
+    return home / "archive"
+
+
 def logs_dir(home: Path) -> Path:
     """Log files of commands and runs."""
     return home / "logs"

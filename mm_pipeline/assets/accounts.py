@@ -36,7 +36,7 @@ from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.position import GridSimulation, simulate_grid
 from mm_pipeline.domain.risk.joined import POSITION_SCHEMA
-from mm_pipeline.resources import Plan, Watch
+from mm_pipeline.resources import Plan, Watch, WatchedGrid
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -76,8 +76,10 @@ class Seen:
         Against the model, and of the account against itself.
     modelled_inventory_base
         What the model holds; None where the model is not known.
-    are_flows_known
-        Whether the account's deposits and withdrawals are, and are all this grid's.
+    flows_from
+        Since when deposits and withdrawals are known, and are this grid's; None where they are not.
+    is_contested
+        Whether some of its fills or orders fit another grid as well: then the account proves nothing about it.
     """
 
     grid: Grid
@@ -88,7 +90,8 @@ class Seen:
     orders: tuple[OpenOrder, ...] = ()
     drifts: tuple[Drift, ...] = ()
     modelled_inventory_base: float | None = None
-    are_flows_known: bool = False
+    flows_from: datetime | None = None
+    is_contested: bool = False
     reading: AccountReading | None = None
 
 
@@ -136,7 +139,7 @@ def seen_positions(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts
     found: dict[str, Seen] = {}
     for market in sorted({grid.market for grid in grids.values()}):
         together = {grid_id: grid for grid_id, grid in grids.items() if grid.market == market}
-        is_alone = sum(grid.exchange == market.exchange for grid in grids.values()) == 1
+        is_alone = len({grid.grid_id for grid in plan.grids if _trades_on(grid, market.exchange)}) == 1
         looking = _Looking(watch, plan, accounts, market, together, is_alone)
         found |= accounts.attempt(str(market), looking.seen) or {}
     return found
@@ -182,7 +185,8 @@ class _Looking:
     def _by_account(self, grid: Grid, share: Share, reading: AccountReading) -> Seen | None:
         """None where the account knows nothing of the grid, as of one that a native bot trades."""
         policy, steps = self.watch.settings.account, reading.increments
-        are_flows_known = self.is_alone and reading.flows_until_ms is not None
+        flows_from = _flows_from(reading, grid) if self.is_alone else None
+        flows = () if flows_from is None else net_flows_of(grid, reading.flows)
         position = position_of(
             grid,
             share.fills,
@@ -192,7 +196,7 @@ class _Looking:
             policy=policy,
             increments=steps,
             rates=reading.prices,
-            net_flows=net_flows_of(grid, reading.flows) if are_flows_known else (),
+            net_flows=flows,
         )
         self._tell_contested(grid, share)
         if position.fills == 0 and position.open_orders == 0:
@@ -208,7 +212,8 @@ class _Looking:
             orders=orders_of_grid(grid, share.orders, policy=policy, increments=steps),
             drifts=(*drifts, *gaps_of(grid, position, policy)),
             modelled_inventory_base=None if model is None else model.summary.inventory,
-            are_flows_known=are_flows_known,
+            flows_from=flows_from,
+            is_contested=share.contested > 0,
             reading=reading,
         )
 
@@ -250,10 +255,21 @@ class _Looking:
     def _tell_contested(self, grid: Grid, share: Share) -> None:
         if share.contested:
             self.accounts.problems[f"{grid.id} (shared levels)"] = AccountError(
-                f"{share.contested} fills fit {grid.id} as well as a grid of {self.market} that started before it, "
-                "and count for that one.",
+                f"{share.contested} fills or orders fit {grid.id} as well as another grid of {self.market}; they count "
+                "for the one that started first, and neither is verified flat.",
                 "Give grids of one market levels of their own, or trade them from accounts of their own.",
             )
+
+
+def _trades_on(grid: WatchedGrid, exchange: str) -> bool:
+    return any(version.grid.exchange == exchange and version.grid.enabled for version in grid.versions)
+
+
+def _flows_from(reading: AccountReading, grid: Grid) -> datetime | None:
+    """Since when the account's flows are known without a hole, from the grid's start on; None where they are not."""
+    if reading.flows_from_ms is None or (reading.flows_until_ms or 0) < reading.read_at_ms:
+        return None
+    return from_ms(max(grid.started_at_ms, reading.flows_from_ms))
 
 
 def account_row(seen: Seen, evaluated_at: datetime) -> pl.DataFrame:
@@ -279,6 +295,7 @@ def account_row(seen: Seen, evaluated_at: datetime) -> pl.DataFrame:
         }
     else:
         values |= {"open_orders": None}
-    if not seen.are_flows_known:
+    values |= {"net_flows_from": seen.flows_from}
+    if seen.flows_from is None:
         values |= {"net_flows_quote": None}
     return pl.DataFrame([values], schema=POSITION_SCHEMA)

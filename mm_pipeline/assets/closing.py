@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from mm_pipeline.adapters.clock import from_ms, to_ms
-from mm_pipeline.adapters.journal import Answer
+from mm_pipeline.adapters.journal import Answer, EvaluationKind
 from mm_pipeline.assets.accounts import Accounts, Seen
 from mm_pipeline.domain.account import PositionSource, is_closed, traded_again_ms
 from mm_pipeline.domain.grid import Grid
@@ -21,7 +21,7 @@ _MOMENT = timedelta(milliseconds=1)
 
 def is_exit_open(watch: Watch, grid: Grid) -> bool:
     """Whether an exit was asked for in the grid's present range, and nobody has said that it is closed."""
-    told = watch.decisions().notifications.newest_told(grid.id, but=Notice.UNKNOWN)
+    told = watch.decisions().notifications.newest_told(grid.id, but=Notice.UNKNOWN, kind=EvaluationKind.EXIT)
     if told is None or told.decision.notice not in ASKS_FOR_EXIT or told.decision.evaluated_at < grid.started_at:
         return False
     last = _last_word(watch, grid.id, since=told.decision.episode_at)
@@ -35,7 +35,7 @@ def verify_flats(watch: Watch, seen: Mapping[str, Seen], accounts: Accounts) -> 
     """
     verified = []
     for grid_id, one in seen.items():
-        if one.source is PositionSource.EXCHANGE:
+        if one.source is PositionSource.EXCHANGE and not one.is_contested:
             kind = accounts.attempt(f"{grid_id} (closed or not)", partial(_look, watch, one))
             verified += [grid_id] if kind is ResponseKind.VERIFIED_FLAT else []
     return verified
@@ -68,7 +68,7 @@ def _look(watch: Watch, seen: Seen) -> ResponseKind | None:
     balances = () if seen.reading is None else seen.reading.balances
     if not is_exit_open(watch, grid) or not is_closed(grid, seen.position, balances, policy):
         return None
-    told = watch.decisions().notifications.newest_told(grid.id, but=Notice.UNKNOWN)
+    told = watch.decisions().notifications.newest_told(grid.id, but=Notice.UNKNOWN, kind=EvaluationKind.EXIT)
     closed_at = from_ms(max(fill.time_ms for fill in seen.mine.fills))
     if told is not None:
         closed_at = max(closed_at, told.decision.episode_at)

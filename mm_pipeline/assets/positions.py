@@ -89,20 +89,21 @@ def _stored(watch: Watch, dataset: str, grid: str, *, start: datetime, end: date
 
 
 def _merged(watch: Watch, plan: Plan, dataset: str, grid: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """New rows after those that are stored. A backfill replaces what is modelled, and keeps what an account showed."""
+    """New rows in place of stored ones, which a live run keeps before them; what an account showed stays."""
     stored = _stored(watch, dataset, grid, start=plan.start, end=plan.end)
     if stored is None:
         return rows
     stored = conformed(stored, rows.schema)
+    at, keys = pl.col("evaluated_at"), ["evaluated_at", "grid_version"]
+    shown = stored.clear()
+    if "source" in rows.columns:
+        is_modelled = pl.col("source") == PositionSource.MODELLED.value
+        shown = stored.filter(~is_modelled).join(rows.filter(is_modelled), on=keys, how="semi")
+    earlier = stored.clear()
     if plan.is_live:
-        kept = stored if rows.is_empty() else stored.filter(pl.col("evaluated_at") < rows["evaluated_at"][0])
-        return pl.concat([kept, rows])
-    if "source" not in rows.columns:
-        return rows
-    shown = stored.filter(pl.col("source") != PositionSource.MODELLED.value)
-    keys = ["evaluated_at", "grid_version"]
-    shown = shown.join(rows, on=keys, how="semi")
-    return pl.concat([rows.join(shown, on=keys, how="anti"), shown]).sort("evaluated_at", maintain_order=True)
+        earlier = stored if rows.is_empty() else stored.filter(at < rows["evaluated_at"][0])
+    whole = pl.concat([earlier, rows.join(shown, on=keys, how="anti"), shown])
+    return whole.sort("evaluated_at", maintain_order=True)
 
 
 def _frame(  # noqa: PLR0917 - bound by partial, one grid at a time

@@ -20,6 +20,7 @@ COMMANDS = {
     "journal": "mm_pipeline.cli.journal:journal",
     "kpi": "mm_pipeline.cli.kpi:kpi",
     "notify": "mm_pipeline.cli.notify:notify",
+    "archive": "mm_pipeline.cli.archive:archive",
     "import-fills": "mm_pipeline.cli.import_fills:import_fills",
     "backfill": "mm_pipeline.cli.backfill:backfill",
     "replay": "mm_pipeline.cli.replay:replay",

@@ -58,6 +58,7 @@ def import_fills(
     of_symbol = [fill for fill in found.fills if fill.symbol == grid.symbol]
     mine = _with_fees_in_quote(of_symbol, dict(map(_rate, rates)))
     store = account.FrameFills(str(frames_dir(data_home(is_paper=deployment.settings.is_paper))))
+    mine = _as_kept(mine, store.fills(account.IMPORTED, grid.market))
     added = store.append(account.IMPORTED, grid.market, mine, span=None)
     data = _data(found, grid, deployment, mine, added=added)
     if as_json:
@@ -105,6 +106,17 @@ def _with_fees_in_quote(fills: list[AccountFill], rates: dict[str, float]) -> li
         else fill
         for fill in fills
     ]
+
+
+def _as_kept(fills: list[AccountFill], kept: list[AccountFill]) -> list[AccountFill]:
+    """Fills that were imported before with another rate of their fee stay as they were."""
+    known = {(fill.trade_id, fill.side): fill for fill in kept}
+    told = []
+    for fill in fills:
+        before = known.get((fill.trade_id, fill.side), fill)
+        is_same = replace(before, fee=fill.fee, fee_currency=fill.fee_currency) == fill
+        told.append(before if is_same else fill)
+    return told
 
 
 def _data(

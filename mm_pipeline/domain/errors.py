@@ -121,6 +121,10 @@ class FillsFileError(AccountError):
         super().__init__(problem, mend)
 
 
+class ArchiveError(PipelineError):
+    """The evaluation archive could not be written or pushed; evaluations are as good as without it."""
+
+
 class ContractError(PipelineError):
     """A frame breaks its contract; it was not written."""
 

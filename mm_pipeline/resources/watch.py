@@ -48,6 +48,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
     channels: dg.ResourceDependency[ChannelFactory]
     accounts: dg.ResourceDependency[AccountFactory]
     frames_root: str
+    archive_root: str = ""
     _plans: dict[tuple[datetime, datetime, int, bool], Plan] = PrivateAttr(default_factory=dict)
     _bars: dict[tuple[Market, int, int], MarketBars] = PrivateAttr(default_factory=dict)
 
@@ -115,6 +116,11 @@ class Watch(dg.ConfigurableResource["Watch"]):
                 return f"{grid} was not evaluated"
         overdue = journal.outbox.unsent(decided_before=self.now() - self.settings.delivery.overdue_after)
         return f"page {overdue[0].page} ({overdue[0].title}) is overdue" if overdue else None
+
+    @property
+    def archive_folder(self) -> Path:
+        """Clone of the evaluation archive."""
+        return Path(self.archive_root)
 
     def grid_folder(self) -> GridFolder:
         """The grid files as they are now."""

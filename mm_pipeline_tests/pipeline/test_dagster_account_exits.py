@@ -98,6 +98,7 @@ def test_deposit_is_no_profit(traded: Traded) -> None:
     traded.tick(AT)
     before = newest(traded.installation, "positions", "sol", AT)
     assert before["net_flows_quote"] == 0.0
+    assert before["net_flows_from"] > sol_grid().started_at, "the ledger reaches back three days"
     (desk,) = traded.paper.desks
     desk.move("USDT", Decimal(250))
     desk.move("USDT", Decimal(-30))
@@ -145,7 +146,7 @@ def test_grids_with_shared_levels_are_told_and_no_fill_counts_twice(traded: Trad
     result = traded.tick(AT)
     agreement = check_of(result, "positions", "account_agrees")
     assert not agreement.passed
-    assert "fit twin as well as a grid" in str(agreement.metadata["twin (shared levels)"].value)
+    assert "fit twin as well as another grid" in str(agreement.metadata["twin (shared levels)"].value)
     first, twin = (newest(traded.installation, "positions", grid, AT) for grid in ("sol", "twin"))
     assert (first["source"], twin["source"]) == ("exchange", "modelled")
     assert first["inventory_base"] > 0

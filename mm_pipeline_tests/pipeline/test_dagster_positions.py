@@ -110,7 +110,7 @@ def test_account_that_breaks_the_program_stops_no_page(traded: Traded, monkeypat
 def modelled(tmp_path: Path) -> Installation:
     made = Installation(tmp_path, FixedSources({ETH_MARKET: ranging_candles(datetime(2024, 12, 20, tzinfo=UTC), 110)}))
     made.grid("eth")
-    made.grid("off", enabled=False)
+    made.grid("idle", enabled=False)
     return made
 
 
@@ -129,7 +129,7 @@ def test_ticks_add_rows_and_a_backfill_gives_the_same(modelled: Installation) ->
             assert whole.join(rows.select("evaluated_at"), on="evaluated_at", how="semi").equals(rows)
         states = modelled.store.read("exit_states", "eth", start=start, end=end)
         assert states["risk"].struct.field("worst_case_quote").null_count() == 0
-    assert "off" not in modelled.store.keys("risk")
+    assert "idle" not in modelled.store.keys("risk")
 
 
 def test_grid_without_capital_is_judged_and_has_nothing_at_risk(modelled: Installation) -> None:

@@ -166,20 +166,22 @@ class _Moment:
     def is_silenced(self, *notices: str) -> bool:
         """Flat, and said so while one of these notices was the newest that says how the grid is."""
         stands = [told for told in self.told if told.notice != "UNKNOWN"]
-        if not stands:
-            return False
-        if self.is_verified(stands[-1]):
+        if self.is_verified():
             return True
-        return stands[-1].notice in notices and any(one.tells is None for one in self.since(stands[-1]))
+        return (
+            bool(stands)
+            and stands[-1].notice in notices
+            and any(one.tells is None and one.at >= stands[-1].began for one in self.unknown_yet())
+        )
 
-    def is_verified(self, told: Told) -> bool:
-        return any(one.verifies for one in self.since(told))
+    def is_verified(self) -> bool:
+        return any(one.verifies for one in self.unknown_yet())
 
-    def since(self, told: Told) -> list[Done]:
-        """Answers since its episode began that were not known yet when an exit was last told."""
+    def unknown_yet(self) -> list[Done]:
+        """Answers that were not known when an exit was last told."""
         exits = [one.at for one in self.told if one.notice in ("MANDATORY_EXIT", "LATEST_ACCEPTABLE_EXIT")]
         known = max(exits, default=self.past[0].at - self.rules.decided_after - 1) + self.rules.decided_after
-        return [one for one in self.answers if one.at >= told.began and one.at > known]
+        return [one for one in self.answers if one.at > known]
 
     def is_new_exit(self, notice: str) -> bool:
         """Nothing was told yet, or the newest decision, told or held back, was about something else."""
@@ -189,9 +191,10 @@ class _Moment:
 
     def mandatory(self) -> Told | None:
         if self.is_silenced("MANDATORY_EXIT"):
-            stands = [told for told in self.told if told.notice != "UNKNOWN"][-1]
-            is_new = bool(self.now.triggers - stands.triggers) and not self.is_verified(stands)
-            return self.new("MANDATORY_EXIT", "new_trigger") if is_new else None
+            stands = [told for told in self.told if told.notice != "UNKNOWN"]
+            if self.is_verified() or self.now.triggers <= stands[-1].triggers:
+                return None
+            return self.new("MANDATORY_EXIT", "new_trigger")
         if self.is_new_exit("MANDATORY_EXIT"):
             return self.new("MANDATORY_EXIT")
         last = self.told[-1]

@@ -195,6 +195,8 @@ def test_lone_fill_is_the_grids_by_symbol_time_side_and_price(made: AccountFill,
         ([fill(5, "sell", 121.0, 0.4, order_id="x"), fill(6, "sell", 120.0, 0.6, order_id="x")], [FillRole.LADDER] * 2),
         ([fill(5, "sell", 104.0, 0.3), fill(6, "sell", 103.0, 2.0)], [FillRole.EXIT]),
         ([fill(5, "sell", 104.0, 1.2), fill(6, "sell", 120.0, 0.1), fill(7, "sell", 103.0, 0.8)], [FillRole.LADDER]),
+        ([fill(5, "sell", 89.0, 0.5, order_id="x"), fill(6, "sell", 89.0, 4.5, order_id="x")], []),
+        ([fill(5, "sell", 104.0, 2.0, order_id="x"), fill(6, "sell", 104.0, 3.0, order_id="x")], []),
         ([fill(5, "sell", 104.0, 1.9)], []),
         ([fill(5, "sell", 104.0, 2.1)], []),
     ],
@@ -348,7 +350,7 @@ def test_fills_of_two_grids_count_for_the_one_that_started_first() -> None:
         return position_of(grid, share.fills, share.orders, None, 115.0, policy=account_policy()).inventory_base
 
     assert (held(older), held(younger), held(apart)) == (1.0, 0.0, 1.0)
-    assert [shares[name].contested for name in ("older", "younger", "apart")] == [0, 2, 0]
+    assert [shares[name].contested for name in ("older", "younger", "apart")] == [3, 3, 0]
     assert [len(shares[name].orders) for name in ("older", "younger")] == [1, 0]
     alone = shares_of([older], fills, orders, policy=account_policy(), increments=STEPS)
     assert alone["older"].fills == tuple(fills)

@@ -99,11 +99,23 @@ def test_new_mandatory_trigger_pages_although_the_position_was_flat() -> None:
     assert told(story + "X", {0.5: "flat", 2: "flat"}) == twice
 
 
-@pytest.mark.parametrize("story", ["MX" + "X" * EXPIRE, "LM" + "X" * EXPIRE])
+@pytest.mark.parametrize("story", ["MX" + "X" * EXPIRE, "LM" + "X" * EXPIRE, "MM" + "U" * EXPIRE])
 def test_position_that_its_account_shows_closed_is_told_of_nothing_new(story: str) -> None:
     first = told(story[0])
-    assert told(story, {0.5: "verified_flat"}) == first
-    assert told(story, {0.5: "verified_flat", 0.7: "flat"}) == first
+    blind = [line for line in told(story) if "UNKNOWN" in line]
+    assert told(story, {0.5: "verified_flat"}) == first + blind
+    assert told(story, {0.5: "verified_flat", 0.7: "flat"}) == first + blind
+
+
+def test_position_that_its_account_shows_closed_is_silent_through_every_turn_until_it_is_seen_open() -> None:
+    story = "MM" + "NNMLWM" * 3
+    assert told(story, {0.5: "verified_flat"}) == ["0 MANDATORY_EXIT", "3 NORMAL"]
+    assert told(story, {0.5: "verified_flat", 9.5: "reopened"})[2:][0].startswith("10 ")
+    assert len(told(story, {0.5: "flat"})) > 4
+
+
+def test_first_exit_of_a_closed_position_is_told_anew_when_it_is_seen_open() -> None:
+    story = "MX" + "X" * EXPIRE
     assert told(story, {0.5: "verified_flat", 1: "reopened"})[1].startswith("1 MANDATORY_EXIT")
 
 

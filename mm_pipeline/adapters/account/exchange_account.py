@@ -46,8 +46,8 @@ class AccountReading:
     read_at_ms
         Exchange's time, up to which fills are told.
     fills, orders, balances
-        Every fill kept, the market's resting orders, and all spot balances. They were asked for one after the other: a
-        fill in between may be in the balances and not yet among the fills.
+        Every fill kept, the market's resting orders, and all spot balances. They were asked for one after the other,
+        orders first: one that was filled in between is told as resting, so that no grid looks closed that is not.
     increments
         The symbol's steps.
     bid, prices
@@ -193,10 +193,10 @@ class ExchangeAccount:
             if symbol not in asking.ask("its symbols", client.symbols):
                 raise MarketNotFound(f"{KUCOIN} does not list {symbol}.", "Check the spelling; it may be delisted.")
             now_ms = self._clock.now_ms() + client.offset_ms
-            new_fills = self._update_fills(asking, key.account, market, start_ms=start_ms, end_ms=now_ms + 1)
             orders = asking.ask(
                 f"open orders of {symbol}", lambda: client.open_orders(symbol, rows=self._policy.page_rows)
             )
+            new_fills = self._update_fills(asking, key.account, market, start_ms=start_ms, end_ms=now_ms + 1)
             balances = asking.ask("balances", client.balances)
             prices = asking.ask("prices", lambda: client.prices(symbol))
             return AccountReading(

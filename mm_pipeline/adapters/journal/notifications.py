@@ -131,10 +131,12 @@ class JournalNotifications:
         stood = self.newest_told(grid, but=Notice.UNKNOWN)
         return [newest] if stood is None else [newest, stood]
 
-    def newest_told(self, grid: str, *, but: Notice | None = None) -> Decided | None:
-        """The newest decision about a grid for which there is a page; ``but`` leaves out a notice."""
+    def newest_told(self, grid: str, *, but: Notice | None = None, kind: str | None = None) -> Decided | None:
+        """The newest decision about a grid that has a page, of one ``kind`` if asked; ``but`` leaves out a notice."""
         query = sa.select(*(decisions.c[name] for name in (*_DECISION, *_BY)))
         query = query.where((decisions.c.grid == grid) & decisions.c.held_back.is_(None))
+        if kind is not None:
+            query = query.where(decisions.c.kind == kind)
         if but is not None:
             query = query.where(decisions.c.notice != but.value)
         query = query.order_by(decisions.c.evaluated_at.desc(), decisions.c.id.desc()).limit(1)

@@ -17,6 +17,8 @@ from mm_pipeline.domain.account.values import AccountFill, Increments, OpenOrder
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.indicators.windows import Floats
 
+_OrderName = tuple[str, Side]
+
 _BPS = 1e-4
 _DUST = 1e-6
 
@@ -116,8 +118,17 @@ def tolerance_quote(price: float, policy: AccountPolicy, increments: Increments 
     return max(by_step, policy.ladder_tolerance_bps * _BPS * price)
 
 
+@dataclass(frozen=True)
+class _OrderFills:
+    """What is known of an order: its worst price, how much of it was filled, and the place of its last fill."""
+
+    price: float
+    quantity_base: float
+    last: int
+
+
 class _Attribution:
-    """One pass over fills in order, with what the grid holds on the way."""
+    """One pass over fills in order, with what the grid holds on the way. Orders are judged at their first fill."""
 
     def __init__(
         self, grid: Grid, fills: list[AccountFill], policy: AccountPolicy, increments: Increments | None
@@ -129,12 +140,12 @@ class _Attribution:
         self._start_end_ms = grid.started_at_ms + int(policy.start_window.total_seconds() * 1000)
         self._start_funds = 0.0
         self._held = 0.0
-        self._exit_until = -1
-        levels, worst = grid.level_prices(), _worst_prices(fills)
-        self._prices = [worst[_order_of(fill)] for fill in fills]
+        self._orders = _orders_of(fills)
+        self._sales: dict[_OrderName, FillRole | None] = {}
+        levels = grid.level_prices()
         self._is_on_ladder = [
-            is_on_ladder(levels, fill.side, price, policy=policy, increments=increments)
-            for fill, price in zip(fills, self._prices, strict=True)
+            is_on_ladder(levels, fill.side, self._orders[_order_of(fill)].price, policy=policy, increments=increments)
+            for fill in fills
         ]
 
     def told(self) -> GridFills:
@@ -157,13 +168,10 @@ class _Attribution:
             return FillRole.LADDER
         if fill.is_buy:
             return self._start_role(fill)
-        price = self._prices[place]
-        stop = self._grid.stop_loss + tolerance_quote(price, self._policy, self._increments)
-        if price <= stop and fill.quantity_base <= self._held + self._slack:
-            return FillRole.STOP
-        if place > self._exit_until:
-            self._exit_until = self._end_of_exit(place)
-        return FillRole.EXIT if place <= self._exit_until else None
+        name = _order_of(fill)
+        if name not in self._sales:
+            self._judge_sale(place)
+        return self._sales[name]
 
     def _start_role(self, fill: AccountFill) -> FillRole | None:
         funds = self._start_funds + fill.price * fill.quantity_base
@@ -172,19 +180,33 @@ class _Attribution:
         self._start_funds = funds
         return FillRole.START
 
-    def _end_of_exit(self, place: int) -> int:
-        """Place of the sale off the ladder with which all that is held is sold, from ``place`` on; -1 for none."""
-        sold = 0.0
+    def _judge_sale(self, place: int) -> None:
+        """Judge the order that sells off the ladder here for the first time, and those that leave together with it."""
+        name = _order_of(self._fills[place])
+        order = self._orders[name]
+        stop = self._grid.stop_loss + tolerance_quote(order.price, self._policy, self._increments)
+        if order.price <= stop and order.quantity_base <= self._held + self._slack:
+            self._sales[name] = FillRole.STOP
+            return
+        self._sales[name] = None
+        self._sales |= dict.fromkeys(self._exit_from(place), FillRole.EXIT)
+
+    def _exit_from(self, place: int) -> set[_OrderName]:
+        """Orders that sell all that is held, from ``place`` on and before the ladder trades again; empty for none."""
+        sold, ends, orders = 0.0, place, set[_OrderName]()
         if self._held <= self._slack:
-            return -1
+            return set()
         for i in range(place, len(self._fills)):
-            if self._is_on_ladder[i]:
-                return -1
-            if not self._fills[i].is_buy:
-                sold += self._fills[i].quantity_base
-                if abs(sold - self._held) <= self._slack:
-                    return i
-        return -1
+            fill = self._fills[i]
+            if self._is_on_ladder[i] or sold > self._held + self._slack:
+                break
+            if not fill.is_buy:
+                orders.add(_order_of(fill))
+                sold += fill.quantity_base
+                ends = max(ends, self._orders[_order_of(fill)].last)
+                if i >= ends and abs(sold - self._held) <= self._slack:
+                    return orders
+        return set()
 
     @property
     def _slack(self) -> float:
@@ -193,16 +215,17 @@ class _Attribution:
         return max(by_step, _DUST * abs(self._held))
 
 
-def _order_of(fill: AccountFill) -> tuple[str, Side]:
+def _order_of(fill: AccountFill) -> _OrderName:
     """The order of a fill; where the source tells none, each fill is one."""
     return fill.order_id or fill.trade_id, fill.side
 
 
-def _worst_prices(fills: list[AccountFill]) -> dict[tuple[str, Side], float]:
-    """The highest price of each buying order, the lowest of each selling one."""
-    worst: dict[tuple[str, Side], float] = {}
-    for fill in fills:
-        order = _order_of(fill)
-        choose = max if fill.is_buy else min
-        worst[order] = choose(fill.price, worst.get(order, fill.price))
-    return worst
+def _orders_of(fills: list[AccountFill]) -> dict[_OrderName, _OrderFills]:
+    """Each order with the highest price of a buy, the lowest of a sale."""
+    found: dict[_OrderName, _OrderFills] = {}
+    for place, fill in enumerate(fills):
+        name = _order_of(fill)
+        known = found.get(name, _OrderFills(fill.price, 0.0, place))
+        worse = max if fill.is_buy else min
+        found[name] = _OrderFills(worse(fill.price, known.price), known.quantity_base + fill.quantity_base, place)
+    return found

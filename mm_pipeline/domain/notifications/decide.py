@@ -9,8 +9,8 @@ Where SPEC leaves room, this is meant:
 - UNKNOWN is told once it has lasted, again 4 h and 12 h after its first page, and then 24 h after each page.
 - A position that was reported flat silences the repetitions and reissues of the notice that stood then, and milder
   ones, until something graver, a new mandatory trigger or all-clear is told, also when an outage comes between. One
-  that its account showed closed silences those two as well. A new ``started_at`` begins anew, and so does a position
-  that is seen open again. An exit that is told in spite of such a report wants one of its own.
+  that its account showed closed silences exits and warnings altogether. A new ``started_at`` begins anew, and so does a
+  position that is seen open again. An exit that is told in spite of such a report wants one of its own.
 - A MANDATORY_EXIT that stands while the grid is UNKNOWN is reissued like any other.
 - What is held back by a minimum interval or the page budget is told as soon as neither binds, if it still holds.
 - A response counts for decisions made at or after the moment it happened: live ones say when that was, a replay takes
@@ -183,7 +183,9 @@ def _reissued(judged: Judged, now: History, last: Decision, policy: NotifyPolicy
 def _due_standing(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None:
     """Of a grid that is blind: the emergency that stands and that nobody has answered."""
     last = now.told.get(Notice.MANDATORY_EXIT)
-    if last is None or judged.last_known_state != Notice.MANDATORY_EXIT or now.is_flat_since(last):
+    if last is None or judged.last_known_state != Notice.MANDATORY_EXIT:
+        return None
+    if now.is_flat_since(last) or now.verified_at is not None:
         return None
     others = (told for told in now.told.values() if told.notice not in (Notice.MANDATORY_EXIT, Notice.UNKNOWN))
     is_standing = all(told.evaluated_at < last.evaluated_at for told in others)
@@ -261,20 +263,19 @@ def _is_exit_news(notice: Notice, now: History) -> bool:
 def _is_closed_under(now: History, *notices: Notice) -> bool:
     """Whether the position was closed while one of these stood: then neither it nor what is milder is told.
 
-    Where the account showed it, nothing graver is told either: there is nothing to exit.
+    Where the account showed it, nothing else is told either, whatever stood since: there is nothing to exit.
     """
     stood = now.stood
-    if stood is None or not now.is_flat_since(stood):
-        return False
-    return stood.notice in notices or now.is_verified_flat_since(stood)
+    if now.verified_at is not None:
+        return True
+    return stood is not None and stood.notice in notices and now.is_flat_since(stood)
 
 
 def _has_told_triggers(judged: Judged, now: History) -> bool:
     """Whether the notice that stands told of every mandatory trigger that fires now, or there is nothing to exit."""
     stood = now.stood
-    if stood is None:
-        return False
-    return now.is_verified_flat_since(stood) or set(judged.mandatory) <= set(stood.triggers)
+    is_told = stood is not None and set(judged.mandatory) <= set(stood.triggers)
+    return is_told or now.verified_at is not None
 
 
 def _since(judged: Judged, decision: Decision) -> timedelta:

@@ -45,7 +45,7 @@ class History:
     flat_at
         When the position was last reported, or seen, to be closed.
     verified_at
-        When its account last showed it closed.
+        When its account showed it closed, where no exit was told and it was not seen open again since.
     """
 
     judged: Judged | None = None
@@ -134,10 +134,6 @@ class History:
     def is_flat_since(self, decision: Decision) -> bool:
         """Whether the position was closed after the episode of this decision had begun."""
         return self.flat_at is not None and self.flat_at >= decision.episode_at
-
-    def is_verified_flat_since(self, decision: Decision) -> bool:
-        """Whether the account showed it closed after the episode of this decision had begun."""
-        return self.verified_at is not None and self.verified_at >= decision.episode_at
 
     def pages_within(self, judged: Judged, budget: PageBudget) -> int:
         """Pages about the grid within the budget's stretch of time before an evaluation."""

@@ -15,6 +15,7 @@ _HELD: Final = (*POSITION, "capital_utilization")
 _MODELLED_INVENTORY: Final = "modelled_inventory_base"
 ACCOUNT_COLUMNS: Final[dict[str, pl.DataType]] = {
     "known_until": TIME,
+    "net_flows_from": TIME,
     "net_flows_quote": pl.Float64(),
     "open_orders": pl.Int64(),
     "foreign_fills": pl.Int64(),
@@ -32,7 +33,8 @@ POSITION_SCHEMA: Final[dict[str, pl.DataType]] = {
 """One row an evaluation of an enabled grid: what it holds and has earned, and where that is known from.
 
 ``modelled_inventory_base`` is what the figures of risk are of, whatever the source; ``known_until`` says up to when
-fills are known, ``net_flows_quote`` what was put in or taken out since the grid's start.
+fills are known, ``net_flows_quote`` what was put in or taken out since ``net_flows_from``: the grid's start, or later
+where the exchange tells no more (KuCoin's hf ledger reaches back three days).
 """
 
 FIGURES_SCHEMA: Final[dict[str, pl.DataType]] = {

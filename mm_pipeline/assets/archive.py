@@ -1,0 +1,161 @@
+"""Asset ``archive``: every live evaluation and every hour's metrics as YAML in Git, after the pages have gone out."""
+
+import os
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from mm_pipeline.adapters.archive import (
+    ArchiveRepository,
+    as_yaml,
+    entry_path,
+    exit_path,
+    grid_path,
+    metrics_path,
+)
+from mm_pipeline.adapters.journal import EvaluationKind
+from mm_pipeline.assets.grids import ByGrid
+from mm_pipeline.assets.regime import ByMarket
+from mm_pipeline.assets.stage import declared, plan_of
+from mm_pipeline.domain.errors import ArchiveError
+from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.resources import Plan, Watch
+
+PUSHED = "pushed"
+_BAR, _HOUR = (timedelta(milliseconds=frame.ms) for frame in (Timeframe.M15, Timeframe.H1))
+
+
+def _archived(  # noqa: PLR0917 - the assets that it archives
+    context: dg.AssetExecutionContext,
+    watch: Watch,
+    exit_states: ByGrid,
+    entry_states: ByGrid,
+    regime_metrics: ByMarket,
+    regime: ByMarket,
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Write what is new since the last run, commit it, and push all that waits; no other asset depends on it."""
+    plan = plan_of(context, watch)
+    remote = os.environ.get(watch.settings.archive.remote_env, "").strip()
+    told: dict[str, Any] = {"remote": "configured" if remote else f"{watch.settings.archive.remote_env} is not set"}
+    problem = None
+    if plan.is_live and remote:
+        repository = ArchiveRepository(watch.archive_folder, remote, watch.settings.archive)
+        collected = _Collected(watch, plan)
+        try:
+            repository.open()
+            collected.collect(repository.marks(), exit_states, entry_states, regime_metrics, regime)
+            repository.commit(collected.files, _message(plan), collected.marks)
+            told |= {"files": len(collected.files), "pushed": repository.push()}
+        except ArchiveError as error:
+            problem = str(error)
+        except Exception as error:  # the pages of this run are out: nothing here may call it failed
+            context.log.exception("archive")
+            problem = f"{type(error).__name__} while archiving: {error}"
+    yield dg.MaterializeResult(metadata=told, check_results=[_pushed(context, problem)])
+
+
+def _pushed(context: dg.AssetExecutionContext, problem: str | None) -> dg.AssetCheckResult:
+    if problem is not None:
+        context.log.warning(problem)
+    return dg.AssetCheckResult(
+        asset_key="archive",
+        check_name=PUSHED,
+        passed=problem is None,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={} if problem is None else {"problem": problem},
+    )
+
+
+def _message(plan: Plan) -> str:
+    return f"Evaluations to {plan.evaluated_at:%Y-%m-%d %H:%M} UTC"
+
+
+class _Collected:
+    """Files of what is not archived yet, and up to when each series is with them."""
+
+    def __init__(self, watch: Watch, plan: Plan) -> None:
+        self.files: dict[str, str] = {}
+        self.marks: dict[str, datetime] = {}
+        self._watch = watch
+        self._plan = plan
+        self._written_by = dict(watch.written_by)
+        self._grids = {version.grid.version_hash: version.grid for grid in plan.grids for version in grid.versions}
+
+    def collect(
+        self,
+        marks: Mapping[str, datetime],
+        exits: ByGrid,
+        entries: ByGrid,
+        metrics: ByMarket,
+        verdicts: ByMarket,
+    ) -> None:
+        """Everything that was journalled since the marks, and the hours that closed since."""
+        self.marks = dict(marks)
+        sorts = ((EvaluationKind.EXIT, exits, exit_path), (EvaluationKind.ENTRY, entries, entry_path))
+        for kind, frames, path_of in sorts:
+            for grid_id, frame in frames.items():
+                for row in self._journalled(grid_id, kind, frame):
+                    self.files[path_of(grid_id, row["evaluated_at"])] = as_yaml(row | self._written_by)
+                    self._declare(row["grid_version"])
+        hours: dict[str, dict[str, Any]] = {}
+        for market in self._plan.markets:
+            for row in self._closed(f"metrics {market}", _hours(metrics, verdicts, market.path_key)):
+                content = row | {"market": str(market)} | self._written_by
+                hours.setdefault(metrics_path(market.symbol, row["close_time"]), {})[str(market)] = content
+        self.files |= {path: as_yaml(content) for path, content in hours.items()}
+
+    def _journalled(self, grid_id: str, kind: EvaluationKind, frame: pl.DataFrame) -> list[dict[str, Any]]:
+        """Evaluations later than the newest that is archived, and those that were journalled anew since."""
+        series, recorded = f"{kind} {grid_id}", f"{kind} {grid_id} recorded"
+        newest = self._plan.evaluated_at
+        mark, known = self.marks.get(series, newest - _BAR), self.marks.get(recorded)
+        asked_again = self._watch.settings.exchange_access.reask_bars * _BAR
+        rows = self._watch.decisions().evaluations(grid_id, kind=kind, since=min(mark, newest - asked_again))
+        due = [
+            one.evaluated_at
+            for one in rows
+            if one.evaluated_at > mark or (known is not None and one.recorded_at > known)
+        ]
+        if rows:
+            self.marks |= {
+                series: max(mark, *(one.evaluated_at for one in rows)),
+                recorded: max(one.recorded_at for one in rows),
+            }
+        return frame.filter(pl.col("evaluated_at").is_in(due)).rows(named=True)
+
+    def _closed(self, series: str, frame: pl.DataFrame) -> list[dict[str, Any]]:
+        """Hours that closed since the newest that is archived; of a market that has none the newest."""
+        newest = self._plan.evaluated_at
+        since = self.marks.get(series, newest - _HOUR)
+        found = frame.filter((pl.col("close_time") > since) & (pl.col("close_time") <= newest))
+        if found.height:
+            self.marks[series] = found["close_time"][-1]
+        return found.rows(named=True)
+
+    def _declare(self, version: str | None) -> None:
+        grid = self._grids.get(version or "")
+        if grid is not None:
+            self.files[grid_path(grid.id, grid.version_hash)] = as_yaml(grid.model_dump(mode="json"))
+
+
+def _hours(metrics: ByMarket, verdicts: ByMarket, market: str) -> pl.DataFrame:
+    """Metrics and verdict of each closed hour of a market."""
+    measured, judged = (frames.get(market, {}).get(Timeframe.H1) for frames in (metrics, verdicts))
+    if measured is None or judged is None:
+        return pl.DataFrame(schema={"close_time": pl.Datetime("ms", "UTC")})
+    added = [name for name in judged.columns if name not in measured.columns]
+    return measured.join(judged.select("close_time", *added), on="close_time", how="left", maintain_order="left")
+
+
+archive = declared(
+    dg.asset,
+    name="archive",
+    group_name="operator",
+    deps=["deliveries"],
+    kinds={"git"},
+    description="Every live evaluation and every hour's metrics as YAML in a Git repository, pushed to its remote.",
+    check_specs=[dg.AssetCheckSpec(PUSHED, asset="archive", description="What is archived has reached the remote.")],
+)(_archived)

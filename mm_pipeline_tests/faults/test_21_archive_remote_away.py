@@ -1,0 +1,227 @@
+"""Row 21: a remote that is away or refuses, a lock left behind: evaluations go on, the archive catches up in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from mm_pipeline.adapters.archive import ArchiveRepository
+from mm_pipeline.assets import contracts
+from mm_pipeline.cli import main
+from mm_pipeline.domain.errors import ArchiveError
+from mm_pipeline.settings import load_settings
+from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources, Installation, check_of, metadata_of
+from mm_pipeline_tests.paging_samples import AT, BAR, calm_market, with_price
+
+pytestmark = [
+    pytest.mark.fault,
+    pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed"),
+    *DAGSTER_WARNINGS,
+]
+REFUSES = "#!/bin/sh\necho closed for today >&2\nexit 1\n"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+class Archived:
+    """An installation whose archive has a bare repository as its remote."""
+
+    def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
+        self.remote = folder / "remote.git"
+        subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", str(self.remote)], check=True)
+        falling = with_price(calm_market(), 2750.0, AT + BAR)
+        self.installation = Installation(folder, FixedSources({ETH: falling}), settings={"channels": []})
+        self.installation.grid("eth")
+        self.installation.grid("idle", enabled=False)
+        self.instance = instance
+        self.clone = self.installation.home / "archive"
+
+    def tick(self, bars: int) -> dg.ExecuteInProcessResult:
+        result = self.installation.tick(AT + bars * BAR, self.instance)
+        assert result.success
+        return result
+
+    def refuse(self, *, is_closed: bool = True) -> None:
+        hook = self.remote / "hooks" / "pre-receive"
+        hook.write_text(REFUSES)
+        hook.chmod(0o755 if is_closed else 0o644)
+        if not is_closed:
+            hook.unlink()
+
+    def subjects(self) -> list[str]:
+        """Commits of the remote, oldest first."""
+        told = git(self.remote, "log", "--reverse", "--format=%s", "main") if self.has_commits() else ""
+        return [line.removeprefix("Evaluations to 2025-03-03 ") for line in told.splitlines()]
+
+    def has_commits(self) -> bool:
+        return bool(git(self.remote, "for-each-ref"))
+
+    def file(self, path: str) -> Any:
+        return yaml.safe_load(git(self.remote, "show", f"main:{path}"))
+
+    def problem(self, result: dg.ExecuteInProcessResult) -> str:
+        check = check_of(result, "archive", "pushed")
+        assert not check.passed
+        return str(check.metadata["problem"].value)
+
+
+@pytest.fixture
+def archived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archived]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        made = Archived(tmp_path, instance)
+        monkeypatch.setenv("MM_ARCHIVE_REMOTE", str(made.remote))
+        yield made
+
+
+def test_21_every_evaluation_and_hour_is_a_file_in_the_remote(archived: Archived) -> None:
+    result = archived.tick(0)
+    assert check_of(result, "archive", "pushed").passed
+    archived.tick(3)  # two were missed: their gap is filled
+    assert archived.subjects() == ["14:00 UTC", "14:45 UTC"]
+    names = git(archived.remote, "ls-tree", "-r", "--name-only", "main").splitlines()
+    expected = [f"exit_states/2025/03/03/14{minute}_eth.yaml" for minute in ("00", "15", "30", "45")]
+    assert [name for name in names if name.startswith("exit_states")] == expected
+    assert [name for name in names if name.startswith("metrics")] == ["metrics/2025/03/03/14_ETH-USDT.yaml"]
+    assert sum(name.startswith("entry_states") for name in names) == 4
+
+    row = archived.file("exit_states/2025/03/03/1445_eth.yaml")
+    stored = archived.installation.store.read(
+        "exit_states", "eth", start=AT.replace(day=1, hour=0), end=AT + timedelta(days=1)
+    ).row(-1, named=True)
+    assert (row["state"], row["price"]) == (stored["state"], stored["price"])
+    assert row["state"] == "MANDATORY_EXIT"
+    assert row["risk"]["capital_at_risk_1h_quote"] == stored["risk"]["capital_at_risk_1h_quote"]
+    assert row["settings_hash"] == load_settings(archived.installation.settings_file).hash
+    hour = archived.file("metrics/2025/03/03/14_ETH-USDT.yaml")["kucoin:ETH/USDT"]
+    assert hour["close_time"] == AT
+    assert {"verdict", "atr_14", "code_version"} <= set(hour)
+
+
+def test_21_remote_that_refuses_or_is_away_delays_the_push_alone(archived: Archived) -> None:
+    archived.tick(0)
+    archived.refuse()
+    told = archived.problem(archived.tick(1))
+    assert "closed for today" in told
+    moved = archived.remote.rename(archived.remote.with_name("away.git"))
+    assert "was not pushed" in archived.problem(archived.tick(2))
+    moved.rename(archived.remote)
+    archived.refuse(is_closed=False)
+    result = archived.tick(3)
+    assert check_of(result, "archive", "pushed").passed
+    assert metadata_of(result, "archive")["pushed"] == 3
+    assert archived.subjects() == ["14:00 UTC", "14:15 UTC", "14:30 UTC", "14:45 UTC"]
+    with archived.installation.journal() as journal:
+        assert len(journal.evaluations("eth")) == 4
+
+
+def test_21_lock_left_behind_is_cleared_once_it_is_stale(archived: Archived) -> None:
+    archived.tick(0)
+    lock = archived.clone / ".git" / "index.lock"
+    lock.touch()
+    assert "index.lock" in archived.problem(archived.tick(1))
+    an_hour_ago = lock.stat().st_mtime - 3600
+    os.utime(lock, (an_hour_ago, an_hour_ago))
+    archived.tick(2)
+    names = git(archived.remote, "ls-tree", "-r", "--name-only", "main")
+    assert all(f"14{minute}_eth.yaml" in names for minute in ("00", "15", "30"))
+    assert not lock.exists()
+
+
+def test_21_what_somebody_else_pushed_stays(archived: Archived, tmp_path: Path) -> None:
+    archived.tick(0)
+    other = tmp_path / "other"
+    subprocess.run(["git", "clone", "--quiet", str(archived.remote), str(other)], check=True)
+    (other / "README.md").write_text("notes\n")
+    git(other, "add", "README.md")
+    git(other, "-c", "user.name=ann", "-c", "user.email=ann@localhost", "commit", "-q", "-m", "notes")
+    git(other, "push", "-q")
+    archived.tick(1)
+    assert archived.subjects() == ["14:00 UTC", "notes", "14:15 UTC"]
+
+
+def test_21_lost_clone_goes_on_from_what_the_remote_has(archived: Archived) -> None:
+    archived.tick(0)
+    shutil.rmtree(archived.clone)
+    archived.tick(1)
+    assert archived.subjects() == ["14:00 UTC", "14:15 UTC"]
+
+
+def test_21_revised_candle_archives_its_evaluation_again(archived: Archived) -> None:
+    archived.tick(0)
+    archived.tick(1)
+    candles = archived.installation.sources.candles[ETH]
+    archived.installation.sources.candles[ETH] = with_price(candles, 2990.0, AT, AT + BAR)
+    archived.tick(2)
+    changed = git(archived.remote, "show", "--name-status", "--format=", "main").split()
+    assert "exit_states/2025/03/03/1415_eth.yaml" in changed
+    assert changed[changed.index("exit_states/2025/03/03/1415_eth.yaml") - 1] == "M"
+    assert "exit_states/2025/03/03/1400_eth.yaml" not in changed
+
+
+def test_21_address_of_the_remote_is_written_nowhere(archived: Archived) -> None:
+    archived.tick(0)
+    written = (file for file in archived.clone.rglob("*") if file.is_file() and "logs" not in file.parts)
+    assert not any(str(archived.remote).encode() in file.read_bytes() for file in written)
+    address = "https://ann:s3cret@127.0.0.1:1/archive.git"
+    repository = ArchiveRepository(archived.clone, address, load_settings().archive)
+    git(archived.clone, "update-ref", "-d", "refs/remotes/origin/main")
+    with pytest.raises(ArchiveError) as refused:
+        repository.push()
+    assert "s3cret" not in str(refused.value)
+
+
+def test_21_archive_is_read_back_and_replayed(archived: Archived, tmp_path: Path) -> None:
+    for bars in range(4):
+        archived.tick(bars)
+    clone, out = tmp_path / "read", tmp_path / "out"
+    subprocess.run(["git", "clone", "--quiet", str(archived.remote), str(clone)], check=True)
+    span = ["--from", AT.isoformat(), "--to", (AT + timedelta(hours=1)).isoformat()]
+    settings = ["--settings", str(archived.installation.settings_file)]
+    done = CliRunner().invoke(
+        main, ["archive", "read", "--clone", str(clone), *span, "--out", str(out), "--json", *settings]
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == {"exit_states": 4, "entry_states": 4, "notifications": 2}
+    states = pl.read_parquet(out / "exit_states.parquet")
+    contracts.EXIT.check(states)
+    stored = archived.installation.store.read(
+        "exit_states", "eth", start=AT.replace(day=1, hour=0), end=AT + timedelta(days=1)
+    )
+    assert states.equals(stored.filter(pl.col("evaluated_at") >= AT).select(states.columns))
+    replayed = pl.read_parquet(out / "notifications.parquet")
+    with archived.installation.journal() as journal:
+        told = [(one.decision.evaluated_at, one.decision.page) for one in journal.notifications.decisions()]
+    assert replayed.select("evaluated_at", "page").rows() == told
+
+
+def test_21_status_and_push_tell_what_waits(archived: Archived, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MM_HOME", str(archived.installation.home))
+    settings = ["--settings", str(archived.installation.settings_file)]
+    archived.tick(0)
+    archived.refuse()
+    archived.tick(1)
+    home = archived.installation.home / "paper"  # as the command looks for it, by the settings' exchange
+    home.mkdir(exist_ok=True)
+    archived.clone.rename(home / "archive")
+    told = json.loads(CliRunner().invoke(main, ["archive", "status", "--json", *settings]).stdout)
+    assert told["waiting"] == 1
+    archived.refuse(is_closed=False)
+    assert CliRunner().invoke(main, ["archive", "push", *settings]).stdout == "1 commits pushed.\n"
+    assert archived.subjects() == ["14:00 UTC", "14:15 UTC"]
+    monkeypatch.delenv("MM_ARCHIVE_REMOTE")
+    assert CliRunner().invoke(main, ["archive", "push", *settings]).exit_code != 0
