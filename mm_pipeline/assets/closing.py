@@ -8,7 +8,8 @@ from functools import partial
 
 from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.journal import Answer, EvaluationKind
-from mm_pipeline.assets.accounts import Accounts, Seen
+from mm_pipeline.assets.account_reading import Accounts
+from mm_pipeline.assets.accounts import Seen
 from mm_pipeline.domain.account import PositionSource, is_closed, traded_again_ms
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications import ASKS_FOR_EXIT, FLATS, Notice, Response, ResponseKind

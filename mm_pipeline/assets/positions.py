@@ -11,7 +11,8 @@ from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
 from mm_pipeline.adapters.months import previous_month
 from mm_pipeline.assets import operator_contracts, summaries
-from mm_pipeline.assets.accounts import Accounts, Seen, account_row, read_accounts, seen_positions
+from mm_pipeline.assets.account_reading import Accounts, read_accounts
+from mm_pipeline.assets.accounts import Seen, account_row, seen_positions
 from mm_pipeline.assets.closing import alarm_about_unread, is_exit_open, verify_flats
 from mm_pipeline.assets.contract import Contract
 from mm_pipeline.assets.grids import ByGrid
@@ -38,12 +39,13 @@ def _held(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Materi
     rows = each(grids, lambda grid: _rows(grids[grid], _due(watch, plan, grid), histories.made, watch), context)
     accounts, seen = _accounts(watch, plan, {grid.grid_id: grid for grid in plan.grids})
     verified = verify_flats(watch, seen, accounts)
-    for subject, problem in accounts.problems.items():
-        context.log.warning(f"{subject}: {problem}")
     # A grid whose model fails is still held as its account shows it.
     made = {grid: pl.DataFrame(schema=RISK_SCHEMA) for grid in seen if grid in grids} | rows.made
+    shown = _shown(plan, seen, accounts)
+    for subject, problem in accounts.problems.items():
+        context.log.warning(f"{subject}: {problem}")
     for asset, contract in (("positions", operator_contracts.POSITIONS), ("risk", operator_contracts.RISK)):
-        frames = each(made, partial(_frame, asset, contract, watch, plan, made, seen), context)
+        frames = each(made, partial(_frame, asset, contract, watch, plan, made, shown), context)
         agreement = [_agreement(accounts, seen)] if asset == "positions" else []
         yield dg.MaterializeResult(
             asset_key=asset,
@@ -112,12 +114,12 @@ def _frame(  # noqa: PLR0917 - bound by partial, one grid at a time
     watch: Watch,
     plan: Plan,
     made: Mapping[str, pl.DataFrame],
-    seen: Mapping[str, Seen],
+    shown: Mapping[str, pl.DataFrame],
     grid: str,
 ) -> pl.DataFrame:
     """A grid's frame of one of the two assets, with what is stored before it."""
     rows = made[grid]
-    new = figures_of(rows) if asset == "risk" else _with_account(positions_of(rows), seen.get(grid), plan)
+    new = figures_of(rows) if asset == "risk" else _with_account(positions_of(rows), shown.get(grid))
     frame = _merged(watch, plan, asset, grid, new)
     contract.check(frame)
     return frame
@@ -148,12 +150,28 @@ def _wanted(watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]) -> dict[
     }
 
 
-def _with_account(positions: pl.DataFrame, seen: Seen | None, plan: Plan) -> pl.DataFrame:
-    """The newest evaluation's position as the account shows it."""
-    if seen is None or not seen.grid.enabled:
+def _shown(plan: Plan, seen: Mapping[str, Seen], accounts: Accounts) -> dict[str, pl.DataFrame]:
+    """The newest evaluation's row of each enabled grid as its account shows it; the model's stands where that fails."""
+    at = from_ms(plan.last_ms)
+    rows = {
+        grid: accounts.attempt(f"{grid} (row)", partial(_account_row, one, at))
+        for grid, one in seen.items()
+        if one.grid.enabled
+    }
+    return {grid: row for grid, row in rows.items() if row is not None}
+
+
+def _account_row(seen: Seen, at: datetime) -> pl.DataFrame:
+    row = account_row(seen, at)
+    operator_contracts.POSITIONS.check(row)
+    return row
+
+
+def _with_account(positions: pl.DataFrame, shown: pl.DataFrame | None) -> pl.DataFrame:
+    """Positions with the account's row in the place of the model's."""
+    if shown is None:
         return positions
-    at: datetime = from_ms(plan.last_ms)
-    return pl.concat([positions.filter(pl.col("evaluated_at") != at), account_row(seen, at)])
+    return pl.concat([positions.join(shown, on="evaluated_at", how="anti"), shown])
 
 
 def _agreement(accounts: Accounts, seen: Mapping[str, Seen]) -> dg.AssetCheckResult:

@@ -16,7 +16,7 @@ from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.adapters.delivery import send_heartbeat
 from mm_pipeline.adapters.frame_store import FrameStore
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
-from mm_pipeline.adapters.journal import Journal, MarketNotice
+from mm_pipeline.adapters.journal import Journal, JournalCircuits, MarketNotice
 from mm_pipeline.domain.candles import FetchRange
 from mm_pipeline.domain.errors import CandleSourceError, ConfigError, MarketNotFound
 from mm_pipeline.domain.market import Market
@@ -72,10 +72,14 @@ class Watch(dg.ConfigurableResource["Watch"]):
         return self.clock.clock().now()
 
     def decisions(self) -> Journal:
-        """The open journal; what is recorded of deliveries and circuits bears this watch's settings and version."""
-        journal = self.journal.open()
+        """The open journal."""
+        return self.journal.open()
+
+    def circuits(self) -> JournalCircuits:
+        """Circuit states in the journal; changes bear this watch's settings and version."""
+        journal = self.decisions()
         journal.sign(self.written_by)
-        return journal
+        return journal.circuits
 
     def delivery(self) -> Delivery:
         """What takes pages to the channels, and answers back."""
@@ -191,7 +195,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
             sorted({market.exchange for market in plan.markets}),
             settings=self.settings,
             clock=clock,
-            circuits=self.decisions().circuits,
+            circuits=self.circuits(),
         )
         ranges = {market: FetchRange(start, plan.bars_until_ms) for market, start in plan.candles_from_ms.items()}
         shelf = self.shelf()

@@ -225,3 +225,75 @@ def test_21_status_and_push_tell_what_waits(archived: Archived, monkeypatch: pyt
     assert archived.subjects() == ["14:00 UTC", "14:15 UTC"]
     monkeypatch.delenv("MM_ARCHIVE_REMOTE")
     assert CliRunner().invoke(main, ["archive", "push", *settings]).exit_code != 0
+
+
+# Settings
+
+
+def repository(folder: Path, **changes: Any) -> tuple[ArchiveRepository, Path]:
+    """A clone with one commit that waits, and its bare remote."""
+    remote = folder / "remote.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", str(remote)], check=True)
+    policy = load_settings().archive.model_copy(update=changes)
+    made = ArchiveRepository(folder / "clone", str(remote), policy)
+    made.open()
+    assert made.commit({"a.yaml": "x: 1\n"}, "one", {})
+    return made, remote
+
+
+def hook(remote: Path, script: str) -> None:
+    file = remote / "hooks" / "pre-receive"
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+
+
+@pytest.mark.parametrize("branch", ["main", "watch-1"])
+def test_branch_is_pushed_to(tmp_path: Path, branch: str) -> None:
+    made, remote = repository(tmp_path, branch=branch)
+    assert made.push() == 1
+    assert git(remote, "for-each-ref", "--format=%(refname:short)").split() == [branch]
+    assert made.push() == 0
+
+
+@pytest.mark.parametrize("push_attempts", [1, 3])
+def test_push_attempts_are_made_in_one_tick(tmp_path: Path, push_attempts: int) -> None:
+    made, remote = repository(tmp_path, push_attempts=push_attempts)
+    hook(remote, "echo tried >> tries; exit 1")
+    with pytest.raises(ArchiveError):
+        made.push()
+    assert len((remote / "tries").read_text().split()) == push_attempts
+
+
+@pytest.mark.parametrize(("push_timeout", "is_late"), [(timedelta(seconds=1), True), (timedelta(seconds=30), False)])
+def test_push_timeout_ends_a_push_that_hangs(tmp_path: Path, push_timeout: timedelta, *, is_late: bool) -> None:
+    made, remote = repository(tmp_path, push_timeout=push_timeout, push_attempts=1)
+    hook(remote, "sleep 3")
+    if not is_late:
+        assert made.push() == 1
+        return
+    with pytest.raises(ArchiveError, match="longer than 1 s"):
+        made.push()
+
+
+@pytest.mark.parametrize(("stale_lock", "is_cleared"), [(timedelta(seconds=10), True), (timedelta(minutes=5), False)])
+def test_stale_lock_says_from_what_age_a_lock_is_cleared(
+    tmp_path: Path, stale_lock: timedelta, *, is_cleared: bool
+) -> None:
+    made, _ = repository(tmp_path, stale_lock=stale_lock)
+    lock = made.folder / ".git" / "index.lock"
+    lock.touch()
+    a_minute_ago = lock.stat().st_mtime - 60
+    os.utime(lock, (a_minute_ago, a_minute_ago))
+    made.open()
+    assert lock.exists() is not is_cleared
+
+
+def test_remote_env_names_the_variable(archived: Archived, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = archived.installation.settings_file
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"archive": {"remote_env": "MM_OTHER"}}))
+    result = archived.tick(0)
+    assert metadata_of(result, "archive")["remote"] == "MM_OTHER is not set"
+    assert not archived.has_commits()
+    monkeypatch.setenv("MM_OTHER", str(archived.remote))
+    archived.tick(1)
+    assert archived.subjects() == ["14:15 UTC"]

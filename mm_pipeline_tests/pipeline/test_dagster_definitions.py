@@ -60,6 +60,7 @@ def test_assets_are_those_of_the_flow_and_depend_as_drawn(definitions: dg.Defini
         "notifications": {"exit_states", "entry_states"},
         "deliveries": {"notifications"},
         "kpis": {"notifications", "deliveries"},
+        "archive": {"exit_states", "entry_states", "regime_metrics", "regime", "deliveries"},
     }
 
 
@@ -90,6 +91,7 @@ def test_every_check_is_described(definitions: dg.Definitions) -> None:
         "contract",
         "candles_fresh",
         "account_agrees",
+        "pushed",
         "replay_parity",
         "hourly_reconciliation",
     }
@@ -113,6 +115,7 @@ def test_jobs_hold_the_whole_flow_and_the_markets_part(definitions: dg.Definitio
         "advise",
         "notifications",
         "deliveries",
+        "archive",
     }
     assert {node.name for node in hourly.nodes} == {
         "candles",

@@ -131,7 +131,7 @@ def test_backfill_materializes_the_months_it_touches_and_tells_how_far_it_is(ins
         overrides=overrides(installation),
     )
     assert months == ["2025-03"]
-    assert told[-1][1:] == (8, 8)
+    assert told[-1][1:] == (9, 9)
     assert {name for name, _, _ in told} == {
         *("candles", "regime_metrics", "regime", "grid_analysis", "hold", "advise", "notifications", "deliveries")
     }

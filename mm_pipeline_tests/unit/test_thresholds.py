@@ -114,6 +114,7 @@ ELSEWHERE = {
     "delivery.": "unit",
     "channel_access.": "pipeline/test_channels.py",
     "risk.": "unit/test_risk_thresholds.py",
+    "archive.": "faults/test_21_archive_remote_away.py",
 }
 
 
