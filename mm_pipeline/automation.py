@@ -47,6 +47,7 @@ _MARKET = ("candles", "regime_metrics", "regime")
 _STATES = ("grid_analysis", "positions", "risk", "exit_states", "entry_states")
 _ALL = (*_MARKET, *_STATES, "notifications", "deliveries")
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
+_DAY = timedelta(days=1)
 _LOOK_BACK = timedelta(days=1)
 _CONSOLE = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 """A run tells a hundred steps at level DEBUG; the event log keeps them all the same."""
@@ -90,9 +91,7 @@ def tick_request(journal: Journal, evaluated_ms: int, run_key: str) -> dg.RunReq
         first_due = None
     first = month if first_due is None else min(month, month_start(first_due - _BAR))
     tags = {EVALUATED_AT_TAG: evaluated_at.isoformat(), MAX_RUNTIME_TAG: str(TICK_MAX_RUNTIME_S)}
-    if first == month:
-        return dg.RunRequest(run_key=run_key, partition_key=_key(month), tags=tags)
-    return dg.RunRequest(run_key=run_key, tags=tags | {RANGE_START_TAG: _key(first), RANGE_END_TAG: _key(month)})
+    return _request(run_key, first, month, tags)
 
 
 def _first_due(journal: Journal, evaluated_at: datetime) -> datetime | None:
@@ -132,13 +131,17 @@ def every_15_minutes(context: dg.ScheduleEvaluationContext, watch: Watch) -> dg.
     description="Metrics, reconciliation with the exchange's own hours, and parity with the journal.",
 )
 def every_hour(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """The month of the newest closed bar."""
+    """The month of the newest closed bar, and for a day the one before it: its last pages may still be answered."""
     evaluated_at = from_ms(floor_to_evaluation(context.scheduled_execution_time))
-    return dg.RunRequest(
-        run_key=f"{HOURLY_JOB} {evaluated_at.isoformat()}",
-        partition_key=_key(month_start(evaluated_at - _BAR)),
-        tags={EVALUATED_AT_TAG: evaluated_at.isoformat()},
-    )
+    run_key, tags = f"{HOURLY_JOB} {evaluated_at.isoformat()}", {EVALUATED_AT_TAG: evaluated_at.isoformat()}
+    return _request(run_key, month_start(evaluated_at - _DAY), month_start(evaluated_at - _BAR), tags)
+
+
+def _request(run_key: str, first: datetime, last: datetime, tags: dict[str, str]) -> dg.RunRequest:
+    """A run over the months from the first to the last."""
+    if first == last:
+        return dg.RunRequest(run_key=run_key, partition_key=_key(last), tags=tags)
+    return dg.RunRequest(run_key=run_key, tags=tags | {RANGE_START_TAG: _key(first), RANGE_END_TAG: _key(last)})
 
 
 @dg.sensor(

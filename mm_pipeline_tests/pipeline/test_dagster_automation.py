@@ -104,7 +104,21 @@ def test_tick_evaluates_the_newest_close_in_the_month_of_its_bar(
 
 def test_hourly_run_belongs_to_the_month_of_the_newest_bar(installation: Installation) -> None:
     assert tick(installation, datetime(2025, 4, 1, 0, 5, tzinfo=UTC), every_hour).partition_key == "2025-03"
-    assert tick(installation, datetime(2025, 4, 1, 1, 5, tzinfo=UTC), every_hour).partition_key == "2025-04"
+    assert tick(installation, datetime(2025, 4, 2, 1, 5, tzinfo=UTC), every_hour).partition_key == "2025-04"
+
+
+def test_hourly_run_counts_the_month_before_for_a_day_more(
+    installation: Installation, instance: dg.DagsterInstance
+) -> None:
+    at = datetime(2025, 4, 1, 1, 5, tzinfo=UTC)
+    request = tick(installation, at, every_hour)
+    assert [request.tags[name] for name in RANGE_TAGS] == ["2025-03", "2025-04"]
+    assert request.partition_key is None
+    installation.sources.candles[ETH] = ranging_candles(datetime(2024, 12, 20, tzinfo=UTC), 110)
+    installation.tick(at - timedelta(minutes=5), instance)
+    result = installation.run(at, instance, job="hourly_metrics", tags=request.tags)
+    made = [event for event in result.get_asset_materialization_events() if event.asset_key == dg.AssetKey("kpis")]
+    assert {event.partition for event in made} == {"2025-03", "2025-04"}
 
 
 @pytest.mark.parametrize("month", [2, 3, 10, 12])

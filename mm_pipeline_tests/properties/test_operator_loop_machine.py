@@ -32,7 +32,7 @@ from mm_pipeline.adapters.journal import Answer, DeliveryOutcome, EvaluationKind
 from mm_pipeline.assets import contracts
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.notifications import Cause, Notice, Response, ResponseKind
+from mm_pipeline.domain.notifications import FLATS, Cause, Notice, Response, ResponseKind
 from mm_pipeline.settings import Settings, load_settings
 from mm_pipeline_tests.journal_samples import grid
 from mm_pipeline_tests.notification_stories import BAR, LETTERS, NOON
@@ -264,9 +264,10 @@ class OperatorLoop(RuleBasedStateMachine):
         if told is not None:
             self.answer(name, ResponseKind.ACKNOWLEDGED, told.decision.page)
 
-    @rule(name=st.sampled_from(GRIDS))
-    def report_flat(self, name: str) -> None:
-        self.answer(name, ResponseKind.FLAT)
+    @rule(name=st.sampled_from(GRIDS), kind=st.sampled_from(sorted(FLATS)))
+    def report_flat(self, name: str, kind: ResponseKind) -> None:
+        """By command, or by the account."""
+        self.answer(name, kind)
 
     @rule(name=st.sampled_from(GRIDS))
     def trade_again(self, name: str) -> None:
@@ -300,10 +301,10 @@ class OperatorLoop(RuleBasedStateMachine):
         reopened = max((one.response.at for one in known if one.response.kind is ResponseKind.REOPENED), default=NOON)
         for answer in known:
             response = answer.response
-            if response.kind is ResponseKind.FLAT and response.at <= reopened:
+            if response.kind in FLATS and response.at <= reopened:
                 continue
             assert response.kind is not ResponseKind.ACKNOWLEDGED or response.page != before.page
-            assert response.kind is not ResponseKind.FLAT or response.at < before.episode_at
+            assert response.kind not in FLATS or response.at < before.episode_at
 
     # What must hold once everything has healed
 
@@ -386,7 +387,7 @@ class OperatorLoop(RuleBasedStateMachine):
         newer = {one.page for one in made if one.evaluated_at >= page.evaluated_at}
         given = self.journal.responses.select(name, since=began)
         return any(
-            (one.response.kind is ResponseKind.FLAT and one.recorded_at > page.decided_at)
+            (one.response.kind in FLATS and one.recorded_at > page.decided_at)
             or (one.response.kind is ResponseKind.ACKNOWLEDGED and one.response.page in newer)
             for one in given
         )
