@@ -7,8 +7,10 @@ it as one who was just woken.
 import os
 import re
 from dataclasses import replace
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,9 @@ from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.notifications.channel import TEXT_LIMIT, TITLE_LIMIT
 from mm_pipeline.domain.notifications.decision import Cause, Decision, Notice
 from mm_pipeline.reporting.page_text import PageText, page_text
+from mm_pipeline.reporting.page_words import position_line
 from mm_pipeline_tests.page_samples import (
+    AT,
     POLICY,
     PROPOSAL,
     RISK,
@@ -27,6 +31,7 @@ from mm_pipeline_tests.page_samples import (
     pages,
     rendered,
     said,
+    with_cost,
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "page_texts.txt"
@@ -157,3 +162,21 @@ def test_decisions_of_different_pages_are_refused(decisions: list[Decision]) -> 
 def test_risk_without_a_delay_is_refused() -> None:
     with pytest.raises(ValueError, match="giveback_p90_quote"):
         replace(RISK, giveback_p90_quote={"1h": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        ({}, "Position (exchange): 0.2517 ETH, "),
+        ({"modelled_inventory_base": 0.2517}, "Position (exchange): 0.2517 ETH, "),
+        ({"modelled_inventory_base": 0.4}, "Position (exchange): 0.2517 ETH (model 0.4 ETH), "),
+        (
+            {"source": "import", "known_until": AT - timedelta(days=1)},
+            "Position (import, fills until 2024-04-30 03:00 UTC): 0.2517 ETH, ",
+        ),
+    ],
+)
+def test_position_names_its_source_its_age_and_the_model_where_they_differ(held: dict[str, Any], told: str) -> None:
+    report = with_cost(a_report(Notice.MANDATORY_EXIT, "closes_outside"), RISK)
+    line = position_line(replace(report, risk={**(report.risk or {}), **held}), "USDT")
+    assert line.startswith(told)
