@@ -36,38 +36,45 @@ def verify_flats(watch: Watch, seen: Mapping[str, Seen], accounts: Accounts) -> 
     """
     verified = []
     for grid_id, one in seen.items():
-        if one.source is PositionSource.EXCHANGE and not one.is_contested:
+        if one.source is PositionSource.EXCHANGE:
             kind = accounts.attempt(f"{grid_id} (closed or not)", partial(_look, watch, one))
             verified += [grid_id] if kind is ResponseKind.VERIFIED_FLAT else []
     return verified
 
 
-def alarm_about_unread(watch: Watch, grids: Mapping[str, Grid], accounts: Accounts) -> None:
-    """Tell, once a day, that an account cannot be read by which a grid counts as closed: it may trade again unseen."""
+def alarm_about_unseen(watch: Watch, grids: Mapping[str, Grid], seen: Mapping[str, Seen], accounts: Accounts) -> None:
+    """Tell, once a day, that a grid is not seen on its account by which it counts as closed: it may trade again."""
     for grid_id, grid in grids.items():
-        last = _last_word(watch, grid_id, since=grid.started_at)
-        is_read = grid.market in accounts.readings
-        if is_read or not grid.enabled or last is None or last.kind is not ResponseKind.VERIFIED_FLAT:
+        verified = _verified(watch, grid)
+        is_seen = grid_id in seen and seen[grid_id].source is PositionSource.EXCHANGE
+        if is_seen or not grid.enabled or verified is None:
             continue
-        problem = accounts.problems.get(str(grid.market), "No account of its exchange is configured any more.")
+        known = accounts.problems
+        problem = known.get(grid_id) or known.get(str(grid.market)) or "The settings (account) ask no account about it."
         watch.delivery().alarms.raise_about(
-            f"{grid_id} unread",
-            f"ACCOUNT of {grid_id} cannot be read",
-            f"It showed the grid closed at {last.at:%Y-%m-%d %H:%M} UTC, so exits are not paged; whether the grid "
-            f"trades again is not seen now.\n\n{problem}",
+            f"{grid_id} unseen",
+            f"ACCOUNT of {grid_id} is not seen",
+            f"It showed the grid closed at {verified.at:%Y-%m-%d %H:%M} UTC, so exits are not paged; whether the grid "
+            f"trades again is not seen now. Look at it yourself.\n\n{problem}",
         )
 
 
 def _look(watch: Watch, seen: Seen) -> ResponseKind | None:
-    """Journal what the account says of one grid, where it says something new."""
+    """Journal what the account says of one grid, where it says something new.
+
+    What fits two grids verifies neither; it opens one again that was verified, for a page too many costs less than one
+    too few, but not one whose operator says that it is flat, or each such word would be followed by a page.
+    """
     grid, policy = seen.grid, watch.settings.account
-    last = _last_word(watch, grid.id, since=grid.started_at)
-    if last is not None and last.kind in FLATS:
-        again_ms = traded_again_ms(grid, seen.mine, seen.orders, seen.position, policy, since_ms=to_ms(last.at))
+    last, verified = _last_word(watch, grid.id, since=grid.started_at), _verified(watch, grid)
+    word = verified if verified is not None or seen.is_contested else last
+    if word is not None and word.kind in FLATS:
+        again_ms = traded_again_ms(grid, seen.mine, seen.orders, seen.position, policy, since_ms=to_ms(word.at))
         if again_ms is not None:
-            return _journal(watch, grid.id, ResponseKind.REOPENED, from_ms(again_ms))
+            at = from_ms(again_ms) if last is None else max(from_ms(again_ms), last.at + _MOMENT)
+            return _journal(watch, grid.id, ResponseKind.REOPENED, at)
     balances = () if seen.reading is None else seen.reading.balances
-    if not is_exit_open(watch, grid) or not is_closed(grid, seen.position, balances, policy):
+    if seen.is_contested or not is_exit_open(watch, grid) or not is_closed(grid, seen.position, balances, policy):
         return None
     told = watch.decisions().notifications.newest_told(grid.id, but=Notice.UNKNOWN, kind=EvaluationKind.EXIT)
     closed_at = from_ms(max(fill.time_ms for fill in seen.mine.fills))
@@ -78,11 +85,31 @@ def _look(watch: Watch, seen: Seen) -> ResponseKind | None:
     return _journal(watch, grid.id, ResponseKind.VERIFIED_FLAT, closed_at)
 
 
+def _words(watch: Watch, grid_id: str, since: datetime) -> list[Answer]:
+    """Reports that the grid is closed, or open again."""
+    given = watch.decisions().responses.select(grid_id, since=since)
+    return [one for one in given if one.response.kind in {*FLATS, ResponseKind.REOPENED}]
+
+
 def _last_word(watch: Watch, grid_id: str, *, since: datetime) -> Response | None:
-    """The newest report that the grid is closed, or open again."""
-    given = (answer.response for answer in watch.decisions().responses.select(grid_id, since=since))
-    about = [one for one in given if one.kind in FLATS or one.kind is ResponseKind.REOPENED]
-    return about[-1] if about else None
+    words = _words(watch, grid_id, since)
+    return words[-1].response if words else None
+
+
+def _verified(watch: Watch, grid: Grid) -> Response | None:
+    """The account's word that silences its exits: that it is closed, with nothing told or seen against it since."""
+    newest = None
+    for word in _words(watch, grid.id, grid.started_at):
+        if word.response.kind is ResponseKind.VERIFIED_FLAT:
+            newest = word
+        elif word.response.kind is ResponseKind.REOPENED:
+            newest = None
+    if newest is None:
+        return None
+    told = watch.decisions().notifications.decisions(grid.id, since=grid.started_at)
+    exits = (one for one in told if one.decision.is_told and one.decision.notice in ASKS_FOR_EXIT)
+    is_spent = any(one.decided_at >= newest.known_at for one in exits)
+    return None if is_spent else newest.response
 
 
 def _journal(watch: Watch, grid_id: str, kind: ResponseKind, at: datetime) -> ResponseKind | None:

@@ -1,6 +1,7 @@
 """Assets ``notifications`` (decided) and ``deliveries`` (sent): what operators are told, and how it went."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -90,7 +91,8 @@ def _replayed(watch: Watch, plan: Plan, states: States) -> ByGrid:
     """What ticks over the plan's months would have decided; the month before is folded in first where it is stored."""
     since, until = _window(plan)
     earlier = [_with_month_before(watch, plan, found) for found in states.values()]
-    responses = [answer.response for answer in watch.decisions().responses.select(until=until)]
+    answers = watch.decisions().responses.select(until=until)
+    responses = [replace(answer.response, known_at=answer.recorded_at) for answer in answers]
     frame = replayed_notifications(earlier, responses, watch.settings.notify, since=since)
     grids = sorted({grid_id for grid_id, _ in states})
     return {grid: frame.filter(pl.col("grid") == grid) for grid in grids}

@@ -13,7 +13,7 @@ from mm_pipeline.adapters.months import previous_month
 from mm_pipeline.assets import operator_contracts, summaries
 from mm_pipeline.assets.account_reading import Accounts, read_accounts
 from mm_pipeline.assets.accounts import Seen, account_row, seen_positions
-from mm_pipeline.assets.closing import alarm_about_unread, is_exit_open, verify_flats
+from mm_pipeline.assets.closing import alarm_about_unseen, is_exit_open, verify_flats
 from mm_pipeline.assets.contract import Contract
 from mm_pipeline.assets.grids import ByGrid
 from mm_pipeline.assets.stage import contract_result, contract_spec, declared, each, plan_of
@@ -137,7 +137,7 @@ def _accounts(watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]) -> tup
     read = accounts.attempt("accounts", partial(read_accounts, watch, wanted)) or Accounts()
     accounts.readings, accounts.problems = read.readings, accounts.problems | read.problems
     seen = accounts.attempt("accounts", partial(seen_positions, watch, plan, wanted, accounts)) or {}
-    accounts.attempt("accounts unread", partial(alarm_about_unread, watch, wanted, accounts))
+    accounts.attempt("accounts unseen", partial(alarm_about_unseen, watch, wanted, seen, accounts))
     return accounts, seen
 
 

@@ -10,9 +10,11 @@ import polars as pl
 import pytest
 import yaml
 
-from mm_pipeline.domain.notifications import Notice, ResponseKind
+from mm_pipeline.adapters.journal import Answer
+from mm_pipeline.domain.notifications import Notice, Response, ResponseKind
 from mm_pipeline_tests.account_samples import signing_client
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, check_of
+from mm_pipeline_tests.notification_watch import WRITTEN_BY
 from mm_pipeline_tests.traded_samples import AT, KEYS, Traded, first_bar_after, newest, sol_grid
 
 pytestmark = DAGSTER_WARNINGS
@@ -90,8 +92,68 @@ def test_account_that_cannot_be_read_any_more_is_told_while_it_vouches_for_a_clo
         monkeypatch.delenv(name)
     traded.tick(at + 2 * BAR)
     traded.tick(at + 3 * BAR)
-    (alarm,) = [message for message in traded.pushover.messages if "ACCOUNT of sol" in message.title]
-    assert "exits are not paged" in alarm.text
+    (alarm,) = unseen(traded)
+    assert "exits are not paged" in alarm
+
+
+def unseen(traded: Traded) -> list[str]:
+    """Alarms that the account is not seen."""
+    return [message.text for message in traded.pushover.messages if "ACCOUNT of sol is not seen" in message.title]
+
+
+def trade_again(traded: Traded) -> None:
+    client = signing_client(traded.paper)
+    client.create_order("SOL/USDT", "market", "buy", 1.0)
+    client.create_order("SOL/USDT", "limit", "sell", 0.9, round(float(sol_grid().level_prices()[-1]), 2))
+    client.session.close()
+
+
+def test_closed_grid_that_is_not_looked_for_in_its_account_any_more_is_told(traded: Traded) -> None:
+    at = paged(traded)
+    sell_all(traded, 1.0).session.close()
+    traded.tick(at + BAR)
+    file = traded.installation.settings_file
+    content = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(content | {"account": {"sources": ["modelled", "exchange"]}}))
+    traded.tick(at + 2 * BAR)
+    assert len(unseen(traded)) == 1
+
+
+def test_closed_grid_whose_position_cannot_be_made_out_is_told(traded: Traded, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = paged(traded)
+    sell_all(traded, 1.0).session.close()
+    traded.tick(at + BAR)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no such field")
+
+    monkeypatch.setattr("mm_pipeline.assets.accounts.position_of", broken)
+    traded.tick(at + 2 * BAR)
+    (alarm,) = unseen(traded)
+    assert "RuntimeError" in alarm
+
+
+@pytest.mark.parametrize("is_said_flat", [False, True])
+def test_grid_that_trades_again_is_paged_though_another_shares_its_levels_or_its_operator_says_flat(
+    traded: Traded, *, is_said_flat: bool
+) -> None:
+    at = paged(traded)
+    sell_all(traded, 1.0).session.close()
+    traded.tick(at + BAR)
+    trade_again(traded)
+    if is_said_flat:
+        said_at = at + 2 * BAR - timedelta(seconds=30)
+        response = Response(grid="sol", at=said_at, kind=ResponseKind.FLAT)
+        said = Answer(response=response, source="mm flat", by_whom="", recorded_at=said_at, **WRITTEN_BY)
+        with traded.installation.journal() as journal:
+            assert journal.responses.record([said])
+    else:
+        declared = sol_grid().model_dump(mode="json") | {"started_at": at.isoformat()}
+        traded.installation.grid("twin", **{name: value for name, value in declared.items() if name != "id"})
+    traded.tick(at + 2 * BAR)
+    traded.tick(at + 3 * BAR)
+    assert answers(traded) == [ResponseKind.VERIFIED_FLAT, ResponseKind.REOPENED]
+    assert told(traded) == [Notice.MANDATORY_EXIT] * 2
 
 
 def test_deposit_is_no_profit(traded: Traded) -> None:

@@ -69,6 +69,7 @@ misbehaviours = st.lists(
 READS = frozenset(
     {"before", "channels", "decisions", "evaluations", "events", "first_sent", "grid_versions", "is_superseded"}
     | {"last_evaluation", "load", "newest_evaluations", "open_receipts", "pages", "select", "sign", "unsent", "waiting"}
+    | {"unclear_emergencies"}
 )
 """Calls of the journal at which nothing is gained by dying: those around them are as good."""
 

@@ -308,6 +308,45 @@ def test_cancel_that_fails_is_told_and_tried_again(desk: Desk, monkeypatch: pyte
     assert desk.heard() == ["cancelled"]
 
 
+def test_acknowledged_emergency_whose_cancel_fails_is_ended_at_the_next_round(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_tag: str) -> None:
+        raise FAILED
+
+    desk.phone.errors = [UNCLEAR]
+    desk.send()
+    desk.clock.pass_(MINUTE)
+    desk.delivery().relay.run()
+    desk.phone.acknowledge(desk.open_receipts()[0], by="ann")
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.phone, "cancel", fail, raising=True)
+        assert desk.follow().problems
+    desk.clock.pass_(3 * MINUTE)
+    desk.follow()
+    assert desk.phone.cancelled
+    assert desk.open_receipts() == []
+
+
+@pytest.mark.parametrize("kind", [ResponseKind.ACKNOWLEDGED, ResponseKind.FLAT])
+def test_attempt_that_may_ring_without_a_receipt_is_ended_once_its_page_is_answered(
+    desk: Desk, kind: ResponseKind
+) -> None:
+    desk.phone.errors = [UNCLEAR, REFUSED]  # then it goes to the other phone
+    desk.send()
+    desk.clock.pass_(3 * MINUTE)
+    desk.delivery().relay.run()
+    desk.clock.pass_(MINUTE)
+    assert desk.phone.cancelled == []
+    desk.respond(kind, "p1" if kind is ResponseKind.ACKNOWLEDGED else "")
+    desk.follow()
+    assert "mm-p1" in desk.phone.cancelled
+    cancelled = len(desk.phone.cancelled)
+    desk.clock.pass_(MINUTE)
+    desk.follow()
+    assert len(desk.phone.cancelled) == cancelled
+
+
 # Windows that pass
 
 

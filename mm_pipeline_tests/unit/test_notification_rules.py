@@ -216,6 +216,13 @@ def test_replay_counts_a_response_until_the_evaluation_is_decided() -> None:
     assert len(replay(states, [replace(flat, at=just_before_deciding.at + timedelta(seconds=1))], POLICY)) == 2
 
 
+def test_replay_counts_a_response_from_when_it_was_known() -> None:
+    states = [judged("M", bar) for bar in range(2 * EXPIRE + 1)]
+    flat = Response(grid="eth", at=NOON + BAR, kind=ResponseKind.FLAT)
+    late = replace(flat, known_at=NOON + (EXPIRE + 1) * BAR)
+    assert [len(replay(states, [one], POLICY)) for one in (flat, late)] == [1, 2]
+
+
 @pytest.mark.parametrize("kind", [ResponseKind.MISSED, ResponseKind.EXPIRED, ResponseKind.CANCELLED])
 def test_response_that_is_no_answer_ends_nothing(kind: ResponseKind) -> None:
     states = [judged("M", bar) for bar in range(EXPIRE + 1)]

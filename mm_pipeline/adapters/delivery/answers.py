@@ -92,6 +92,7 @@ class Answers:
                 # A fault of a channel's program must stop neither the other emergencies nor the tick.
                 _logger.exception("receipt of page %s on %s broke", receipt.page.page, receipt.channel)
                 problems.append(f"{receipt.channel}: {type(error).__name__} when asked about a receipt")
+        self._end_unclear(problems, silent)
         answers += self._missed()
         return Heard(tuple(answers), tuple(problems))
 
@@ -127,9 +128,9 @@ class Answers:
         status = channel.receipt(receipt.receipt)
         if status.state is ReceiptState.ACKNOWLEDGED:
             answers += self.record(page, ResponseKind.ACKNOWLEDGED, at=status.at or now, source=RECEIPT, by=status.by)
-            self._journal.outbox.close_receipt(receipt, at=now, detail="acknowledged")
             if receipt.attempt > 1:  # an earlier attempt may have arrived too, and rings under the same tag
                 channel.cancel(page_tag(page.page))
+            self._journal.outbox.close_receipt(receipt, at=now, detail="acknowledged")
         elif status.state is ReceiptState.EXPIRED:
             answers += self.record(page, ResponseKind.EXPIRED, at=status.at or now, source=RECEIPT)
             self._journal.outbox.close_receipt(receipt, at=now, detail="expired")
@@ -137,6 +138,25 @@ class Answers:
             channel.cancel(page_tag(page.page))
             answers += self.record(page, ResponseKind.CANCELLED, at=now, source=WATCH)
             self._journal.outbox.close_receipt(receipt, at=now, detail="cancelled")
+
+    def _end_unclear(self, problems: list[str], silent: set[str]) -> None:
+        """End what may ring of an attempt whose receipt never came, once its page is answered or over."""
+        able = {name: one for name, one in self._ladder.channels.items() if isinstance(one, ReceiptChannel)}
+        now = self._clock.now()
+        for attempt in self._journal.outbox.unclear_emergencies(
+            since=now - self._policy.mandatory_exit.expire, now=now
+        ):
+            page, known = attempt.page, PageAnswers.about(self._journal, attempt.page)
+            if not all(known.is_answered(grid, page) or self._is_over(grid, page) for grid in page.grids):
+                continue
+            try:
+                for name in able.keys() - silent:
+                    able[name].cancel(page_tag(page.page))
+            except ChannelError as error:
+                problems.append(f"{name}: {error}")
+                silent |= set() if error.is_final else {name}
+                continue
+            self._journal.outbox.close_receipt(attempt, at=now, detail="ended without a receipt")
 
     def _channel_of(self, receipt: OpenReceipt) -> ReceiptChannel | None:
         """The channel that was given the receipt; where it is gone, it may be there under another name."""

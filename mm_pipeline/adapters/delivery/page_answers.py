@@ -102,6 +102,6 @@ def _is_flat(given: Sequence[Answer], decided_at: datetime) -> bool:
     words = [
         answer.response.kind
         for answer in sorted(given, key=lambda one: one.response.at)
-        if answer.recorded_at > decided_at and answer.response.kind in {*FLATS, ResponseKind.REOPENED}
+        if answer.known_at > decided_at and answer.response.kind in {*FLATS, ResponseKind.REOPENED}
     ]
     return bool(words) and words[-1] in FLATS

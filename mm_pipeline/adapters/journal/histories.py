@@ -17,7 +17,7 @@ from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.notifications import JournalNotifications
 from mm_pipeline.adapters.journal.responses import JournalResponses
 from mm_pipeline.adapters.journal.schema import UtcMillis, evaluations
-from mm_pipeline.domain.notifications import History, Judged, NotifyPolicy
+from mm_pipeline.domain.notifications import History, Judged, NotifyPolicy, ResponseKind
 
 _LONGEST_RUN: Final = 96
 """No notice waits for a longer run (the bound of ``after_evaluations``)."""
@@ -86,11 +86,16 @@ class JournalHistories:
             judged.grid, judged.kind, since=range_began, until=judged.evaluated_at, within=policy.budget.per
         )
         answered = self._responses.select(judged.grid, since=range_began)
-        # What is reported late was not known before.
-        known = (one for one in answered if max(one.response.at, one.recorded_at) <= now)
-        answers = deque(sorted(known, key=lambda one: one.recorded_at))
+        # What is reported late was not known before; that a position is open again is no news of an earlier evaluation.
+        until = judged.evaluated_at + policy.decided_after
+        known = (
+            one
+            for one in answered
+            if one.known_at <= now and (one.response.kind is not ResponseKind.REOPENED or one.response.at <= until)
+        )
+        answers = deque(sorted(known, key=lambda one: one.known_at))
         for one in decided:
-            while answers and answers[0].recorded_at <= one.decided_at:
+            while answers and answers[0].known_at <= one.decided_at:
                 history = history.answered(answers.popleft().response)
             history = history.after(one.decision, policy.budget)
         for answer in answers:

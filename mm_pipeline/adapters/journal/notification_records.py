@@ -103,6 +103,11 @@ class Answer:
     code_version: str
     recorded_at: datetime
 
+    @property
+    def known_at(self) -> datetime:
+        """From when on decisions took it into account."""
+        return max(self.response.at, self.recorded_at)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:

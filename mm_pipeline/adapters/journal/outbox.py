@@ -27,7 +27,7 @@ from mm_pipeline.adapters.journal.notification_records import (
 from mm_pipeline.adapters.journal.notifications import page_of, select_page, superseding
 from mm_pipeline.adapters.journal.schema import decisions, outbox, pages, responses
 from mm_pipeline.adapters.journal.schema import delivery_events as events
-from mm_pipeline.domain.notifications import FLATS, ResponseKind
+from mm_pipeline.domain.notifications import EMERGENCY, FLATS, ResponseKind
 
 _EVENT = tuple(field.name for field in fields(DeliveryEvent))
 _EVENT_KEY = ("page", "channel", "attempt", "event")
@@ -37,6 +37,8 @@ _ENDED = frozenset(
 )
 _RECEIPTS_KEPT = timedelta(days=7)
 """Pushover keeps a receipt for a week."""
+_UNDER_WAY = timedelta(minutes=2)
+"""No attempt lasts longer: a channel's own deadline is shorter."""
 _NEWS_FOR = timedelta(days=1)
 """What the watch says of itself is said anew each day while it is so."""
 
@@ -197,6 +199,7 @@ class JournalOutbox:
         is_known = (responses.c.page == pages.c.page) & (responses.c.kind == ResponseKind.ACKNOWLEDGED.value)
         is_closed = (mine.c.page == pages.c.page) & (responses.c.grid == mine.c.grid)
         is_closed &= (responses.c.at >= pages.c.evaluated_at) & responses.c.kind.in_([kind.value for kind in FLATS])
+        is_closed &= responses.c.recorded_at > pages.c.decided_at
         after = pages.alias("after")
         is_well = (after.c.id > pages.c.id) & _has(after, DeliveryOutcome.SENT)
         is_old = (pages.c.decided_at < decided_before - _NEWS_FOR) & (
@@ -249,6 +252,37 @@ class JournalOutbox:
                     channel=row.channel,
                     attempt=row.attempt,
                     receipt=row.receipt,
+                    sent_at=row.at,
+                )
+                for row in connection.execute(query).all()
+            ]
+
+    def unclear_emergencies(self, *, since: datetime, now: datetime) -> list[OpenReceipt]:
+        """Attempts at emergencies decided at ``since`` or later that may ring without a receipt, and are not closed.
+
+        Attempts that may still be under way are left out.
+        """
+        others = events.alias("others")
+        same = (others.c.page == events.c.page) & (others.c.channel == events.c.channel)
+        same &= (others.c.attempt == events.c.attempt) & (others.c.event != DeliveryOutcome.STARTED.value)
+        is_lost = ~sa.exists().where(same)
+        unclear = sa.exists().where(same & (others.c.event == DeliveryOutcome.UNCLEAR.value))
+        closed = sa.exists().where(same & (others.c.event == DeliveryOutcome.CLOSED.value))
+        begun = (events.c.event == DeliveryOutcome.STARTED.value) & (events.c.at < now - _UNDER_WAY)
+        query = (
+            sa.select(events)
+            .join(pages, pages.c.page == events.c.page)
+            .where((pages.c.priority == EMERGENCY) & (pages.c.decided_at >= since) & begun)
+            .where((is_lost | unclear) & ~closed)
+            .order_by(events.c.id)
+        )
+        with self._database.reading() as connection:
+            return [
+                OpenReceipt(
+                    page=select_page(connection, row.page),
+                    channel=row.channel,
+                    attempt=row.attempt,
+                    receipt="",
                     sent_at=row.at,
                 )
                 for row in connection.execute(query).all()

@@ -13,8 +13,8 @@ Where SPEC leaves room, this is meant:
   position that is seen open again. An exit that is told in spite of such a report wants one of its own.
 - A MANDATORY_EXIT that stands while the grid is UNKNOWN is reissued like any other.
 - What is held back by a minimum interval or the page budget is told as soon as neither binds, if it still holds.
-- A response counts for decisions made at or after the moment it happened: live ones say when that was, a replay takes
-  ``decided_after`` from each evaluation.
+- A response counts for decisions made at or after the moment it was known: live ones say when that was, a replay takes
+  ``decided_after`` from each evaluation. That a position is open again counts for no evaluation before it was.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def replay(
     judged
         Of any number of grids, ascending by ``evaluated_at``.
     responses
-        Ascending by ``at``.
+        In any order.
     histories
         What was before the first evaluation, by grid.
 
@@ -127,11 +127,11 @@ def replay(
     Every decision, told or held back, in the order in which it was made.
     """
     known = dict(histories or {})
-    waiting = sorted(responses, key=lambda response: response.at)
+    waiting = sorted(responses, key=lambda response: response.counts_from)
     decisions: list[Decision] = []
     taken = 0
     for at, group in groupby(judged, key=lambda one: one.evaluated_at):
-        while taken < len(waiting) and waiting[taken].at <= at + policy.decided_after:
+        while taken < len(waiting) and waiting[taken].counts_from <= at + policy.decided_after:
             response = waiting[taken]
             known[response.grid] = known.get(response.grid, History()).answered(response)
             taken += 1

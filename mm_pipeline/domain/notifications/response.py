@@ -33,6 +33,8 @@ class Response:
     ----------
     at
         When it happened, which may be before it was known.
+    known_at
+        When it was known, where that was later; decisions before then were made without it.
     page
         The page that is answered; empty: the newest told until then (and what stood
         before an UNKNOWN was told), or the position as a whole.
@@ -42,3 +44,9 @@ class Response:
     at: datetime
     kind: ResponseKind
     page: str = ""
+    known_at: datetime | None = None
+
+    @property
+    def counts_from(self) -> datetime:
+        """From when on decisions take it into account."""
+        return self.at if self.known_at is None else max(self.at, self.known_at)
