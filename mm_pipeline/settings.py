@@ -101,6 +101,12 @@ class Settings(Policy):
         return MarketPolicy(metrics=self.metrics, regime=self.regime, calibration=load_calibration(CALIBRATION_FOLDER))
 
     @property
+    def archive_policy(self) -> ArchivePolicy:
+        """The archive; simulated markets have a branch of their own."""
+        branch = f"{self.archive.branch}-paper" if self.is_paper else self.archive.branch
+        return self.archive.model_copy(update={"branch": branch})
+
+    @property
     def is_paper(self) -> bool:
         """Whether markets are served by the paper exchange."""
         return self.exchange == PAPER

@@ -1,14 +1,16 @@
 """Asset ``archive``: every live evaluation and every hour's metrics as YAML in Git, after the pages have gone out."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import polars as pl
+import yaml
 
 from mm_pipeline.adapters.archive import (
+    RECORDED,
     ArchiveRepository,
     as_yaml,
     entry_path,
@@ -16,10 +18,13 @@ from mm_pipeline.adapters.archive import (
     grid_path,
     metrics_path,
 )
+from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
 from mm_pipeline.adapters.journal import EvaluationKind
+from mm_pipeline.adapters.months import month_start
 from mm_pipeline.assets.grids import ByGrid
 from mm_pipeline.assets.regime import ByMarket
 from mm_pipeline.assets.stage import declared, plan_of
+from mm_pipeline.domain.columns import conformed
 from mm_pipeline.domain.errors import ArchiveError
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.resources import Plan, Watch
@@ -42,11 +47,11 @@ def _archived(  # noqa: PLR0917 - the assets that it archives
     told: dict[str, Any] = {"remote": "configured" if remote else f"{watch.settings.archive.remote_env} is not set"}
     problem = None
     if plan.is_live and remote:
-        repository = ArchiveRepository(watch.archive_folder, remote, watch.settings.archive)
-        collected = _Collected(watch, plan)
+        repository = ArchiveRepository(watch.archive_folder, remote, watch.settings.archive_policy)
+        collected = _Collected(watch, plan, repository)
         try:
             repository.open()
-            collected.collect(repository.marks(), exit_states, entry_states, regime_metrics, regime)
+            collected.collect(exit_states, entry_states, regime_metrics, regime)
             repository.commit(collected.files, _message(plan), collected.marks)
             told |= {"files": len(collected.files), "pushed": repository.push()}
         except ArchiveError as error:
@@ -76,24 +81,18 @@ def _message(plan: Plan) -> str:
 class _Collected:
     """Files of what is not archived yet, and up to when each series is with them."""
 
-    def __init__(self, watch: Watch, plan: Plan) -> None:
+    def __init__(self, watch: Watch, plan: Plan, repository: ArchiveRepository) -> None:
         self.files: dict[str, str] = {}
         self.marks: dict[str, datetime] = {}
         self._watch = watch
         self._plan = plan
+        self._repository = repository
         self._written_by = dict(watch.written_by)
         self._grids = {version.grid.version_hash: version.grid for grid in plan.grids for version in grid.versions}
 
-    def collect(
-        self,
-        marks: Mapping[str, datetime],
-        exits: ByGrid,
-        entries: ByGrid,
-        metrics: ByMarket,
-        verdicts: ByMarket,
-    ) -> None:
+    def collect(self, exits: ByGrid, entries: ByGrid, metrics: ByMarket, verdicts: ByMarket) -> None:
         """Everything that was journalled since the marks, and the hours that closed since."""
-        self.marks = dict(marks)
+        self.marks = self._repository.marks()
         sorts = ((EvaluationKind.EXIT, exits, exit_path), (EvaluationKind.ENTRY, entries, entry_path))
         for kind, frames, path_of in sorts:
             for grid_id, frame in frames.items():
@@ -103,28 +102,49 @@ class _Collected:
         hours: dict[str, dict[str, Any]] = {}
         for market in self._plan.markets:
             for row in self._closed(f"metrics {market}", _hours(metrics, verdicts, market.path_key)):
-                content = row | {"market": str(market)} | self._written_by
-                hours.setdefault(metrics_path(market.symbol, row["close_time"]), {})[str(market)] = content
+                path = metrics_path(market.symbol, row["close_time"])
+                known = hours.get(path) or yaml.safe_load(self._repository.text(path) or "{}")
+                hours[path] = known | {str(market): row | {"market": str(market)} | self._written_by}
         self.files |= {path: as_yaml(content) for path, content in hours.items()}
 
     def _journalled(self, grid_id: str, kind: EvaluationKind, frame: pl.DataFrame) -> list[dict[str, Any]]:
         """Evaluations later than the newest that is archived, and those that were journalled anew since."""
-        series, recorded = f"{kind} {grid_id}", f"{kind} {grid_id} recorded"
-        newest = self._plan.evaluated_at
-        mark, known = self.marks.get(series, newest - _BAR), self.marks.get(recorded)
-        asked_again = self._watch.settings.exchange_access.reask_bars * _BAR
-        rows = self._watch.decisions().evaluations(grid_id, kind=kind, since=min(mark, newest - asked_again))
-        due = [
-            one.evaluated_at
+        series, recorded = f"{kind} {grid_id}", f"{kind} {grid_id}{RECORDED}"
+        newest, asked_again = self._plan.evaluated_at, self._watch.settings.exchange_access.reask_bars * _BAR
+        # Where the marks are lost, the last day is archived again: what is there already changes nothing.
+        mark = self.marks.get(series, newest - (asked_again if self._repository.has_commits() else _BAR))
+        known = self.marks.get(recorded)
+        rows = self._watch.decisions().evaluations(grid_id, kind=kind, since=min(mark, newest) - asked_again)
+        due = {
+            one.evaluated_at: one.recorded_at
             for one in rows
             if one.evaluated_at > mark or (known is not None and one.recorded_at > known)
-        ]
-        if rows:
+        }
+        found = self._rows(grid_id, kind, frame, list(due))
+        if found.height:
+            times = found["evaluated_at"].to_list()
             self.marks |= {
-                series: max(mark, *(one.evaluated_at for one in rows)),
-                recorded: max(one.recorded_at for one in rows),
+                series: max(mark, *times),
+                recorded: max([due[at] for at in times] + ([] if known is None else [known])),
             }
-        return frame.filter(pl.col("evaluated_at").is_in(due)).rows(named=True)
+        return found.rows(named=True)
+
+    def _rows(self, grid_id: str, kind: EvaluationKind, frame: pl.DataFrame, due: list[datetime]) -> pl.DataFrame:
+        """Rows of these evaluations, those before the run's months from where they are stored."""
+        earlier = [at for at in due if at - _BAR < self._plan.start]
+        wanted = pl.col("evaluated_at").is_in(due)
+        if not earlier:
+            return frame.filter(wanted)
+        store = FrameStore(self._watch.frames_root)
+        try:
+            stored = store.read(f"{kind}_states", grid_id, start=month_start(min(earlier) - _BAR), end=self._plan.start)
+        except FrameMissing:
+            return frame.filter(wanted)
+        return (
+            pl.concat([conformed(stored, frame.schema), frame])
+            .unique("evaluated_at", maintain_order=True)
+            .filter(wanted)
+        )
 
     def _closed(self, series: str, frame: pl.DataFrame) -> list[dict[str, Any]]:
         """Hours that closed since the newest that is archived; of a market that has none the newest."""

@@ -26,6 +26,7 @@ def archive() -> None:
 @json_option
 def status(*, settings_file: Path | None, as_json: bool) -> None:
     """Tell where the clone is, and how many commits the remote does not have yet."""
+    from mm_pipeline.adapters.archive import RECORDED
     from mm_pipeline.cli.output import print_json
     from mm_pipeline.settings import load_deployment
 
@@ -33,7 +34,7 @@ def status(*, settings_file: Path | None, as_json: bool) -> None:
     repository = _repository(deployment)
     waiting = repository.waiting() if (repository.folder / ".git").is_dir() else 0
     marks = repository.marks()
-    newest = max(marks.values(), default=None)
+    newest = max((at for name, at in marks.items() if not name.endswith(RECORDED)), default=None)
     if as_json:
         print_json({"clone": str(repository.folder), "waiting": waiting, "archived_to": newest, "series": marks})
         return
@@ -78,11 +79,14 @@ def read(
     from mm_pipeline.adapters.archive import read_grids, read_rows
     from mm_pipeline.assets import contracts
     from mm_pipeline.cli.output import print_json
+    from mm_pipeline.domain.errors import ConfigError
     from mm_pipeline.reporting.notification_frame import GridStates, replayed_notifications
     from mm_pipeline.settings import load_deployment
 
     deployment = load_deployment(settings_file)
     folder = clone or _repository(deployment).folder
+    if not (folder / "grids").is_dir():
+        raise ConfigError(f"{folder} is no clone of an archive.", "Name one with --clone.")
     span = {"since": since, "until": until, "grid": grid_id}
     frames = {
         kind: read_rows(folder, f"{kind}_states", contract.columns, **span)  # type: ignore[arg-type]
@@ -116,4 +120,4 @@ def _repository(deployment: Deployment, *, needs_remote: bool = False) -> Archiv
     remote = os.environ.get(settings.archive.remote_env, "").strip()
     if needs_remote and not remote:
         raise ConfigError("the archive has no remote.", f"Set ${settings.archive.remote_env} to its address.")
-    return ArchiveRepository(archive_dir(data_home(is_paper=settings.is_paper)), remote, settings.archive)
+    return ArchiveRepository(archive_dir(data_home(is_paper=settings.is_paper)), remote, settings.archive_policy)

@@ -42,6 +42,7 @@ def demo(*, as_json: bool) -> None:
     from mm_pipeline.cli.demo_phone import KEYS, DemoPhone
     from mm_pipeline.cli.output import print_json, steps
     from mm_pipeline.paper.exchange import PaperExchange
+    from mm_pipeline.settings import load_settings
 
     begun = time.perf_counter()
     now = SystemClock().now()
@@ -50,7 +51,7 @@ def demo(*, as_json: bool) -> None:
         advance("simulating markets")
         markets = [paper_market(market, now=now) for market in DEMO_MARKETS]
         with (
-            environment(account_keys() | KEYS),
+            environment(account_keys() | KEYS | {load_settings().archive.remote_env: ""}),  # nothing leaves the machine
             PaperExchange(markets=markets, accounts=[demo_account(now)]) as paper,
             DemoPhone() as phone,
         ):

@@ -45,7 +45,9 @@ class Archived:
         self.remote = folder / "remote.git"
         subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", str(self.remote)], check=True)
         falling = with_price(calm_market(), 2750.0, AT + BAR)
-        self.installation = Installation(folder, FixedSources({ETH: falling}), settings={"channels": []})
+        self.installation = Installation(
+            folder, FixedSources({ETH: falling}), settings={"channels": [], "exchange": "kucoin"}
+        )
         self.installation.grid("eth")
         self.installation.grid("idle", enabled=False)
         self.instance = instance
@@ -65,7 +67,11 @@ class Archived:
 
     def subjects(self) -> list[str]:
         """Commits of the remote, oldest first."""
-        told = git(self.remote, "log", "--reverse", "--format=%s", "main") if self.has_commits() else ""
+        told = (
+            git(self.remote, "log", "--no-merges", "--reverse", "--date-order", "--format=%s", "main")
+            if self.has_commits()
+            else ""
+        )
         return [line.removeprefix("Evaluations to 2025-03-03 ") for line in told.splitlines()]
 
     def has_commits(self) -> bool:
@@ -161,6 +167,72 @@ def test_21_lost_clone_goes_on_from_what_the_remote_has(archived: Archived) -> N
     assert archived.subjects() == ["14:00 UTC", "14:15 UTC"]
 
 
+def test_21_lost_clone_of_other_settings_goes_on_too(archived: Archived) -> None:
+    archived.tick(0)
+    shutil.rmtree(archived.clone)
+    file = archived.installation.settings_file
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"policy": "seed"}))
+    result = archived.tick(1)
+    assert check_of(result, "archive", "pushed").passed
+    assert archived.file("metrics/2025/03/03/14_ETH-USDT.yaml")["kucoin:ETH/USDT"]["settings_hash"]
+    assert archived.subjects() == ["14:00 UTC", "14:15 UTC"]
+
+
+def test_21_half_made_clone_is_made_whole_and_never_the_repository_around_it(
+    archived: Archived, tmp_path: Path
+) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    (tmp_path / "draft.py").write_text("secret\n")
+    git(tmp_path, "add", "draft.py")
+    (archived.clone / ".git").mkdir(parents=True)
+    archived.tick(0)
+    head = archived.clone / ".git" / "HEAD"
+    head.write_text("")
+    archived.tick(1)
+    assert archived.subjects() == ["14:00 UTC", "14:15 UTC"]
+    names = git(archived.remote, "ls-tree", "-r", "--name-only", "main")
+    assert "draft.py" not in names
+    assert git(tmp_path, "status", "--short", "draft.py") == "A  draft.py\n"
+
+
+def test_21_evaluations_of_the_month_before_are_archived_once_it_works_again(
+    archived: Archived, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archived.installation.grid("eth", started_at="2025-02-20T00:00:00Z")
+    first = -(14 * 4) - 2 * 96 - 1  # the last evaluation but one of February
+    archived.tick(first)
+    monkeypatch.setenv("MM_ARCHIVE_REMOTE", "")
+    for bars in (first + 1, first + 2):
+        archived.tick(bars)
+    monkeypatch.setenv("MM_ARCHIVE_REMOTE", str(archived.remote))
+    archived.tick(first + 3)
+    names = git(archived.remote, "ls-tree", "-r", "--name-only", "main").splitlines()
+    told = [name.removeprefix("exit_states/2025/") for name in names if name.startswith("exit_states")]
+    assert told == [
+        "02/28/2345_eth.yaml",
+        "03/01/0000_eth.yaml",
+        "03/01/0015_eth.yaml",
+        "03/01/0030_eth.yaml",
+    ]
+
+
+def test_21_lost_marks_archive_the_last_day_again(archived: Archived) -> None:
+    archived.tick(0)
+    (archived.clone / ".git" / "mm_archived.json").write_text("")
+    archived.tick(3)
+    names = git(archived.remote, "ls-tree", "-r", "--name-only", "main")
+    assert all(f"14{minute}_eth.yaml" in names for minute in ("00", "15", "30", "45"))
+
+
+@pytest.mark.parametrize("lock", ["refs/heads/main.lock", "HEAD.lock"])
+def test_21_any_stale_lock_is_cleared(archived: Archived, lock: str) -> None:
+    archived.tick(0)
+    left = archived.clone / ".git" / lock
+    left.touch()
+    os.utime(left, (0, 0))
+    assert check_of(archived.tick(1), "archive", "pushed").passed
+
+
 def test_21_revised_candle_archives_its_evaluation_again(archived: Archived) -> None:
     archived.tick(0)
     archived.tick(1)
@@ -177,12 +249,31 @@ def test_21_address_of_the_remote_is_written_nowhere(archived: Archived) -> None
     archived.tick(0)
     written = (file for file in archived.clone.rglob("*") if file.is_file() and "logs" not in file.parts)
     assert not any(str(archived.remote).encode() in file.read_bytes() for file in written)
-    address = "https://ann:s3cret@127.0.0.1:1/archive.git"
-    repository = ArchiveRepository(archived.clone, address, load_settings().archive)
-    git(archived.clone, "update-ref", "-d", "refs/remotes/origin/main")
-    with pytest.raises(ArchiveError) as refused:
-        repository.push()
-    assert "s3cret" not in str(refused.value)
+    git(archived.clone, "update-ref", "-d", "refs/remotes/mm_archive/main")
+    for address in ("http://ann:s3cret@127.0.0.1:1/archive.git", "http://s3cret@127.0.0.1:1/archive.git"):
+        with pytest.raises(ArchiveError) as refused:
+            ArchiveRepository(archived.clone, address, load_settings().archive).push()
+        assert "s3cret" not in str(refused.value)
+
+
+def test_21_credentials_reach_git_as_such_and_stand_on_no_command_line(
+    archived: Archived, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archived.tick(0)
+    seen: list[Any] = []
+    run = subprocess.run
+
+    def watched(command: list[str], **options: Any) -> Any:
+        seen.append((command, options.get("env", {})))
+        return run(command, **options)
+
+    monkeypatch.setattr("mm_pipeline.adapters.archive.repository.subprocess.run", watched)
+    git(archived.clone, "update-ref", "-d", "refs/remotes/mm_archive/main")
+    with pytest.raises(ArchiveError):
+        ArchiveRepository(archived.clone, "http://t0ken@127.0.0.1:1/a.git", load_settings().archive).push()
+    assert not any("t0ken" in part for command, _ in seen for part in command)
+    holding = {name for _, env in seen for name, value in env.items() if "t0ken" in value}
+    assert holding == {"MM_ARCHIVE_USER"}
 
 
 def test_21_archive_is_read_back_and_replayed(archived: Archived, tmp_path: Path) -> None:
@@ -215,9 +306,6 @@ def test_21_status_and_push_tell_what_waits(archived: Archived, monkeypatch: pyt
     archived.tick(0)
     archived.refuse()
     archived.tick(1)
-    home = archived.installation.home / "paper"  # as the command looks for it, by the settings' exchange
-    home.mkdir(exist_ok=True)
-    archived.clone.rename(home / "archive")
     told = json.loads(CliRunner().invoke(main, ["archive", "status", "--json", *settings]).stdout)
     assert told["waiting"] == 1
     archived.refuse(is_closed=False)

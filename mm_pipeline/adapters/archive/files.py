@@ -8,6 +8,11 @@ from typing import Any
 
 import yaml
 
+RECORDED = " recorded"
+"""End of a mark's name that tells when, and not up to when."""
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""libyaml's, where it is there: four times as fast."""
+
 
 def exit_path(grid: str, evaluated_at: datetime) -> str:
     """``exit_states/2025/03/20/1215_eth.yaml``."""
@@ -31,7 +36,7 @@ def grid_path(grid: str, version_hash: str) -> str:
 
 def as_yaml(content: Mapping[str, Any]) -> str:
     """YAML text, without what is null; floats and instants read back are the same."""
-    return yaml.safe_dump(_without_null(content), sort_keys=False, allow_unicode=True, width=120)
+    return str(yaml.dump(_without_null(content), Dumper=_DUMPER, sort_keys=False, width=120))
 
 
 def _without_null(value: Any) -> Any:
