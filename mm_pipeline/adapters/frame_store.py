@@ -15,6 +15,7 @@ import polars as pl
 
 from mm_pipeline.adapters.frame_files import FrameFiles
 from mm_pipeline.adapters.months import months_between, next_month, parse_month, previous_month
+from mm_pipeline.domain.columns import conformed
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Timeframe
 
@@ -22,6 +23,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _MONTH_FILE = re.compile(r"\d{4}-(0[1-9]|1[0-2])\.parquet")
 _TIME_TYPE = pl.Datetime("ms", "UTC")
 _BAR_TIME = "__bar_time"
+
+
+_TOLD_BESIDE = frozenset({"positions", "exit_states"})
+"""Datasets whose months may be of several versions: what a later one tells beside a state is null in earlier months."""
 
 
 class FrameMissing(StorageError):
@@ -204,7 +209,10 @@ class FrameStore:
     ) -> pl.DataFrame:
         if not found:
             raise _missing(dataset, key, start, end)
-        joined = self._joined([frame for _, frame in found], found[-1][0])
+        frames = [frame for _, frame in found]
+        if dataset in _TOLD_BESIDE:
+            frames = [conformed(frame, frames[-1].schema) for frame in frames]
+        joined = self._joined(frames, found[-1][0])
         return _bars_in(_with_bar_time(joined, dataset), start, end)
 
     def _joined(self, frames: list[pl.DataFrame], path: str) -> pl.DataFrame:

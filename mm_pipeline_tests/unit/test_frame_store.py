@@ -172,6 +172,15 @@ def test_frame_without_a_proper_time_is_refused(store: FrameStore, frame: pl.Dat
         store.write("candles", MARKET, frame, start=JAN, end=FEB)
 
 
+def test_months_of_positions_may_be_of_several_versions(store: FrameStore) -> None:
+    older, newer = bars(JAN, FEB), bars(FEB, MAR).with_columns(risk=pl.struct(a=pl.lit(1.0), b=pl.lit(2)))
+    store.write("positions", MARKET, older.with_columns(risk=pl.struct(a=pl.lit(3.0))), start=JAN, end=FEB)
+    store.write("positions", MARKET, newer, start=FEB, end=MAR)
+    whole = store.read("positions", MARKET, start=JAN, end=MAR)
+    assert whole.height == older.height + newer.height
+    assert whole.row(0, named=True)["risk"] == {"a": 3.0, "b": None}
+
+
 def test_months_with_different_columns_are_refused_with_the_mend(store: FrameStore) -> None:
     store.write("bars", MARKET, bars(JAN, FEB), start=JAN, end=FEB)
     store.write("bars", MARKET, bars(FEB, MAR).with_columns(volume=pl.lit(1.0)), start=FEB, end=MAR)
