@@ -16,6 +16,7 @@ from mm_pipeline.domain.account import (
     AccountPosition,
     Drift,
     GridFills,
+    Increments,
     OpenOrder,
     PositionSource,
     Share,
@@ -155,15 +156,16 @@ class _Looking:
 
     def _imported(self, grids: Mapping[str, Grid]) -> dict[str, Seen | None]:
         fills = FrameFills(self.watch.frames_root).fills(IMPORTED, self.market)
-        policy, steps = self.watch.settings.account, steps_told(fills)
+        policy = self.watch.settings.account
+        steps = steps_told(fills, policy)
         shares = shares_of(list(self.grids.values()), fills, (), policy=policy, increments=steps)
         return {
-            grid_id: self.accounts.attempt(grid_id, partial(self._by_import, grid, shares[grid_id]))
+            grid_id: self.accounts.attempt(grid_id, partial(self._by_import, grid, shares[grid_id], steps))
             for grid_id, grid in grids.items()
         }
 
-    def _by_import(self, grid: Grid, share: Share) -> Seen | None:
-        policy, steps = self.watch.settings.account, steps_told(share.fills)
+    def _by_import(self, grid: Grid, share: Share, steps: Increments | None) -> Seen | None:
+        policy = self.watch.settings.account
         bars = self.watch.bars(self.plan)[self.market].bars
         mine = fills_of_grid(grid, share.fills, policy=policy, increments=steps)
         self._tell_contested(grid, share)

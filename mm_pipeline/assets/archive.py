@@ -142,7 +142,7 @@ class _Collected:
             return frame.filter(wanted)
         return (
             pl.concat([conformed(stored, frame.schema), frame])
-            .unique("evaluated_at", maintain_order=True)
+            .unique("evaluated_at", keep="last", maintain_order=True)
             .filter(wanted)
         )
 

@@ -124,7 +124,8 @@ def _data(
 ) -> dict[str, Any]:
     from mm_pipeline.domain.account import fills_of_grid, steps_told
 
-    told = fills_of_grid(grid, mine, policy=deployment.settings.account, increments=steps_told(mine))
+    policy = deployment.settings.account
+    told = fills_of_grid(grid, mine, policy=policy, increments=steps_told(mine, policy))
     return {
         "grid": grid.id,
         "market": str(grid.market),

@@ -247,6 +247,7 @@ def test_18_emergency_that_rings_unrecorded_is_ended_when_it_was_answered_meanwh
     desk.respond(kind, page if kind is ResponseKind.ACKNOWLEDGED else "")
     desk.pass_to(6 * MINUTE)
     assert [sent.outcome.value for sent in desk.delivery().relay.run()] == ["answered"]
+    assert desk.hear() == []
     assert len(desk.cancels()) == 1
     assert desk.receipt(message)["expired"] == 1
     assert len(desk.server.messages) == 1

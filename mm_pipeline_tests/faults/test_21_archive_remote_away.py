@@ -174,7 +174,8 @@ def test_21_lost_clone_of_other_settings_goes_on_too(archived: Archived) -> None
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"policy": "seed"}))
     result = archived.tick(1)
     assert check_of(result, "archive", "pushed").passed
-    assert archived.file("metrics/2025/03/03/14_ETH-USDT.yaml")["kucoin:ETH/USDT"]["settings_hash"]
+    hour = archived.file("metrics/2025/03/03/14_ETH-USDT.yaml")["kucoin:ETH/USDT"]
+    assert hour["settings_hash"] == load_settings(file).hash
     assert archived.subjects() == ["14:00 UTC", "14:15 UTC"]
 
 

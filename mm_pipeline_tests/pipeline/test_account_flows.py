@@ -285,7 +285,7 @@ def test_ledger_that_fails_for_long_leaves_the_rest_of_the_reading_whole(fault: 
     assert rule.hits == 3
     assert told(reading) == [(25.0, "USDT", 10.0)]
     assert (reading.flows_from_ms, reading.flows_until_ms) == (START_MS, eleventh_day_ms)
-    assert circuits.load("kucoin") == HEALTHY, "candles are asked for all the same"
+    assert circuits.load("account:kucoin") == HEALTHY, "candles are asked for all the same"
     assert told(cured) == [(25.0, "USDT", 10.0), (15.0, "USDT", 20.0)]
     assert (cured.flows_until_ms, cured.fills, cured.balances) == (NOW_MS + 1, reading.fills, reading.balances)
 
@@ -350,7 +350,7 @@ def test_long_ledger_is_read_on_at_the_next_reading_within_its_share_of_the_dead
 
     assert known == sorted(set(known))
     assert len(known) > 2
-    assert circuits.load("kucoin") == HEALTHY
+    assert circuits.load("account:kucoin") == HEALTHY
     assert [amount for _, _, amount in told(reading)] == [1.0] * 29
     starts = asked_from(paper)
     assert len(starts) == len(set(starts)), "no window was asked for twice"
@@ -370,5 +370,5 @@ def test_ledger_that_never_answers_costs_no_more_than_its_share_of_the_deadline(
     assert took_s < 2.0
     assert (reading.flows, reading.flows_until_ms) == ((), None)
     assert len(reading.fills) > 20
-    assert circuits.load("kucoin") == HEALTHY
+    assert circuits.load("account:kucoin") == HEALTHY
     assert told(again) == [(0.0, "USDT", 10.0)]

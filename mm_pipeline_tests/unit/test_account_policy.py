@@ -17,9 +17,11 @@ from mm_pipeline.domain.account import (
     is_closed,
     position_of,
     reconcile,
+    steps_told,
 )
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.paper.exchange import PaperExchange
+from mm_pipeline.paper.faults import Delayed
 from mm_pipeline.settings import load_settings
 from mm_pipeline_tests.account_samples import (
     MARKET,
@@ -59,12 +61,31 @@ def requests_for_fills(paper: PaperExchange, **changes: Any) -> int:
     return paper.calls.count(FILLS)
 
 
+@pytest.mark.parametrize(("coarsest_step_share", "is_it"), [(0.0001, False), (0.001, True)])
+def test_coarsest_step_share_bounds_what_round_fills_tell(coarsest_step_share: float, *, is_it: bool) -> None:
+    grid, policy = hundreds_grid(started_at=STARTED), account_policy(coarsest_step_share=coarsest_step_share)
+    made = fill(1, "sell", 110.1)  # one place: a step of 0.1, which is 9 bps
+    steps = steps_told([made], policy)
+    assert bool(fills_of_grid(grid, [made], policy=policy, increments=steps).fills) is is_it
+
+
 @pytest.mark.parametrize(("share", "is_it"), [(0.01, False), (0.1, True)])
 def test_dust_share_says_what_is_nothing(share: float, is_it: bool) -> None:
     grid, policy = hundreds_grid(started_at=STARTED), account_policy(dust_share=share)
     fills = [fill(1, "buy", 100.0), fill(2, "sell", 110.0, 0.97)]
     position = position_of(grid, fills, (), (), 105.0, policy=policy)
     assert is_closed(grid, position, (), policy) is is_it
+
+
+@pytest.mark.parametrize(("flow_time_share", "is_known"), [(0.05, False), (1.0, True)])
+def test_flow_time_share_is_what_a_slow_ledger_is_waited_for(
+    paper: PaperExchange, flow_time_share: float, *, is_known: bool
+) -> None:
+    paper.faults.add(Delayed(delay_s=1.0), path_contains="accounts/ledgers", times=1)
+    policy = account_policy(flow_time_share=flow_time_share)
+    account = reader(paper, MemoryFills(), policy=policy, deadline="10s", attempts=1)
+    reading = account.read(MARKET, start_ms=NOW_MS - 3_600_000)
+    assert (reading.flows_until_ms is not None) is is_known
 
 
 @pytest.mark.parametrize(("window", "requests"), [("7d", 5), ("4d", 8)])

@@ -235,10 +235,10 @@ def test_steps_are_told_by_the_last_place_of_any_fill(
     prices: list[float], quantities: list[float], steps: Increments
 ) -> None:
     fills = [fill(n, "buy", price, quantities[n % len(quantities)]) for n, price in enumerate(prices)]
-    told_steps = steps_told(fills)
+    told_steps = steps_told(fills, account_policy())
     assert told_steps is not None
     assert (told_steps.price, told_steps.base) == (pytest.approx(steps.price), pytest.approx(steps.base))
-    assert steps_told([]) is None
+    assert steps_told([], account_policy()) is None
 
 
 def holding(**amounts: float) -> list[Balance]:

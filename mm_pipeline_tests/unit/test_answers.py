@@ -347,6 +347,27 @@ def test_attempt_that_may_ring_without_a_receipt_is_ended_once_its_page_is_answe
     assert len(desk.phone.cancelled) == cancelled
 
 
+def test_attempt_that_may_ring_is_ended_only_once_the_phone_hears_of_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(_tag: str) -> None:
+        raise ZeroDivisionError
+
+    desk.phone.errors = [UNCLEAR, REFUSED]
+    desk.send()
+    desk.clock.pass_(3 * MINUTE)
+    desk.delivery().relay.run()
+    desk.clock.pass_(MINUTE)
+    desk.respond(ResponseKind.ACKNOWLEDGED, "p1")
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.phone, "cancel", breaks, raising=True)
+        assert any("ZeroDivisionError" in problem for problem in desk.follow().problems)
+    assert desk.phone.cancelled == []
+    desk.clock.pass_(MINUTE)
+    desk.follow()
+    assert desk.phone.cancelled == ["mm-p1"]
+
+
 # Windows that pass
 
 

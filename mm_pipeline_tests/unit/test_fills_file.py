@@ -219,7 +219,7 @@ def test_imported_fills_of_a_coin_with_a_coarse_price_step_are_the_grids(install
     made = fill(1, "buy", price, 1e6, symbol="PEPE/USDT")
     grid = declared.model_copy(update={"started_at": STARTED})
     policy = account_policy(ladder_tolerance_bps=0.5)
-    assert fills_of_grid(grid, [made], policy=policy, increments=steps_told([made])).fills == (made,)
+    assert fills_of_grid(grid, [made], policy=policy, increments=steps_told([made], policy)).fills == (made,)
 
 
 def test_command_names_the_grids_there_are(installation: Path) -> None:

@@ -9,8 +9,6 @@ from mm_pipeline.adapters.account.paging import Page, all_pages, windows
 from mm_pipeline.adapters.candle_sources.asking import Asking
 from mm_pipeline.domain.account import AccountFlow, AccountPolicy, FillStore, ReadSpan
 
-LIMIT_SHARE = 0.25
-"""Of the deadline, beside what a reading itself takes: other accounts and states wait for it."""
 _SPARE_SHARE = 1 / 3
 """Of the time that flows have, kept for the last question, so that a long ledger ends in no error."""
 

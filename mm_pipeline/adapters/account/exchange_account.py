@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from mm_pipeline.adapters.account.account_flows import LIMIT_SHARE, read_flows
+from mm_pipeline.adapters.account.account_flows import read_flows
 from mm_pipeline.adapters.account.credentials import Credentials
 from mm_pipeline.adapters.account.kucoin_client import KeyInfo, KucoinAccountClient
 from mm_pipeline.adapters.account.paging import Page, all_pages, windows
@@ -221,7 +221,7 @@ class ExchangeAccount:
         def task(asking: Asking[KucoinAccountClient]) -> None:
             read_flows(asking, self._fills, account, start_ms=start_ms, end_ms=end_ms, policy=self._policy)
 
-        limit_s = self._session.policy.deadline.total_seconds() * LIMIT_SHARE
+        limit_s = self._session.policy.deadline.total_seconds() * self._policy.flow_time_share
         try:
             self._session.run(task, closes_circuit=False, opens_circuit=False, limit_s=limit_s)
         except (CandleSourceError, ConflictingFlows) as error:

@@ -128,8 +128,6 @@ class Answers:
         status = channel.receipt(receipt.receipt)
         if status.state is ReceiptState.ACKNOWLEDGED:
             answers += self.record(page, ResponseKind.ACKNOWLEDGED, at=status.at or now, source=RECEIPT, by=status.by)
-            if receipt.attempt > 1:  # an earlier attempt may have arrived too, and rings under the same tag
-                channel.cancel(page_tag(page.page))
             self._journal.outbox.close_receipt(receipt, at=now, detail="acknowledged")
         elif status.state is ReceiptState.EXPIRED:
             answers += self.record(page, ResponseKind.EXPIRED, at=status.at or now, source=RECEIPT)
@@ -140,23 +138,32 @@ class Answers:
             self._journal.outbox.close_receipt(receipt, at=now, detail="cancelled")
 
     def _end_unclear(self, problems: list[str], silent: set[str]) -> None:
-        """End what may ring of an attempt whose receipt never came, once its page is answered or over."""
+        """End what may ring of an attempt whose receipt never came, once its page need not ring any more."""
         able = {name: one for name, one in self._ladder.channels.items() if isinstance(one, ReceiptChannel)}
         now = self._clock.now()
         for attempt in self._journal.outbox.unclear_emergencies(
             since=now - self._policy.mandatory_exit.expire, now=now
         ):
-            page, known = attempt.page, PageAnswers.about(self._journal, attempt.page)
-            if not all(known.is_answered(grid, page) or self._is_over(grid, page) for grid in page.grids):
+            if not self._need_not_ring(attempt):
                 continue
-            try:
-                for name in able.keys() - silent:
-                    able[name].cancel(page_tag(page.page))
-            except ChannelError as error:
-                problems.append(f"{name}: {error}")
-                silent |= set() if error.is_final else {name}
-                continue
-            self._journal.outbox.close_receipt(attempt, at=now, detail="ended without a receipt")
+            asked = [name for name in able if name not in silent]
+            ended = [name for name in asked if self._ended(name, able[name], attempt.page, problems, silent)]
+            if able and len(ended) == len(able):  # else whoever did not hear of it is told at the next round
+                self._journal.outbox.close_receipt(attempt, at=now, detail="ended without a receipt")
+
+    def _ended(self, name: str, channel: ReceiptChannel, page: Page, problems: list[str], silent: set[str]) -> bool:
+        """Whether a channel took it that no alarm of a page is to ring."""
+        try:
+            channel.cancel(page_tag(page.page))
+        except ChannelError as error:
+            problems.append(f"{name}: {error}")
+            silent |= set() if error.is_final else {name}
+            return False
+        except Exception as error:
+            _logger.exception("alarms of page %s cannot be ended on %s", page.page, name)
+            problems.append(f"{name}: {type(error).__name__} when told to end an alarm")
+            return False
+        return True
 
     def _channel_of(self, receipt: OpenReceipt) -> ReceiptChannel | None:
         """The channel that was given the receipt; where it is gone, it may be there under another name."""

@@ -24,15 +24,7 @@ from mm_pipeline.adapters.delivery.ladder import ChannelCircuits, ChannelLadder
 from mm_pipeline.adapters.delivery.page_answers import PageAnswers
 from mm_pipeline.adapters.journal import Claim, DeliveryOutcome, Journal, Waiting
 from mm_pipeline.domain.errors import StorageError
-from mm_pipeline.domain.notifications import (
-    EMERGENCY,
-    Accepted,
-    ChannelError,
-    DeliveryPolicy,
-    Message,
-    ReceiptChannel,
-    backoff,
-)
+from mm_pipeline.domain.notifications import Accepted, ChannelError, DeliveryPolicy, Message, backoff
 
 _logger = logging.getLogger(__name__)
 
@@ -121,9 +113,9 @@ class Relay:
 
     def _attempt(self, claim: Claim) -> Sent:
         if self._journal.outbox.is_superseded(claim.page):
-            return self._let_be(claim, DeliveryOutcome.SUPERSEDED, "something newer was told of these grids")
+            return self._end(claim, DeliveryOutcome.SUPERSEDED, "something newer was told of these grids")
         if PageAnswers.about(self._journal, claim.page).is_answered_whole(claim.page):
-            return self._let_be(claim, DeliveryOutcome.ANSWERED, "somebody answered it before it came here")
+            return self._end(claim, DeliveryOutcome.ANSWERED, "somebody answered it before it came here")
         message = self._message(claim)
         try:
             with self._renewed(claim):
@@ -141,18 +133,6 @@ class Relay:
         sent = self._end(claim, DeliveryOutcome.SENT, accepted.request, receipt=accepted.receipt)
         self._watch_quota(claim.channel, accepted)
         return sent
-
-    def _let_be(self, claim: Claim, outcome: DeliveryOutcome, detail: str) -> Sent:
-        """End a delivery without sending; an attempt before may have arrived all the same, and ring."""
-        channel = self._ladder.channels[claim.channel]
-        if claim.may_be_duplicate and claim.page.priority == EMERGENCY and isinstance(channel, ReceiptChannel):
-            try:
-                channel.cancel(page_tag(claim.page.page))
-            except ChannelError as error:
-                if not error.is_final:
-                    return self._failed(claim, error)
-                _logger.warning("page %s cannot be ended on %s: %s", claim.page.page, claim.channel, error)
-        return self._end(claim, outcome, detail)
 
     def _message(self, claim: Claim) -> Message:
         """The page as it is sent; as it was decided, without a chart, where a fault keeps it from being rendered.

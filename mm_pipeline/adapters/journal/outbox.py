@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from mm_pipeline.adapters.journal import receipts
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.insertion import insert_new
 from mm_pipeline.adapters.journal.notification_records import (
@@ -27,7 +28,7 @@ from mm_pipeline.adapters.journal.notification_records import (
 from mm_pipeline.adapters.journal.notifications import page_of, select_page, superseding
 from mm_pipeline.adapters.journal.schema import decisions, outbox, pages, responses
 from mm_pipeline.adapters.journal.schema import delivery_events as events
-from mm_pipeline.domain.notifications import EMERGENCY, FLATS, ResponseKind
+from mm_pipeline.domain.notifications import FLATS, ResponseKind
 
 _EVENT = tuple(field.name for field in fields(DeliveryEvent))
 _EVENT_KEY = ("page", "channel", "attempt", "event")
@@ -35,10 +36,6 @@ _UNPICTURED = tuple(field.name for field in fields(Page) if field.name != "image
 _ENDED = frozenset(
     {DeliveryOutcome.SENT, DeliveryOutcome.REFUSED, DeliveryOutcome.SUPERSEDED, DeliveryOutcome.ANSWERED}
 )
-_RECEIPTS_KEPT = timedelta(days=7)
-"""Pushover keeps a receipt for a week."""
-_UNDER_WAY = timedelta(minutes=2)
-"""No attempt lasts longer: a channel's own deadline is shorter."""
 _NEWS_FOR = timedelta(days=1)
 """What the watch says of itself is said anew each day while it is so."""
 
@@ -240,53 +237,13 @@ class JournalOutbox:
 
     def open_receipts(self, *, now: datetime) -> list[OpenReceipt]:
         """Emergencies of the last week, each on each channel, that are not closed."""
-        closed = events.alias("closed")
-        same = (closed.c.page == events.c.page) & (closed.c.channel == events.c.channel)
-        same &= (closed.c.attempt == events.c.attempt) & (closed.c.event == DeliveryOutcome.CLOSED.value)
-        has_receipt = events.c.receipt.is_not(None) & (events.c.at > now - _RECEIPTS_KEPT)
-        query = sa.select(events).where(has_receipt & ~sa.exists().where(same)).order_by(events.c.id)
         with self._database.reading() as connection:
-            return [
-                OpenReceipt(
-                    page=select_page(connection, row.page),
-                    channel=row.channel,
-                    attempt=row.attempt,
-                    receipt=row.receipt,
-                    sent_at=row.at,
-                )
-                for row in connection.execute(query).all()
-            ]
+            return receipts.open_ones(connection, now=now)
 
     def unclear_emergencies(self, *, since: datetime, now: datetime) -> list[OpenReceipt]:
-        """Attempts at emergencies decided at ``since`` or later that may ring without a receipt, and are not closed.
-
-        Attempts that may still be under way are left out.
-        """
-        others = events.alias("others")
-        same = (others.c.page == events.c.page) & (others.c.channel == events.c.channel)
-        same &= (others.c.attempt == events.c.attempt) & (others.c.event != DeliveryOutcome.STARTED.value)
-        is_lost = ~sa.exists().where(same)
-        unclear = sa.exists().where(same & (others.c.event == DeliveryOutcome.UNCLEAR.value))
-        closed = sa.exists().where(same & (others.c.event == DeliveryOutcome.CLOSED.value))
-        begun = (events.c.event == DeliveryOutcome.STARTED.value) & (events.c.at < now - _UNDER_WAY)
-        query = (
-            sa.select(events)
-            .join(pages, pages.c.page == events.c.page)
-            .where((pages.c.priority == EMERGENCY) & (pages.c.decided_at >= since) & begun)
-            .where((is_lost | unclear) & ~closed)
-            .order_by(events.c.id)
-        )
+        """Attempts at emergencies decided at ``since`` or later that may ring without a receipt, and are not closed."""
         with self._database.reading() as connection:
-            return [
-                OpenReceipt(
-                    page=select_page(connection, row.page),
-                    channel=row.channel,
-                    attempt=row.attempt,
-                    receipt="",
-                    sent_at=row.at,
-                )
-                for row in connection.execute(query).all()
-            ]
+            return receipts.unclear_ones(connection, since=since, now=now)
 
     def close_receipt(self, receipt: OpenReceipt, *, at: datetime, detail: str) -> bool:
         """Record that an emergency rings no more on its channel; False where that is known."""

@@ -20,6 +20,7 @@ from mm_pipeline.domain.account.policy import AccountPolicy, OrderApi
 from mm_pipeline.domain.account.position import AccountPosition, position_of
 from mm_pipeline.domain.account.reconciliation import Drift, gaps_of, reconcile
 from mm_pipeline.domain.account.sharing import Share, shares_of
+from mm_pipeline.domain.account.steps import steps_told
 from mm_pipeline.domain.account.summary import AccountSummary, account_summary, capital_utilization
 from mm_pipeline.domain.account.values import (
     AccountFill,
@@ -32,7 +33,6 @@ from mm_pipeline.domain.account.values import (
     Side,
     flows_in_order,
     in_order,
-    steps_told,
 )
 
 __all__ = [

@@ -77,6 +77,18 @@ class AccountPolicy(Policy):
         ge=0.0,
         le=0.5,
     )
+    coarsest_step_share: float = threshold(
+        unit="share of the smallest price or quantity among imported fills",
+        source="coarser price steps than 10 bps are rare; two round fills must not make a step of the round number",
+        ge=0.0,
+        le=0.01,
+    )
+    flow_time_share: float = threshold(
+        unit="share of exchange_access.deadline",
+        source="a ledger of three days is three questions; states wait for the rest",
+        ge=0.01,
+        le=1.0,
+    )
     max_inventory_drift: float = threshold(
         unit="share of capital", source="half of an interval of a grid of ten", ge=0.0, le=1.0
     )

@@ -49,6 +49,8 @@ def shares_of(
         Of one market.
     """
     every_fill, every_order = tuple(fills), tuple(orders)
+    if len(grids) == 1:
+        return {grids[0].id: Share(every_fill, every_order, 0)}
     alone = {grid.id: fills_of_grid(grid, every_fill, policy=policy, increments=increments) for grid in grids}
     on_ladder = {name: {_name(fill) for fill in found.of_role(FillRole.LADDER)} for name, found in alone.items()}
     on_any = set[_FillName]().union(*on_ladder.values())

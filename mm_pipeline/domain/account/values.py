@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
-from typing import Final
 
 from mm_pipeline.domain.errors import ConflictingFills, ConflictingFlows
 
@@ -124,29 +122,6 @@ class Increments:
 
     price: float
     base: float
-
-
-_COARSEST_STEP: Final = 1e-3
-
-
-def steps_told(fills: Iterable[AccountFill]) -> Increments | None:
-    """Steps as fills themselves tell them, by the last decimal place that any has; None without fills.
-
-    For fills whose exchange is not asked. A thousandth of the smallest value at most: few fills may all be round.
-    """
-    known = list(fills)
-    if not known:
-        return None
-    return Increments(
-        price=_last_place(fill.price for fill in known), base=_last_place(fill.quantity_base for fill in known)
-    )
-
-
-def _last_place(values: Iterable[float]) -> float:
-    known = list(values)
-    exponents = (Decimal(repr(value)).normalize().as_tuple().exponent for value in known)
-    last = min(exponent for exponent in exponents if isinstance(exponent, int))
-    return min(10.0**last, _COARSEST_STEP * min(known))
 
 
 def in_order(fills: Iterable[AccountFill]) -> list[AccountFill]:
