@@ -9,7 +9,15 @@ from pathlib import Path
 import dagster as dg
 
 from mm_pipeline import automation
-from mm_pipeline.adapters.home import JOURNAL_VARIABLE, archive_dir, data_home, frames_dir, journal_file
+from mm_pipeline.adapters.home import (
+    JOURNAL_VARIABLE,
+    archive_dir,
+    data_home,
+    frames_dir,
+    journal_file,
+    keep_private,
+    mm_home,
+)
 from mm_pipeline.adapters.journal import sqlite_url
 from mm_pipeline.assets.archive import archive
 from mm_pipeline.assets.candles import candles
@@ -120,4 +128,5 @@ def build_definitions(overrides: Overrides | None = None) -> dg.Definitions:
 @dg.definitions
 def defs() -> dg.Definitions:
     """What ``workspace.yaml`` loads; built when it is asked for, so that importing this module reads no settings."""
+    keep_private(mm_home())  # daemon, code server and run workers started by plain Dagster commands too
     return build_definitions()

@@ -1,14 +1,23 @@
 """Where everything is kept. The working directory alone never decides, or another directory would mean another journal.
 
-Looks up paths and makes nothing; who writes makes the directory.
+Looks up paths and makes nothing; who writes makes the directory. What lies there is its owner's alone.
 """
 
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from mm_pipeline.domain.errors import ConfigError
+
+OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+"""Permission bits of everybody but the owner."""
+_OURS: Final = ("frames", "as_of", "paper", "archive", "logs", "dagster", "pages.jsonl", "reserve.bin")
+_JOURNALS: Final = "journal.db*"
 
 HOME_VARIABLE = "MM_HOME"
 JOURNAL_VARIABLE = "MM_JOURNAL_URL"
@@ -72,3 +81,56 @@ def logs_dir(home: Path) -> Path:
 def dagster_dir(home: Path) -> Path:
     """Dagster's own storage (``DAGSTER_HOME``)."""
     return home / "dagster"
+
+
+def reserve_file(home: Path) -> Path:
+    """File that keeps room on the disk for the journal and for pages."""
+    return home / "reserve.bin"
+
+
+def keep_private(home: Path) -> None:
+    """Let this process and its children write for the owner alone, and close what earlier versions left open."""
+    os.umask(OTHERS)
+    tighten(home)
+
+
+def tighten(home: Path) -> None:
+    """Take the permissions of all others from the home and everything below it.
+
+    A folder that many share (``/tmp``, a user's own home) keeps its permissions; what is ours in it loses them. What
+    cannot be changed is left as it is: ``mm doctor`` names it.
+    """
+    for path in open_to_others(home):
+        with suppress(OSError):
+            path.chmod(stat.S_IMODE(path.lstat().st_mode) & ~OTHERS)
+
+
+def open_to_others(home: Path) -> list[Path]:
+    """What other users of this machine can read or change, deepest last; empty where the home itself is closed."""
+    if not home.is_dir():
+        return []
+    if not _is_shared(home):
+        return [path for path in _with_all_below(home) if _is_open(path)] if _is_open(home) else []
+    ours = [home / name for name in _OURS] + sorted(home.glob(_JOURNALS))
+    return [path for part in ours if _is_open(part) for path in _with_all_below(part) if _is_open(path)]
+
+
+def _is_shared(home: Path) -> bool:
+    found = home.stat()
+    is_on_the_way = Path.home().resolve().is_relative_to(home.resolve())
+    return is_on_the_way or bool(found.st_mode & stat.S_ISVTX) or found.st_uid != os.geteuid()
+
+
+def _with_all_below(path: Path) -> Iterator[Path]:
+    yield path
+    if path.is_dir() and not path.is_symlink():
+        for folder, folders, files in os.walk(path):
+            yield from (Path(folder, name) for name in [*folders, *files])
+
+
+def _is_open(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISLNK(mode) and bool(mode & OTHERS)

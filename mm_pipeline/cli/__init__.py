@@ -36,8 +36,25 @@ COMMANDS = {
 
 @click.group(cls=LazyGroup, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mm")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Watch crypto grid-trading bots: regime, exit and entry states with their reasons, every 15 minutes.
 
     Every command has --help. Exit code: 0 done, 1 the answer is no, 2 wrong usage or configuration.
     """
+    _keep_private(is_doctor=ctx.invoked_subcommand == "doctor")
+
+
+def _keep_private(*, is_doctor: bool) -> None:
+    """Close the home to other users; the doctor changes nothing, it names what is open."""
+    import os
+    from contextlib import suppress
+
+    from mm_pipeline.adapters.home import OTHERS, keep_private, mm_home
+    from mm_pipeline.domain.errors import ConfigError
+
+    if is_doctor:
+        os.umask(OTHERS)
+        return
+    with suppress(ConfigError):  # the command itself says what is wrong with MM_HOME
+        keep_private(mm_home())

@@ -35,4 +35,5 @@ def _heartbeat(settings: Settings) -> Finding:
     if os.environ.get(variable):
         return Finding("heartbeat", Status.OK, f"{variable} is set, not shown")
     mend = "Give it a URL of a service that tells you when it was not asked for half an hour."
-    return Finding("heartbeat", Status.WARN, f"{variable} is not set: a dead watch is silent", mend)
+    status = Status.WARN if settings.is_paper else Status.FAIL
+    return Finding("heartbeat", status, f"{variable} is not set: a dead watch is silent", mend)

@@ -18,7 +18,7 @@ from typing import Final
 from mm_pipeline.adapters.candle_sources import MemoryCircuits
 from mm_pipeline.adapters.clock import Clock, from_ms
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
-from mm_pipeline.adapters.home import HOME_VARIABLE, data_home, frames_dir, journal_file, mm_home
+from mm_pipeline.adapters.home import HOME_VARIABLE, data_home, frames_dir, journal_file, mm_home, open_to_others
 from mm_pipeline.cli.doctor_account import account
 from mm_pipeline.cli.doctor_channels import channels
 from mm_pipeline.cli.doctor_findings import Finding, Findings, Status
@@ -73,6 +73,16 @@ def _home() -> Findings:
     status = Status.FAIL if free_gb < FREE_FAIL_GB else Status.WARN if free_gb < FREE_WARN_GB else Status.OK
     mend = "" if status is Status.OK else f"Free some space, or point {HOME_VARIABLE} to another disk."
     yield Finding("disk", status, f"{free_gb:.1f} GB free", mend)
+    yield from _privacy(home)
+
+
+def _privacy(home: Path) -> Findings:
+    """What other users of this machine can read: it holds positions, results and the journal."""
+    found = open_to_others(home)
+    if found:
+        shown, more = ", ".join(str(path) for path in found[:3]), len(found) - 3
+        told = f"{shown}{f' and {more} more' if more > 0 else ''} can be read by every user of this machine"
+        yield Finding("privacy", Status.WARN, told, "Run any other mm command: it closes them.")
 
 
 def _settings(deployment: Deployment) -> Findings:

@@ -21,14 +21,17 @@ UI_PORT = 3000
 @click.option(
     "--without-pages", is_flag=True, help="Start although no channel reaches anybody who is not at this machine."
 )
+@click.option(
+    "--without-heartbeat", is_flag=True, help="Start although nobody outside this machine would miss the watch."
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=UI_PORT, show_default=True, help="Of the UI; 0: free.")
-def up(*, settings_file: Path | None, without_pages: bool, port: int) -> None:
+def up(*, settings_file: Path | None, without_pages: bool, without_heartbeat: bool, port: int) -> None:
     """Run the Dagster UI, daemon and schedules until stopped.
 
     Where the settings say `exchange: paper`, the paper exchange is started too, with every market that a grid trades.
-    A real exchange is not watched while pages could reach nobody. Everything listens on loopback alone. Each evaluation
-    is told in one line as the journal gets it. Ctrl-C or SIGTERM stops it all; a tick in progress is ended, and made up
-    for at the next start.
+    A real exchange is not watched while pages could reach nobody, or while nobody would miss a dead watch.
+    Everything listens on loopback alone. Each evaluation is told in one line as the journal gets it. Ctrl-C or SIGTERM
+    stops it all; a tick in progress is ended, and made up for at the next start.
     """
     from mm_pipeline.adapters.home import data_home, logs_dir, mm_home
     from mm_pipeline.cli.up_processes import DagsterProcess, Stop, free_port
@@ -39,6 +42,8 @@ def up(*, settings_file: Path | None, without_pages: bool, port: int) -> None:
     deployment = load_deployment(settings_file)
     if not without_pages:
         check_reaches_somebody(deployment.settings)
+    if not without_heartbeat:
+        check_is_missed(deployment.settings)
     if not deployment.settings.is_paper:
         check_key(deployment.settings)
     home = mm_home()
@@ -77,6 +82,28 @@ def check_reaches_somebody(settings: Settings) -> None:
         f"markets are real ({settings.exchange}), but pages would reach nobody who is not at this machine.",
         "Add a pushover or apprise channel, or start with --without-pages.",
         key="channels",
+    )
+
+
+def check_is_missed(settings: Settings) -> None:
+    """Refuse to watch a real exchange when a dead machine or network would be noticed by nobody.
+
+    Raises
+    ------
+    ConfigError
+        When no heartbeat URL is set, and the markets are real.
+    """
+    import os
+
+    from mm_pipeline.domain.errors import ConfigError
+
+    variable = settings.heartbeat_url_env
+    if settings.is_paper or os.environ.get(variable, "").strip():
+        return
+    raise ConfigError(
+        f"markets are real ({settings.exchange}), but {variable} is not set: a dead watch would be silent.",
+        "Set it to the URL of a service that tells you when it was not asked, or start with --without-heartbeat.",
+        key="heartbeat_url_env",
     )
 
 
