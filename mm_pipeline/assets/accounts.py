@@ -50,8 +50,8 @@ class Seen:
         The grid's fills and resting orders.
     drifts
         Against the model, and of the account against itself.
-    modelled_inventory_base
-        What the model holds; None where the model is not known.
+    modelled_inventory_base, is_stopped_out
+        What the model holds, and whether its stop has sold everything; None where the model is not known.
     flows_from
         Since when deposits and withdrawals are known, and are this grid's; None where they are not.
     is_contested
@@ -66,6 +66,7 @@ class Seen:
     orders: tuple[OpenOrder, ...] = ()
     drifts: tuple[Drift, ...] = ()
     modelled_inventory_base: float | None = None
+    is_stopped_out: bool | None = None
     flows_from: datetime | None = None
     is_contested: bool = False
     reading: AccountReading | None = None
@@ -149,6 +150,7 @@ class _Looking:
             orders=orders_of_grid(grid, share.orders, policy=policy, increments=steps),
             drifts=(*drifts, *gaps_of(grid, position, policy)),
             modelled_inventory_base=None if model is None else model.summary.inventory,
+            is_stopped_out=None if model is None else model.is_stopped_out,
             flows_from=flows_from,
             is_contested=share.contested > 0,
             reading=reading,
@@ -182,6 +184,7 @@ class _Looking:
             mine=mine,
             drifts=() if model is None else reconcile(position, model, policy),
             modelled_inventory_base=None if model is None else model.summary.inventory,
+            is_stopped_out=None if model is None else model.is_stopped_out,
         )
 
     def _model(self, grid: Grid) -> GridSimulation | None:
@@ -222,6 +225,7 @@ def account_row(seen: Seen, evaluated_at: datetime) -> pl.DataFrame:
         "price": position.bid,
         "known_until": seen.at,
         "modelled_inventory_base": seen.modelled_inventory_base,
+        "is_stopped_out": seen.is_stopped_out,
     }
     if seen.reading is not None:
         quote = seen.grid.symbol.split("/")[1]

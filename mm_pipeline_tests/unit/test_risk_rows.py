@@ -165,6 +165,25 @@ def test_stopped_grid_risks_nothing_more() -> None:
     assert row["risk_unknown"][0] is None
 
 
+def test_model_says_from_the_bar_of_its_stop_on_that_it_is_stopped_out() -> None:
+    bars, policy = simulated_bars(), quick_policy()
+    price = float(bars["close"][START - 1])
+    low = float(bars["low"].slice(START, 96).min())  # type: ignore[arg-type]
+    grid = grid_in(bars, START, lower=(low + price) / 2, upper=price * 1.2, stop_loss=low)
+    rows = risk_rows(
+        version_of(grid),
+        StandardisedBars.of(bars, policy),
+        np.unique(epoch_ms(bars["known_at"])[START : START + 96]),
+        policy,
+    )
+    touched = (bars["low"].slice(START, 96) <= low).arg_max()
+    assert touched is not None
+    stopped = rows["is_stopped_out"].to_list()
+    at = rows["evaluated_at"].to_list().index(bars["known_at"][START + touched])
+    assert True not in stopped[:at]
+    assert set(stopped[at:]) == {True}
+
+
 def reason(bars: pl.DataFrame, row: int) -> tuple[str | None, bool]:
     """Why the risk at a row is not known, and whether any figure is there."""
     policy = quick_policy()

@@ -129,6 +129,11 @@ class GridSimulation:
             ]
         )
 
+    @property
+    def is_stopped_out(self) -> bool:
+        """Whether the stop has sold everything by the last bar."""
+        return self.trades.stopped_bar >= 0
+
     @cached_property
     def rung(self) -> Integers:
         """At each close the lowest interval that holds; the number of intervals where none does."""

@@ -11,7 +11,7 @@ from mm_pipeline.domain.columns import TIME
 from mm_pipeline.domain.risk.rows import POSITION, RISK_SCHEMA
 
 _KEYS: Final = ("grid", "evaluated_at", "grid_version")
-_HELD: Final = (*POSITION, "capital_utilization")
+_HELD: Final = (*POSITION, "is_stopped_out", "capital_utilization")
 _MODELLED_INVENTORY: Final = "modelled_inventory_base"
 ACCOUNT_COLUMNS: Final[dict[str, pl.DataType]] = {
     "known_until": TIME,
@@ -32,7 +32,8 @@ POSITION_SCHEMA: Final[dict[str, pl.DataType]] = {
 }
 """One row an evaluation of an enabled grid: what it holds and has earned, and where that is known from.
 
-``modelled_inventory_base`` is what the figures of risk are of, whatever the source; ``known_until`` says up to when
+``modelled_inventory_base`` is what the figures of risk are of, whatever the source; ``is_stopped_out`` says that the
+model, and not the account, has touched its stop and sold everything; ``known_until`` says up to when
 fills are known, ``net_flows_quote`` what was put in or taken out since ``net_flows_from``: the grid's start, or later
 where the exchange tells no more (KuCoin's hf ledger reaches back three days).
 """
@@ -48,6 +49,7 @@ _TOLD: Final = (
     "known_until",
     "inventory_base",
     _MODELLED_INVENTORY,
+    "is_stopped_out",
     "equity_quote",
     "total_pnl_quote",
     "grid_profit_quote",

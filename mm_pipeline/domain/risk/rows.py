@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from mm_pipeline.domain.columns import TIME, constant_column, float_column, name_column, picked, times_of
+from mm_pipeline.domain.columns import TIME, constant_column, flag_column, float_column, name_column, picked, times_of
 from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market_view import Times
@@ -42,12 +42,15 @@ RISK_SCHEMA: Final[dict[str, pl.DataType]] = {
     "source": pl.String(),
     "price": pl.Float64(),
     **dict.fromkeys(POSITION, pl.Float64()),
+    "is_stopped_out": pl.Boolean(),
     "capital_utilization": pl.Float64(),
     "worst_case_quote": pl.Float64(),
     **dict.fromkeys((*_AT_RISK, *_GIVEBACK), pl.Float64()),
     "risk_unknown": pl.String(),
 }
-"""One row an evaluation. Losses are positive; ``risk_unknown`` says why figures are null, and is null where none is."""
+"""One row an evaluation. Losses are positive; ``risk_unknown`` says why figures are null, and is null where none is.
+``is_stopped_out``: the model touched its stop and sold everything; null before the grid's first bar has closed.
+"""
 
 _REASONS: Final = (
     "candles do not reach back to the grid's started_at",
@@ -123,6 +126,7 @@ def _rows(grid: Grid, history: StandardisedBars, evaluated_ms: Times, policy: Ri
             constant_column("source", SOURCES[-1], rows, pl.String),
             float_column("price", window.price),
             *(picked(simulation.equity[name], index) for name in POSITION),
+            flag_column("is_stopped_out", positions.is_over, is_begun),
             float_column("capital_utilization", np.where(is_begun, utilization, np.nan)),
             *_figure_columns(figures, is_begun),
             name_column("risk_unknown", _reason(figures, window, index, has_history), _REASONS),
