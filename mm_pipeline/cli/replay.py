@@ -71,7 +71,7 @@ def replay(
     before them are looked back to.
     """
     from mm_pipeline.cli.output import print_json, steps
-    from mm_pipeline.cli.replay_inputs import read_grid, read_market
+    from mm_pipeline.cli.replay_inputs import conflict_note, read_grid, read_market
     from mm_pipeline.cli.responses_file import read_responses
     from mm_pipeline.domain.market import Market
     from mm_pipeline.settings import load_deployment
@@ -98,7 +98,8 @@ def replay(
             recorded=recorded, grid=grid, deployment=deployment, tables=calibration, frames=frames, span_ms=span_ms
         )
         _write(out, frames, summary, watch)
-    _tell_conflicts(recorded)
+    if (note := conflict_note(recorded)) is not None:
+        click.echo(note, err=True)
     if as_json:
         print_json(summary)
     else:
@@ -245,16 +246,6 @@ def _write(out: Path, frames: dict[str, pl.DataFrame], summary: dict[str, Any], 
         write_frames(out, frames)
     summary["seconds"] = watch.seconds | {"total": round(sum(watch.seconds.values()), 3)}
     write_summary(out, summary)
-
-
-def _tell_conflicts(recorded: RecordedMarket) -> None:
-    from mm_pipeline.cli.output import iso
-    from mm_pipeline.cli.replay_inputs import conflicts
-
-    times = conflicts(recorded)
-    if times:
-        named = ", ".join(str(iso(at)) for at in times[:3]) + (" ..." if len(times) > 3 else "")
-        click.echo(f"note: {len(times)} bars are told differently within the files and were refused: {named}", err=True)
 
 
 def _print(summary: dict[str, Any], grid: Grid, out: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -89,10 +88,15 @@ def read_market(paths: Sequence[Path], market: Market | None) -> RecordedMarket:
     return RecordedMarket(files.markets[0], tuple(paths), clean, bars)
 
 
-def conflicts(recorded: RecordedMarket) -> list[datetime]:
-    """Open times of which the files tell different candles."""
+def conflict_note(recorded: RecordedMarket) -> str | None:
+    """Sentence about bars of which the files hold different candles; None where they agree."""
     rows = recorded.clean.quarantine.filter(pl.col("reason") == QuarantineReason.CONFLICT)
-    return rows["open_time"].unique().sort().to_list()
+    times = rows["open_time"].unique().sort().to_list()
+    if not times:
+        return None
+    named = ", ".join(f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in times[:3]) + (" ..." if len(times) > 3 else "")
+    count = f"{len(times)} bars differ" if len(times) > 1 else "1 bar differs"
+    return f"note: {count} within the files; every version was refused: {named}"
 
 
 def read_grid(path: Path, recorded: RecordedMarket) -> Grid:

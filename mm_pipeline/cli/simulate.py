@@ -47,7 +47,7 @@ def simulate(
     from its highest close; worst_case the loss if every resting buy fills and all is sold at the stop.
     """
     from mm_pipeline.cli.output import print_json
-    from mm_pipeline.cli.replay_inputs import read_market
+    from mm_pipeline.cli.replay_inputs import conflict_note, read_market
     from mm_pipeline.domain.market import Market
 
     if start is not None and end is not None and start >= end:
@@ -55,6 +55,8 @@ def simulate(
     recorded = read_market((*first_candles, *more_candles), Market.parse(market_name) if market_name else None)
     simulation = _simulation(grid_file, recorded, start, end)
     _tell_late_start(simulation, start)
+    if (note := conflict_note(recorded)) is not None:
+        click.echo(note, err=True)
     data = _data(simulation)
     if as_json:
         print_json(data)

@@ -256,7 +256,7 @@ def test_market_is_told_by_a_flag_where_the_name_does_not(tmp_path: Path, candle
     plain = tmp_path / "mine.parquet"
     plain.write_bytes(candles.read_bytes())
     refused = replay(tmp_path / "out", plain, write_grid(tmp_path))
-    assert (refused.exit_code, "tells no market" in refused.stderr) == (2, True)
+    assert (refused.exit_code, "says no market" in refused.stderr) == (2, True)
     summary = replayed(tmp_path / "out", plain, write_grid(tmp_path), "--market", "kucoin:SOL/USDT")
     assert summary["market"] == "kucoin:SOL/USDT"
 

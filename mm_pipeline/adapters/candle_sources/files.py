@@ -1,4 +1,4 @@
-"""Candles from Parquet files, one market and timeframe per file."""
+"""Candles from Parquet files and Binance's public dumps, one market and timeframe per file."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ from pathlib import Path
 
 import polars as pl
 
+from mm_pipeline.adapters.candle_sources.binance_dump import DUMP_NAME, read_dump, symbol_of
+from mm_pipeline.adapters.candle_sources.file_times import check_gaps, check_times
 from mm_pipeline.adapters.candle_sources.memory import within
-from mm_pipeline.domain.candles import RAW_SCHEMA
+from mm_pipeline.domain.candles import RAW_SCHEMA, epoch_ms
 from mm_pipeline.domain.errors import CandleFileError, ConfigError, MarketNotFound
 from mm_pipeline.domain.market import Market, Timeframe
 
 _NAME = re.compile(r"(?P<exchange>[a-z0-9]+)_(?P<symbol>[A-Z0-9]+-[A-Z0-9]+)_(?P<timeframe>\d+[mhdw])(_.*)?\.parquet")
-_NAME_MEND = "Name it like kucoin_ETH-USDT_15m_2025-01-01_2025-09-30.parquet, or tell market and timeframe by flags."
+_NAME_HINT = "Name it like kucoin_ETH-USDT_15m_2025-01-01_2025-09-30.parquet, or give --market kucoin:ETH/USDT."
+_FORMATS = (".parquet", ".csv", ".zip")
+_FORMAT_HINT = (
+    "Parquet with the columns open_time, open, high, low, close, volume is read, "
+    "and Binance's public CSV and ZIP files. "
+    "Convert others with polars: pl.read_ipc(...), pl.read_json(...), then .write_parquet(...)."
+)
 
 
 @dataclass(frozen=True)
 class CandleFile:
-    """A Parquet file of 15m candles of one market.
+    """A file of 15m candles of one market.
 
     Attributes
     ----------
     path
-        The file; columns ``open_time`` (a UTC datetime), ``open, high, low, close, volume`` (numbers).
+        Parquet with the columns ``open_time`` (a UTC datetime), ``open, high, low, close, volume`` (numbers); or
+        a CSV or ZIP file as Binance publishes them.
     market
         Whose candles they are.
     """
@@ -37,23 +46,28 @@ class CandleFile:
     def named(cls, path: Path) -> CandleFile:
         """Read market and timeframe from the name ``<exchange>_<BASE-QUOTE>_<timeframe>[_<from>_<to>].parquet``.
 
+        Binance's own names, like ``ETHUSDT-15m-2025-01.zip``, are known too.
+
         Raises
         ------
         CandleFileError
-            When the name tells no market, or a timeframe other than 15m.
+            When the name says no market, or a timeframe other than 15m, or the format is another.
         """
-        found = _NAME.fullmatch(path.name)
-        if found is None:
-            raise CandleFileError(f"the name of {path} tells no market and timeframe.", _NAME_MEND)
-        if found["timeframe"] != Timeframe.M15:
+        _check_format(path)
+        found, dump = _NAME.fullmatch(path.name), DUMP_NAME.fullmatch(path.name)
+        symbol = symbol_of(dump["pair"]) if dump else None
+        if found is None and symbol is None:
+            raise CandleFileError(f"the name of {path} says no market and timeframe.", _NAME_HINT)
+        timeframe = (found or dump or {})["timeframe"]
+        if timeframe != Timeframe.M15:
             raise CandleFileError(
-                f"{path} holds {found['timeframe']} candles, not 15m.",
+                f"{path} holds {timeframe} candles, not 15m.",
                 "Give the market's 15m file; 1h and 4h bars are made from it.",
             )
         try:
-            return cls(path, Market.parse(f"{found['exchange']}_{found['symbol']}"))
+            return cls(path, Market.parse(f"{found['exchange']}_{found['symbol']}" if found else f"binance:{symbol}"))
         except ConfigError as error:
-            raise CandleFileError(f"the name of {path} tells no market: {error.problem}", _NAME_MEND) from error
+            raise CandleFileError(f"the name of {path} says no market: {error.problem}", _NAME_HINT) from error
 
     def read(self) -> pl.DataFrame:
         """Raw candle frame of the whole file, as it is.
@@ -61,8 +75,16 @@ class CandleFile:
         Raises
         ------
         CandleFileError
-            When the file is missing, not Parquet, or its columns cannot be read as candles.
+            When the file is missing, of another format, or its columns or times cannot be those of candles.
         """
+        _check_format(self.path)
+        raw = self._read_parquet() if self.path.suffix == ".parquet" else read_dump(self.path)
+        if raw["open_time"].null_count():
+            raise CandleFileError(f"{self.path} has rows without open_time.", "Drop them: no bar can be made of them.")
+        check_times(epoch_ms(raw["open_time"]), self.path)
+        return raw
+
+    def _read_parquet(self) -> pl.DataFrame:
         try:
             frame = pl.read_parquet(self.path)
         except FileNotFoundError as error:
@@ -70,10 +92,7 @@ class CandleFile:
         except (OSError, pl.exceptions.PolarsError) as error:
             raise CandleFileError(f"{self.path} cannot be read as Parquet: {error}", "Write it again.") from error
         self._check_columns(frame)
-        raw = frame.select(pl.col(name).cast(kind) for name, kind in RAW_SCHEMA.items())
-        if raw["open_time"].null_count():
-            raise CandleFileError(f"{self.path} has rows without open_time.", "Drop them: no bar can be made of them.")
-        return raw
+        return frame.select(pl.col(name).cast(kind) for name, kind in RAW_SCHEMA.items())
 
     def _check_columns(self, frame: pl.DataFrame) -> None:
         missing = [name for name in RAW_SCHEMA if name not in frame.columns]
@@ -92,6 +111,11 @@ class CandleFile:
             raise CandleFileError(f"{', '.join(wrong)} of {self.path} are not numbers.", "Cast them to Float64.")
 
 
+def _check_format(path: Path) -> None:
+    if path.suffix not in _FORMATS:
+        raise CandleFileError(f"{path} is {path.suffix or 'a file without suffix'}, which is not read.", _FORMAT_HINT)
+
+
 class CandleFiles:
     """A :class:`~mm_pipeline.domain.candles.source.CandleSource` over files; several may hold parts of one market.
 
@@ -105,7 +129,7 @@ class CandleFiles:
     Raises
     ------
     CandleFileError
-        When a name tells no market or another timeframe than 15m.
+        When a name says no market or another timeframe than 15m.
     """
 
     def __init__(self, files: Iterable[Path | CandleFile]) -> None:
@@ -139,7 +163,9 @@ class CandleFiles:
                 there = ", ".join(map(str, self.markets)) or "none"
                 raise MarketNotFound(f"no candle file of {market}; there are files of {there}.", "Add its 15m file.")
             self._requests_made += len(files)
-            self._read[market] = pl.concat(file.read() for file in files)
+            rows = pl.concat(file.read() for file in files)
+            check_gaps(epoch_ms(rows["open_time"]), ", ".join(str(file.path) for file in files))
+            self._read[market] = rows
         return within(self._read[market], start_ms=start_ms, end_ms=end_ms)
 
     def clock_offset_ms(self) -> int | None:
