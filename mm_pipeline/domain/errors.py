@@ -91,6 +91,12 @@ class ClockSkewed(CandleSourceError):
     code = "clock_skewed"
 
 
+class ProgramFault(CandleSourceError):
+    """The program, or the library that it asks through, failed before an answer came."""
+
+    code = "program_fault"
+
+
 class CandleFileError(CandleSourceError):
     """A candle file is missing, unreadable, or has the wrong columns."""
 

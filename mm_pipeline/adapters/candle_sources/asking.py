@@ -78,6 +78,7 @@ class Asking(Generic[C]):
         raise AssertionError("stamina ends by an answer or an error")
 
     def _put(self, task: str, question: Callable[[], T]) -> T:
+        self.client.forget_answer()
         try:
             return question()
         except Exception as error:

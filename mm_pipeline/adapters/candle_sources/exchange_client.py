@@ -18,6 +18,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "kucoin": {"uta": False, "hf": True, "fetchMarkets": {"fetchTickersFees": False}},
 }
 
+_NEED_UNTIL = frozenset({"zebpay"})
+"""Exchanges that refuse a question about candles without its end."""
+
 
 class ExchangeClient:
     """The three questions a candle source asks, over ccxt's class of the exchange; not thread-safe.
@@ -83,12 +86,21 @@ class ExchangeClient:
             ccxt's errors, or ``ValueError`` and its like when the answer is no list of candles.
         """
         bars = -(-(end_ms - start_ms) // Timeframe.M15.ms)
-        # KuCoin loses the oldest row when the end of the window is itself a bar: end one second before it.
-        window = {"endAt": (end_ms - 1000) // 1000} if self._ccxt.id == "kucoin" else {}
-        rows = self._ccxt.fetch_ohlcv(symbol, Timeframe.M15.value, start_ms, bars, window)
+        rows = self._ccxt.fetch_ohlcv(symbol, Timeframe.M15.value, start_ms, bars, self._page_end(end_ms))
         if not rows and not _has_list(self._ccxt.last_json):
             raise ValueError("there is no list of candles in it")
         return _raw_frame(rows)
+
+    def forget_answer(self) -> None:
+        """Begin a new question: an error before its first request must not be blamed on an earlier answer."""
+        self._ccxt.last_answer = LastAnswer()
+
+    def _page_end(self, end_ms: int) -> dict[str, int]:
+        """How the end of a page is given where the exchange wants one."""
+        if self._ccxt.id == "kucoin":
+            # KuCoin loses the oldest row when the end of the window is itself a bar: end one second before it.
+            return {"endAt": (end_ms - 1000) // 1000}
+        return {"until": end_ms} if self._ccxt.id in _NEED_UNTIL else {}
 
 
 class _CheckedAnswers:
@@ -132,8 +144,15 @@ def _checked_exchange(exchange: str, *, timeout_ms: int) -> Any:
     client = checked({"timeout": timeout_ms, "enableRateLimit": True, "options": _OPTIONS.get(exchange, {})})
     markets = client.options.get("fetchMarkets")
     if isinstance(markets, dict) and "types" in markets:
-        markets["types"] = ["spot"]
+        markets["types"] = _spot_alone(markets["types"])
     return client
+
+
+def _spot_alone(types: Any) -> Any:
+    """Kinds of market to list, in the shape that the library keeps them in: names, or a switch per name."""
+    if isinstance(types, dict):
+        return {name: name == "spot" for name in types}
+    return ["spot"] if "spot" in types else types
 
 
 def _has_list(answer: Any) -> bool:

@@ -11,6 +11,7 @@ from mm_pipeline.domain.errors import (
     ExchangeUnavailable,
     MalformedAnswer,
     MarketNotFound,
+    ProgramFault,
     RateLimited,
 )
 
@@ -73,10 +74,7 @@ def as_source_error(error: Exception, *, exchange: str, task: str, answer: LastA
     if isinstance(error, ccxt.BadSymbol) or (isinstance(error, ccxt.BadRequest) and _NO_SYMBOL.search(answer.body)):
         return MarketNotFound(f"{who} does not know the symbol: {error}", "Check the symbol; it may be delisted.")
     if isinstance(error, ccxt.BadResponse) or not isinstance(error, ccxt.BaseError | OSError):
-        return MalformedAnswer(
-            f"{who} answered with something else ({answer.quoted}; {type(error).__name__}: {error}).",
-            "Usually maintenance or a proxy in between; look at the exchange's status page if it lasts.",
-        )
+        return _unreadable(error, who, answer)
     if isinstance(error, ccxt.NetworkError | OSError) or (answer.status or 0) >= 500:
         came = answer.quoted if answer.status else f"{type(error).__name__}, {_root(error)}"
         return ExchangeUnavailable(
@@ -85,6 +83,21 @@ def as_source_error(error: Exception, *, exchange: str, task: str, answer: LastA
         )
     return CandleSourceError(
         f"{who} refused ({type(error).__name__}: {error}).", "Read its message and mend the cause."
+    )
+
+
+def _unreadable(error: Exception, who: str, answer: LastAnswer) -> CandleSourceError:
+    """An answer in another form than its reader expects; or, without an answer, a fault of the program."""
+    cause = f"{type(error).__name__}: {error}"
+    if answer.status is None:
+        return ProgramFault(
+            f"{who} the program failed before any answer came ({cause}).",
+            "This is a fault of the program or of ccxt, not of the exchange; report it with this message.",
+        )
+    return MalformedAnswer(
+        f"{who} answered with something else ({answer.quoted}; {cause}).",
+        "Usually maintenance or a proxy in between: look at the exchange's status page. "
+        "If all is well there, it is a fault of the program or of ccxt; report it with this message.",
     )
 
 

@@ -54,18 +54,14 @@ class CandleFile:
             When the name says no market, or a timeframe other than 15m, or the format is another.
         """
         _check_format(path)
-        found, dump = _NAME.fullmatch(path.name), DUMP_NAME.fullmatch(path.name)
-        symbol = symbol_of(dump["pair"]) if dump else None
-        if found is None and symbol is None:
-            raise CandleFileError(f"the name of {path} says no market and timeframe.", _NAME_HINT)
-        timeframe = (found or dump or {})["timeframe"]
+        name, timeframe = _named(path)
         if timeframe != Timeframe.M15:
             raise CandleFileError(
                 f"{path} holds {timeframe} candles, not 15m.",
                 "Give the market's 15m file; 1h and 4h bars are made from it.",
             )
         try:
-            return cls(path, Market.parse(f"{found['exchange']}_{found['symbol']}" if found else f"binance:{symbol}"))
+            return cls(path, Market.parse(name))
         except ConfigError as error:
             raise CandleFileError(f"the name of {path} says no market: {error.problem}", _NAME_HINT) from error
 
@@ -114,6 +110,17 @@ class CandleFile:
 def _check_format(path: Path) -> None:
     if path.suffix not in _FORMATS:
         raise CandleFileError(f"{path} is {path.suffix or 'a file without suffix'}, which is not read.", _FORMAT_HINT)
+
+
+def _named(path: Path) -> tuple[str, str]:
+    """Market and timeframe of a file name."""
+    if found := _NAME.fullmatch(path.name):
+        return f"{found['exchange']}_{found['symbol']}", found["timeframe"]
+    dump = DUMP_NAME.fullmatch(path.name)
+    symbol = symbol_of(dump["pair"]) if dump else None
+    if dump is None or symbol is None:
+        raise CandleFileError(f"the name of {path} says no market and timeframe.", _NAME_HINT)
+    return f"binance:{symbol}", dump["timeframe"]
 
 
 class CandleFiles:
