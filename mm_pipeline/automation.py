@@ -13,13 +13,21 @@ from mm_pipeline.adapters.months import month_start
 from mm_pipeline.assets.candles import FRESH
 from mm_pipeline.assets.checks import PARITY, RECONCILIATION, hourly_reconciliation, replay_parity
 from mm_pipeline.assets.positions import AGREES
-from mm_pipeline.assets.stage import BACKFILL_TAG, CONTRACT, LIVE_TAG, MONTHS
+from mm_pipeline.assets.run_queue import (
+    POOL_SUBJECT,
+    QUEUED_SUBJECT,
+    pool_alarm,
+    pool_limit,
+    pool_problem,
+    queued_alarm,
+    waiting_ticks,
+)
+from mm_pipeline.assets.stage import BACKFILL_TAG, CONTRACT, EVALUATED_AT_TAG, LIVE_TAG, MONTHS
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications import TEXT_LIMIT
 from mm_pipeline.resources import Watch
 from mm_pipeline.resources.plan import floor_to_evaluation
-from mm_pipeline.resources.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.resources.watch import PIPELINE
 
 EVALUATION_JOB: Final = "exit_evaluation"
@@ -39,6 +47,8 @@ OTHER_RUN_FAILED: Final = "other_run_failed"
 DELIVERY_INTERVAL_S: Final = 15
 RECEIPT_INTERVAL_S: Final = 30
 """Pushover asks for at least 5 s between two questions about a receipt."""
+
+QUEUE_INTERVAL_S: Final = 30
 
 MAX_RUNTIME_TAG: Final = "dagster/max_runtime"
 TICK_MAX_RUNTIME_S: Final = 600
@@ -250,7 +260,32 @@ def receipts(context: dg.SensorEvaluationContext, watch: Watch) -> dg.SkipReason
     return dg.SkipReason(f"{len(heard.answers)} new answers, {len(heard.problems)} questions failed.")
 
 
+@dg.sensor(
+    name="run_queue",
+    minimum_interval_seconds=QUEUE_INTERVAL_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="An evaluation that waits too long to begin, or a pool that lets none or too many run: an alarm.",
+)
+def run_queue(context: dg.SensorEvaluationContext, watch: Watch) -> dg.SkipReason:
+    """Look at the queue from outside of it; `mm up` does too, where the daemon cannot."""
+    limit = watch.settings.supervision.queued_for
+    waiting = [tick for tick in waiting_ticks(context.instance) if watch.now() - tick.since > limit]
+    problem = pool_problem(pool_limit(context.instance))
+    alarms = []
+    if waiting:
+        alarms.append((QUEUED_SUBJECT, *queued_alarm([tick.run_id for tick in waiting], limit)))
+    if problem is not None:
+        alarms.append((POOL_SUBJECT, *pool_alarm(problem)))
+    if alarms:
+        delivery = watch.delivery()
+        for subject, title, text in alarms:
+            context.log.error(text)
+            delivery.alarms.raise_about(subject, title, text, every=watch.settings.notify.unknown.second_after)
+        delivery.relay.run()
+    return dg.SkipReason(f"{len(waiting)} evaluations wait too long, the pool is {'wrong' if problem else 'right'}.")
+
+
 CHECKS: Final = (replay_parity, hourly_reconciliation)
 JOBS: Final = (exit_evaluation, hourly_metrics)
 SCHEDULES: Final = (every_15_minutes, every_hour)
-SENSORS: Final = (grid_files, watch_is_blind, due_deliveries, receipts)
+SENSORS: Final = (grid_files, watch_is_blind, due_deliveries, receipts, run_queue)

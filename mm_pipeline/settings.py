@@ -36,6 +36,7 @@ from mm_pipeline.domain.pipeline import MarketPolicy
 from mm_pipeline.domain.policy import Policy, print_duration
 from mm_pipeline.domain.regime import RegimePolicy
 from mm_pipeline.domain.risk import RiskPolicy
+from mm_pipeline.domain.supervision import SupervisionPolicy, UiPolicy
 
 PAPER = "paper"
 """Value of ``exchange`` that sends every market to the paper exchange on loopback."""
@@ -69,6 +70,8 @@ class Settings(Policy):
     heartbeat_url_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,79}$")]
     account: AccountPolicy
     archive: ArchivePolicy
+    supervision: SupervisionPolicy
+    ui: UiPolicy
 
     @field_validator("extra_markets", mode="before")
     @classmethod

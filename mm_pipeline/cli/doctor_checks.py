@@ -22,6 +22,7 @@ from mm_pipeline.adapters.home import HOME_VARIABLE, data_home, frames_dir, jour
 from mm_pipeline.cli.doctor_account import account
 from mm_pipeline.cli.doctor_channels import channels
 from mm_pipeline.cli.doctor_findings import Finding, Findings, Status
+from mm_pipeline.cli.doctor_watch import watch
 from mm_pipeline.domain.candles import CandleSource, ExchangePolicy, epoch_ms
 from mm_pipeline.domain.errors import CandleSourceError, ExchangeUnavailable, PipelineError
 from mm_pipeline.domain.market import Market, Timeframe
@@ -49,6 +50,7 @@ def checks(deployment: Deployment, clock: Clock) -> list[tuple[str, Callable[[],
         ("grids", partial(_grids, deployment, folder)),
         ("journal", partial(_journal, settings)),
         ("frames", partial(_frames, settings)),
+        ("watch", partial(watch, settings.supervision, clock)),
         *asked,
         ("account", partial(account, settings)),
         ("channels", partial(channels, settings)),

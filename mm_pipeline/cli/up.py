@@ -33,10 +33,10 @@ def up(*, settings_file: Path | None, without_pages: bool, without_heartbeat: bo
     Everything listens on loopback alone. Each evaluation is told in one line as the journal gets it. Ctrl-C or SIGTERM
     stops it all; a tick in progress is ended, and made up for at the next start.
     """
-    from mm_pipeline.adapters.home import data_home, logs_dir, mm_home
-    from mm_pipeline.cli.up_processes import DagsterProcess, Stop, free_port
-    from mm_pipeline.cli.up_ticks import follow_journal
-    from mm_pipeline.runs import dagster_instance
+    from mm_pipeline.adapters.home import mm_home
+    from mm_pipeline.cli.up_family import only_one
+    from mm_pipeline.cli.up_processes import Stop, listen
+    from mm_pipeline.cli.up_watch import watch_until_stopped
     from mm_pipeline.settings import load_deployment
 
     deployment = load_deployment(settings_file)
@@ -49,21 +49,22 @@ def up(*, settings_file: Path | None, without_pages: bool, without_heartbeat: bo
     home = mm_home()
     with ExitStack() as running:
         stop = running.enter_context(Stop())
+        running.enter_context(only_one(home))
+        _end_leftovers(home)
+        listening = running.enter_context(listen(port))
         if deployment.settings.is_paper:
             _serve_paper(deployment, running)
-        with dagster_instance(home):
-            pass  # its storage is made before webserver and daemon both would
-        dagster = DagsterProcess(
-            home=home, settings=deployment.file, port=free_port(port), log=logs_dir(home) / "dagster.log"
-        )
-        running.enter_context(dagster)
-        click.echo(f"starting Dagster, log in {dagster.log} ...")
-        if dagster.wait_until_ready(stop):
-            click.echo(f"UI          {dagster.url}\nhome        {home}\ngrids       {deployment.grids_folder}")
-            click.echo("Evaluations come at 1, 16, 31 and 46 past the hour (UTC); Ctrl-C stops.")
-            follow_journal(data_home(is_paper=deployment.settings.is_paper), dagster, stop)
-        click.echo("stopping ...")
-    click.echo("stopped")
+        watch_until_stopped(deployment, home, listening, stop)
+
+
+def _end_leftovers(home: Path) -> None:
+    """An earlier one that was killed may have left processes, where nothing could end them then."""
+    from mm_pipeline.cli.up_family import end
+
+    ended = end(home)
+    if ended:
+        numbers = ", ".join(str(member.pid) for member in ended)
+        click.echo(f"ended what an earlier mm up had left running on this home: processes {numbers}")
 
 
 def check_reaches_somebody(settings: Settings) -> None:

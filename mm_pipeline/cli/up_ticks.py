@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from mm_pipeline.adapters.journal import Evaluation, Journal
-    from mm_pipeline.cli.up_processes import DagsterProcess, Stop
+    from mm_pipeline.cli.up_terminal import Terminal
 
-_POLL_S: Final = 2.0
 _LOOK_BACK: Final = timedelta(hours=1)
 """An evaluation is journalled minutes after its close; gaps that a tick fills are told no further back than this."""
 
 
-def follow_journal(home: Path, dagster: DagsterProcess, stop: Stop) -> None:
-    """Print evaluations until a signal comes.
+class JournalLook:
+    """Prints the evaluations that the journal has got since the last look; none of the time before the first.
 
     Raises
     ------
-    PipelineError
-        When Dagster ends by itself, or the journal cannot be read.
+    StorageError
+        When the journal cannot be read; the next look opens it anew, and prints what came meanwhile.
     """
-    from mm_pipeline.adapters.clock import SystemClock
-    from mm_pipeline.adapters.home import JOURNAL_VARIABLE, journal_file
-    from mm_pipeline.adapters.journal import Journal, sqlite_url
-    from mm_pipeline.cli.output import stdout
 
-    console, clock = stdout(), SystemClock()
-    with Journal(os.environ.get(JOURNAL_VARIABLE) or sqlite_url(journal_file(home))) as journal:
-        told = {_key(one) for one in journal.evaluations(since=clock.now() - _LOOK_BACK)}
-        while not stop.is_asked_within(_POLL_S):
-            dagster.check()
-            for line in new_lines(journal, told, since=clock.now() - _LOOK_BACK):
-                console.print(line, soft_wrap=True)
+    def __init__(self, journal_url: str, terminal: Terminal) -> None:
+        self._url = journal_url
+        self._terminal = terminal
+        self._journal: Journal | None = None
+        self._printed: set[tuple[str, datetime, str]] | None = None
+
+    def __call__(self) -> None:
+        """Look once."""
+        from mm_pipeline.adapters.clock import SystemClock
+        from mm_pipeline.adapters.journal import Journal
+        from mm_pipeline.domain.errors import StorageError
+
+        since = SystemClock().now() - _LOOK_BACK
+        try:
+            if self._journal is None:
+                self._journal = Journal(self._url)
+            if self._printed is None:
+                self._printed = {_key(evaluation) for evaluation in self._journal.evaluations(since=since)}
+            lines = new_lines(self._journal, self._printed, since=since)
+        except StorageError:
+            if self._journal is not None:
+                self._journal.close()
+                self._journal = None
+            raise
+        for line in lines:
+            self._terminal.say(line)
 
 
 def new_lines(journal: Journal, told: set[tuple[str, datetime, str]], *, since: datetime) -> list[Text]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from mm_pipeline.domain.plain_text import plain_text
-
 
 class PipelineError(Exception):
     """Base of every error that an operator can be told about.
@@ -17,9 +15,9 @@ class PipelineError(Exception):
     """
 
     def __init__(self, problem: str, mend: str = "") -> None:
-        self.problem = plain_text(problem)
-        self.mend = plain_text(mend)
-        super().__init__(f"{self.problem} {self.mend}".strip())
+        self.problem = problem
+        self.mend = mend
+        super().__init__(f"{problem} {mend}".strip())
 
 
 class ConfigError(PipelineError):

@@ -135,7 +135,7 @@ def test_schedules_and_sensors_run_by_default_in_utc(definitions: dg.Definitions
     assert {schedule.default_status for schedule in schedules.values()} == {dg.DefaultScheduleStatus.RUNNING}
     sensors = {sensor.name: sensor.default_status for sensor in definitions.sensors or ()}
     assert sensors == dict.fromkeys(
-        ("grid_files", "watch_is_blind", "due_deliveries", "receipts"), dg.DefaultSensorStatus.RUNNING
+        ("grid_files", "watch_is_blind", "due_deliveries", "receipts", "run_queue"), dg.DefaultSensorStatus.RUNNING
     )
 
 
