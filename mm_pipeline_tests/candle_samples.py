@@ -68,6 +68,7 @@ def exchange_policy(**changes: Any) -> ExchangePolicy:
         "max_page_bars": 1500,
         "bars_per_fetch": 30_000,
         "reask_bars": 96,
+        "quiet_after": "10min",
         "requests_per_s": 1000.0,
         "burst_requests": 100,
         "request_timeout": "5s",

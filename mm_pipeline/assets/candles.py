@@ -7,6 +7,7 @@ import dagster as dg
 
 from mm_pipeline.adapters.candle_sources import CandleUpdate
 from mm_pipeline.assets import contracts, summaries
+from mm_pipeline.assets.problems import unconfirmed
 from mm_pipeline.assets.stage import (
     FIRST_MONTH,
     MONTHS,
@@ -38,6 +39,7 @@ def _fetched(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Mat
     unfetched = {market: update.problem for market, update in updates.items() if update.problem is not None}
     problems: dict[Market, PipelineError] = {**unfetched, **kept.problems}
     note(watch, plan, by_name(problems))
+    note(watch, plan, by_name(unconfirmed(plan, [kept.made[market].after for market in kept.made])))
     _report_look_back(context, plan, touched)
     fresh = summaries.freshness(watch.bars(plan), newest_ms(plan), watch.settings.data)
     yield dg.MaterializeResult(

@@ -11,21 +11,22 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from mm_pipeline.adapters.candle_sources import StoredCandles
 from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.adapters.journal import Journal, MarketNotice
 from mm_pipeline.assets.stage import COMPUTATION, CONTRACT
 from mm_pipeline.domain.candles import epoch_ms, resample, times_of
-from mm_pipeline.domain.errors import ClockSkewed, MarketNotFound
+from mm_pipeline.domain.errors import ClockSkewed, MarketNotFound, PipelineError, UnconfirmedGap
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import MarketView, Timeline, Times
 from mm_pipeline.domain.pipeline import COARSE
 from mm_pipeline.resources import Plan
 
-BLINDING: Final = frozenset({ClockSkewed.code, MarketNotFound.code, CONTRACT, COMPUTATION})
+BLINDING: Final = frozenset({ClockSkewed.code, MarketNotFound.code, UnconfirmedGap.code, CONTRACT, COMPUTATION})
 """Codes that make a market UNKNOWN at once; other failed fetches do when its newest bar is too old."""
 
-_SEEN_ALL_THE_SAME: Final = frozenset({CONTRACT, COMPUTATION})
-"""Codes of faults in what is made of bars: the bars themselves are there, and a breached stop in them still counts."""
+_SEEN_ALL_THE_SAME: Final = frozenset({UnconfirmedGap.code, CONTRACT, COMPUTATION})
+"""Codes of faults that leave bars as they are: a breached stop in those that are there still counts."""
 
 _SCHEMA = {"evaluated_at": pl.Datetime("ms", "UTC"), "problem": pl.String(), "hides_bars": pl.Boolean()}
 
@@ -39,6 +40,25 @@ def as_problems(notices: Iterable[MarketNotice]) -> pl.DataFrame:
     """Notices as ``evaluated_at, problem, hides_bars``."""
     rows = [(notice.tick_at, notice.message, notice.code not in _SEEN_ALL_THE_SAME) for notice in notices]
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+
+
+def unconfirmed(plan: Plan, stored: Iterable[StoredCandles]) -> dict[Market, PipelineError]:
+    """Markets with bars, among those that evaluations look at, that are missing in the only answer so far.
+
+    They are filled flat like quiet ones, which is mostly right; until a second answer lacks them too, or brings them,
+    nothing that is made of them is known.
+    """
+    found: dict[Market, PipelineError] = {}
+    for known in stored:
+        gaps_ms = known.gaps_ms[known.gaps_ms >= plan.bars_from_ms[known.market]]
+        if gaps_ms.size:
+            bars = f"{gaps_ms.size} bar{'s' * (gaps_ms.size != 1)}"
+            found[known.market] = UnconfirmedGap(
+                f"{bars} of {known.market} from {from_ms(int(gaps_ms[0])):%Y-%m-%d %H:%M} UTC on are missing in the "
+                "only answer so far.",
+                "They are asked for again; missing again after exchange_access.quiet_after, they had no trades.",
+            )
+    return found
 
 
 def lagging(market: Market, view: MarketView, evaluated_ms: Times) -> pl.DataFrame:

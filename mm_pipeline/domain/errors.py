@@ -73,6 +73,12 @@ class CircuitOpen(CandleSourceError):
     code = "circuit_open"
 
 
+class UnconfirmedGap(CandleSourceError):
+    """Bars are missing in the only answer so far; nobody knows yet whether they had trades."""
+
+    code = "unconfirmed_gap"
+
+
 class MarketNotFound(CandleSourceError):
     """The exchange does not list the symbol (misspelt or delisted)."""
 

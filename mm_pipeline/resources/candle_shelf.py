@@ -14,12 +14,13 @@ from mm_pipeline.adapters.candle_sources import StoredCandles, quarantined_times
 from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
 from mm_pipeline.adapters.months import month_start, next_month
-from mm_pipeline.domain.candles import QUARANTINE_SCHEMA, RAW_SCHEMA, epoch_ms, fill_gaps, times_of
+from mm_pipeline.domain.candles import MISSING_SCHEMA, QUARANTINE_SCHEMA, RAW_SCHEMA, epoch_ms, fill_gaps, times_of
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import Times
 
 CANDLES: Final = "candles"
 _QUARANTINE: Final = "quarantine"
+_MISSING: Final = "missing_bars"
 _STARTS: Final = "candle_starts"
 _STARTS_SCHEMA = {"open_time": RAW_SCHEMA["open_time"], "is_start": pl.Boolean()}
 
@@ -36,7 +37,8 @@ class CandleShelf:
     """Candles by market and time.
 
     An exchange sends no candle for a bar without trades, so a hole can only be filled flat where it was asked for. The
-    first moment of each asked stretch is kept; what lies before the newest one is unknown, and asked for again.
+    first moment of each asked stretch is kept; what lies before the newest one is unknown, and asked for again. Of each
+    bar that an answer lacked it is kept when that was, and whether a later answer lacked it too.
     """
 
     def __init__(self, store: FrameStore) -> None:
@@ -48,8 +50,16 @@ class CandleShelf:
         begins_ms = max(start_ms, self._newest_start(key, end_ms))
         candles = self._read(CANDLES, key, begins_ms, end_ms, RAW_SCHEMA)
         quarantine = self._read(_QUARANTINE, key, _month_ms(start_ms), end_ms, QUARANTINE_SCHEMA)
-        asked_from_ms = None if candles.is_empty() else begins_ms
-        return StoredCandles(market=market, candles=candles, quarantine=quarantine, asked_from_ms=asked_from_ms)
+        missing = self._read(_MISSING, key, begins_ms, end_ms, MISSING_SCHEMA)
+        for there in (candles, quarantine):
+            missing = missing.join(there, on="open_time", how="anti", maintain_order="left")
+        return StoredCandles(
+            market=market,
+            candles=candles,
+            quarantine=quarantine,
+            missing=missing,
+            asked_from_ms=None if candles.is_empty() else begins_ms,
+        )
 
     def bars(self, market: Market, *, start_ms: int, end_ms: int) -> MarketBars:
         """Bars of the newest asked stretch; without rows where nothing is stored."""
@@ -63,6 +73,8 @@ class CandleShelf:
         """Keep what an update of :meth:`load`'s answer for the same range brought; months whose candles changed."""
         key = after.market.path_key
         before = self.load(after.market, start_ms=start_ms, end_ms=end_ms)
+        noted = after.missing.join(before.missing, on=list(MISSING_SCHEMA), how="anti", nulls_equal=True)
+        self._store.upsert(_MISSING, key, noted)  # first: candles without it would look like an older version's
         new = after.candles.join(before.candles, on=list(RAW_SCHEMA), how="anti")
         touched = self._store.upsert(CANDLES, key, new, metadata=metadata) if new.height else []
         refused = after.quarantine.filter(pl.col("open_time").is_not_null())

@@ -24,6 +24,7 @@ from mm_pipeline.domain.errors import (
     MarketNotFound,
 )
 from mm_pipeline.domain.market import Market
+from mm_pipeline.paper.bar_edits import drop_bar
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.faults import ClockOffset, Delayed, DrippedBody, EditedBars, kucoin_internal_error
@@ -115,6 +116,26 @@ def test_reask_bars_are_asked_for_again(paper: PaperExchange, reask_bars: int, a
 
     assert result.problem is None
     assert f"startAt={at_ms(again_from) // 1000}&" in paper.calls.matching(CANDLES)[0].target
+
+
+@pytest.mark.parametrize(("quiet_after", "gaps"), [("5min", 0), ("15min", 0), ("16min", 1)])
+def test_quiet_after_lets_a_bar_that_stays_missing_count_as_quiet(
+    paper: PaperExchange, quiet_after: str, gaps: int
+) -> None:
+    rule = paper.faults.add(EditedBars(edit=drop_bar(at_ms(20))), path_contains=CANDLES)
+    try:
+        result = update_candles(
+            source_of(paper),
+            update(paper).after,
+            start_ms=at_ms(0),
+            end_ms=at_ms(BARS),
+            now_ms=at_ms(BARS + 1),
+            policy=exchange_policy(quiet_after=quiet_after),
+        )
+    finally:
+        paper.faults.remove(rule)
+
+    assert result.after.gaps_ms.size == gaps
 
 
 @pytest.mark.parametrize(("limits", "least_s"), [({}, 0.0), ({"requests_per_s": 20.0, "burst_requests": 1}, 0.35)])

@@ -51,6 +51,14 @@ class FailingAfter(MemoryCandles):
         return super().fetch(market, start_ms=start_ms, end_ms=end_ms)
 
 
+class ForgetfulMemory(MemoryCandles):
+    """Memory that may leave bars out of an answer, as a network does."""
+
+    @property
+    def leaves_nothing_out(self) -> bool:
+        return False
+
+
 def update(source: MemoryCandles, stored: StoredCandles | None = None, *, end: int, start: int = 0) -> CandleUpdate:
     known = StoredCandles(market=MARKET) if stored is None else stored
     return update_candles(source, known, start_ms=at_ms(start), end_ms=at_ms(end), now_ms=at_ms(end), policy=POLICY)
@@ -167,14 +175,56 @@ def test_failure_half_way_keeps_one_stretch_and_goes_on_from_there(fetches: int)
     assert slots(healed.after.candles) == list(range(450))
 
 
-def test_market_listed_later_is_not_asked_for_its_past_at_every_tick() -> None:
-    source = MemoryCandles({MARKET: walk(range(200, 260))})
+def test_market_listed_later_is_asked_for_its_past_twice_and_not_at_every_tick() -> None:
+    source = ForgetfulMemory({MARKET: walk(range(200, 260))})
+    first = update(source, end=250)
+
+    second = update(source, first.after, end=251)
+    third = update(source, second.after, end=252)
+
+    assert first.after.asked_from_ms == at_ms(0)
+    assert (second.requests_made, third.requests_made) == (3, 1)
+
+
+def test_source_that_leaves_nothing_out_is_asked_once() -> None:
+    source = MemoryCandles({MARKET: walk([*range(200, 220), *range(230, 260)])})
     first = update(source, end=250)
 
     second = update(source, first.after, end=251)
 
-    assert first.after.asked_from_ms == at_ms(0)
-    assert second.requests_made == 1
+    assert (first.after.gaps_ms.size, second.requests_made) == (0, 1)
+
+
+def test_past_that_is_wanted_later_is_asked_for_twice_too() -> None:
+    """A market listed at 200; the second answer about what is older counts for that part alone."""
+    source = ForgetfulMemory({MARKET: walk(range(200, 260))})
+    settled = update(source, update(source, start=150, end=250).after, start=150, end=251).after
+
+    older = update(source, settled, end=252)
+    source.candles[MARKET] = walk([*range(50, 100), *range(200, 260)])
+    again = update(source, older.after, end=253)
+
+    assert slots(again.after.candles)[0] == 50
+
+
+def test_bar_without_trades_is_known_to_be_quiet_as_soon_as_the_next_one_comes() -> None:
+    """Each tick asks for the last bars again: what it missed at its close is missing at the next close too."""
+    source = ForgetfulMemory({MARKET: walk([*range(50), 51, 52])})
+    first = update(source, end=50)
+    quiet = update(source, first.after, end=51)
+    after = update(source, quiet.after, end=52)
+
+    assert [state.after.gaps_ms.tolist() for state in (first, quiet, after)] == [[], [], []]
+    assert after.after.missing["open_time"].to_physical().to_list() == [at_ms(50)]
+
+
+def test_bars_that_nobody_asked_for_at_their_close_are_to_be_confirmed() -> None:
+    source = ForgetfulMemory({MARKET: walk([*range(50), *range(53, 60)])})
+    first = update(source, end=50)
+    late = update(source, first.after, end=56)
+    after = update(source, late.after, end=57)
+
+    assert [state.after.gaps_ms.size for state in (late, after)] == [3, 0]
 
 
 def test_duplicates_are_counted() -> None:

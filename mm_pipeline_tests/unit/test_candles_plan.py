@@ -16,6 +16,7 @@ def plan(
     *,
     quarantined: tuple[float, ...] = (),
     asked_from: int | None = None,
+    missing: tuple[int, ...] = (),
     reask_bars: int = 4,
     bars_per_fetch: int = 1000,
     max_page_bars: int = 100,
@@ -27,6 +28,7 @@ def plan(
         end_ms=at_ms(end),
         policy=exchange_policy(reask_bars=reask_bars, bars_per_fetch=bars_per_fetch, max_page_bars=max_page_bars),
         asked_from_ms=None if asked_from is None else at_ms(asked_from),
+        missing_ms=np.array([at_ms(slot) for slot in missing], dtype=np.int64),
     )
     return [((part.start_ms - at_ms(0)) / STEP_MS, (part.end_ms - at_ms(0)) / STEP_MS) for part in parts]
 
@@ -43,8 +45,15 @@ def test_reask_bars_zero_asks_only_for_what_is_newer() -> None:
     assert plan(walk(range(50)), 0, 53, reask_bars=0) == [(50, 53)]
 
 
-def test_bars_missing_inside_are_not_asked_for_again() -> None:
-    assert plan(walk([*range(20), *range(30, 50)]), 0, 50) == [(46, 50)]
+def test_bars_missing_inside_are_not_asked_for_again_unless_they_are_to_be_confirmed() -> None:
+    stored = walk([*range(20), *range(30, 50)])
+
+    assert plan(stored, 0, 50) == [(46, 50)]
+    assert plan(stored, 0, 50, missing=tuple(range(20, 30))) == [(46, 50), (20, 30)]
+
+
+def test_missing_and_quarantined_times_share_pages() -> None:
+    assert plan(walk(range(500)), 0, 500, quarantined=(20,), missing=(10, 109)) == [(496, 500), (10, 110)]
 
 
 def test_earlier_start_grows_backwards_from_the_oldest_candle() -> None:

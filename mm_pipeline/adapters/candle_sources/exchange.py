@@ -74,6 +74,11 @@ class ExchangeCandles:
         """HTTP requests sent, repetitions included."""
         return self._session.requests_made
 
+    @property
+    def leaves_nothing_out(self) -> bool:
+        """False: an answer over a network may have holes."""
+        return False
+
     def fetch(self, market: Market, *, start_ms: int, end_ms: int) -> pl.DataFrame:
         """Read all 15m candles with ``start_ms <= open_time < end_ms``, page by page.
 

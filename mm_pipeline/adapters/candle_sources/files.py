@@ -154,6 +154,11 @@ class CandleFiles:
         """Number of files read."""
         return self._requests_made
 
+    @property
+    def leaves_nothing_out(self) -> bool:
+        """True: files give all that they have."""
+        return True
+
     def fetch(self, market: Market, *, start_ms: int, end_ms: int) -> pl.DataFrame:
         """Rows of the range from all files of the market, in the order of the files.
 

@@ -34,6 +34,11 @@ class MemoryCandles:
         """Number of fetches."""
         return self._requests_made
 
+    @property
+    def leaves_nothing_out(self) -> bool:
+        """True: memory gives all that it has."""
+        return True
+
     def fetch(self, market: Market, *, start_ms: int, end_ms: int) -> pl.DataFrame:
         """Rows of the range as they are, and those without a time.
 

@@ -12,14 +12,26 @@ import polars as pl
 from mm_pipeline.domain.candles import (
     QUARANTINE_SCHEMA,
     CandleSource,
+    CleanCandles,
     ExchangePolicy,
     FetchRange,
     clean_candles,
     empty_candles,
     epoch_ms,
     merge_candles,
+    no_missing,
     plan_fetch,
 )
+from mm_pipeline.domain.candles.missing import (
+    after_answer,
+    all_quiet,
+    forget_quiet,
+    gaps_to_confirm,
+    missing_slots,
+    quiet_slots,
+    with_gaps_of_unknown_time,
+)
+from mm_pipeline.domain.columns import Integers
 from mm_pipeline.domain.errors import CandleSourceError, MarketNotFound, PipelineError
 from mm_pipeline.domain.market import Market, Timeframe
 
@@ -46,6 +58,9 @@ class StoredCandles:
         Clean raw candle frame, one stretch without unasked holes.
     quarantine
         Refused rows that still stand (``QUARANTINE_SCHEMA``).
+    missing
+        Bars that were asked for and not sent (``MISSING_SCHEMA``). The bar before the oldest candle stands for all
+        that was asked for before it.
     asked_from_ms
         From where on everything before the oldest candle was asked for; None when not known.
     """
@@ -53,7 +68,23 @@ class StoredCandles:
     market: Market
     candles: pl.DataFrame = field(default_factory=empty_candles)
     quarantine: pl.DataFrame = field(default_factory=_no_quarantine)
+    missing: pl.DataFrame = field(default_factory=no_missing)
     asked_from_ms: int | None = None
+
+    @property
+    def refused_ms(self) -> Integers:
+        """Open times in quarantine (epoch ms)."""
+        return quarantined_times(self.quarantine)
+
+    @property
+    def gaps_ms(self) -> Integers:
+        """Bars missing between candles that may not count as quiet yet (open times, epoch ms)."""
+        return gaps_to_confirm(self.candles, self.refused_ms, self.missing)
+
+    @property
+    def before_oldest_ms(self) -> int | None:
+        """Open time (epoch ms) of the bar before the oldest candle; None without candles."""
+        return None if self.candles.is_empty() else int(epoch_ms(self.candles["open_time"])[0]) - _STEP_MS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,17 +137,18 @@ def update_candles(
     now_ms
         Our clock.
     policy
-        ``reask_bars``, ``bars_per_fetch``.
+        ``reask_bars``, ``bars_per_fetch``, ``quiet_after``.
     """
     asked_before = source.requests_made
-    update = CandleUpdate(after=stored)
+    update = CandleUpdate(after=_with_untold_gaps(stored, source, now_ms=now_ms))
+    waits_ms = None if source.leaves_nothing_out else int(policy.quiet_after.total_seconds() * 1000)
     try:
         offset_ms = source.clock_offset_ms()
         update = replace(update, clock_offset_ms=offset_ms)
         closed_ms = (now_ms + min(0, offset_ms or 0)) // _STEP_MS * _STEP_MS
-        for part in _plan(stored, start_ms=start_ms, end_ms=min(end_ms, closed_ms), policy=policy):
+        for part in _plan(update.after, start_ms=start_ms, end_ms=min(end_ms, closed_ms), policy=policy):
             raw = source.fetch(stored.market, start_ms=part.start_ms, end_ms=part.end_ms)
-            update = _absorb(update, raw, part, now_ms=now_ms)
+            update = _absorb(update, raw, part, now_ms=now_ms, waits_ms=waits_ms)
     except CandleSourceError as problem:
         update = replace(update, problem=problem)
     except PipelineError as error:  # unknown to ccxt, or the circuit's store is away: this market's trouble alone
@@ -175,37 +207,87 @@ def _update_one(
 
 
 def _plan(stored: StoredCandles, *, start_ms: int, end_ms: int, policy: ExchangePolicy) -> tuple[FetchRange, ...]:
+    is_confirmed = stored.before_oldest_ms in quiet_slots(stored.missing)
     return plan_fetch(
         stored.candles,
-        quarantined_ms=quarantined_times(stored.quarantine),
+        quarantined_ms=stored.refused_ms,
         start_ms=start_ms,
         end_ms=end_ms,
         policy=policy,
-        asked_from_ms=stored.asked_from_ms,
+        asked_from_ms=stored.asked_from_ms if is_confirmed else None,
+        missing_ms=stored.gaps_ms,
     )
 
 
-def quarantined_times(quarantine: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def quarantined_times(quarantine: pl.DataFrame) -> Integers:
     """Open times in quarantine as epoch milliseconds, sorted and unique; rows without a time have none."""
     return np.unique(epoch_ms(quarantine["open_time"].drop_nulls()))
 
 
-def _absorb(update: CandleUpdate, raw: pl.DataFrame, part: FetchRange, *, now_ms: int) -> CandleUpdate:
+def _with_untold_gaps(stored: StoredCandles, source: CandleSource, *, now_ms: int) -> StoredCandles:
+    """Note the gaps in what is stored that nothing tells of: an earlier version stored it."""
+    known = with_gaps_of_unknown_time(stored.missing, stored.candles, stored.refused_ms)
+    if source.leaves_nothing_out:
+        known = all_quiet(known, now_ms=now_ms)
+    return stored if known.equals(stored.missing) else replace(stored, missing=known)
+
+
+def _absorb(
+    update: CandleUpdate, raw: pl.DataFrame, part: FetchRange, *, now_ms: int, waits_ms: int | None
+) -> CandleUpdate:
     answer = clean_candles(raw, timeframe=Timeframe.M15, now_ms=now_ms)
     stored = update.after
     merged, revisions = merge_candles(stored.candles, answer.candles)
-    opened_ms = pl.col("open_time").to_physical()
-    standing = stored.quarantine.filter((opened_ms < part.start_ms) | (opened_ms >= part.end_ms))
     reach_ms = part.start_ms if stored.asked_from_ms is None else min(stored.asked_from_ms, part.start_ms)
+    after = replace(
+        stored,
+        candles=merged,
+        quarantine=pl.concat([_standing(stored, answer, part), answer.quarantine]).sort("open_time"),
+        asked_from_ms=reach_ms,
+    )
     return replace(
         update,
-        after=replace(
-            stored,
-            candles=merged,
-            quarantine=pl.concat([standing, answer.quarantine]).sort("open_time"),
-            asked_from_ms=reach_ms,
-        ),
+        after=replace(after, missing=_missing(stored, after, part, now_ms=now_ms, waits_ms=waits_ms)),
         revisions=pl.concat([update.revisions, revisions]),
         refused=pl.concat([update.refused, answer.quarantine]),
         duplicates_dropped=update.duplicates_dropped + answer.duplicates_dropped,
     )
+
+
+def _standing(stored: StoredCandles, answer: CleanCandles, part: FetchRange) -> pl.DataFrame:
+    """Refused rows that the answer says nothing of: outside its range, or a bar that it does not send at all.
+
+    A bar that came broken and is not sent any more had trades, so it must not pass for a quiet one.
+    """
+    opened_ms = pl.col("open_time").to_physical()
+    there = pl.concat([stored.candles["open_time"], answer.candles["open_time"], answer.quarantine["open_time"]])
+    is_outside = (opened_ms < part.start_ms) | (opened_ms >= part.end_ms)
+    is_spoken_of = (opened_ms // _STEP_MS).is_in(np.unique(epoch_ms(there.drop_nulls()) // _STEP_MS).tolist())
+    return stored.quarantine.filter(is_outside | ~is_spoken_of)
+
+
+def _missing(
+    before: StoredCandles, after: StoredCandles, part: FetchRange, *, now_ms: int, waits_ms: int | None
+) -> pl.DataFrame:
+    """What is known of missing bars after an answer; nothing is missing of a market without a candle.
+
+    ``waits_ms`` is how long a bar must stay missing to count as quiet; None of a source that leaves nothing out.
+    """
+    oldest_ms = after.before_oldest_ms
+    if oldest_ms is None:
+        return after.missing
+    start_ms = max(part.start_ms, oldest_ms)
+    if oldest_ms != before.before_oldest_ms and after.asked_from_ms is not None and after.asked_from_ms <= oldest_ms:
+        start_ms = oldest_ms  # an earlier part of this load asked for it, before there was a candle
+    missing = after_answer(
+        after.missing,
+        missing_slots(after.candles, after.refused_ms, start_ms=start_ms, end_ms=part.end_ms),
+        start_ms=start_ms,
+        end_ms=part.end_ms,
+        now_ms=now_ms,
+        quiet_after_ms=waits_ms or 0,
+    )
+    if waits_ms is None:
+        return all_quiet(missing, now_ms=now_ms)
+    is_new_past = before.asked_from_ms is not None and part.start_ms < before.asked_from_ms
+    return forget_quiet(missing, oldest_ms, now_ms=now_ms) if is_new_past else missing

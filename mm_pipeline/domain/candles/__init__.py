@@ -14,6 +14,7 @@ from mm_pipeline.domain.candles.data_policy import DataPolicy
 from mm_pipeline.domain.candles.exchange_policy import ExchangePolicy
 from mm_pipeline.domain.candles.frames import BARS_SCHEMA, RAW_SCHEMA, empty_candles
 from mm_pipeline.domain.candles.merge import merge_candles
+from mm_pipeline.domain.candles.missing import MISSING_SCHEMA, no_missing
 from mm_pipeline.domain.candles.plan import FetchRange, plan_fetch
 from mm_pipeline.domain.candles.quality import QUALITY_SCHEMA, data_quality
 from mm_pipeline.domain.candles.source import CandleSource
@@ -22,6 +23,7 @@ from mm_pipeline.domain.columns import epoch_ms, times_of
 __all__ = [
     "BARS_SCHEMA",
     "HEALTHY",
+    "MISSING_SCHEMA",
     "QUALITY_SCHEMA",
     "QUARANTINE_SCHEMA",
     "RAW_SCHEMA",
@@ -42,6 +44,7 @@ __all__ = [
     "epoch_ms",
     "fill_gaps",
     "merge_candles",
+    "no_missing",
     "plan_fetch",
     "resample",
     "times_of",

@@ -24,6 +24,13 @@ class ExchangePolicy(Policy):
     reask_bars: int = threshold(
         unit="bars", source="one day: fits into the page that a tick asks for anyway, so it costs no call", ge=0
     )
+    quiet_after: Duration = threshold(
+        unit="duration",
+        source="two thirds of the time between two ticks: the next tick asks the second time, and an answer from a "
+        "cache or a replica that lags has healed by then",
+        ge=_ZERO,
+        le=timedelta(days=1),
+    )
     requests_per_s: float = threshold(
         unit="requests per second",
         source="at weight 3 a quarter of KuCoin's public pool of 2000 per 30 s, which the whole address shares",

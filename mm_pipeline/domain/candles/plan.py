@@ -34,13 +34,14 @@ def plan_fetch(
     end_ms: int,
     policy: ExchangePolicy,
     asked_from_ms: int | None = None,
+    missing_ms: Integers | None = None,
 ) -> tuple[FetchRange, ...]:
     """List the ranges to ask for, in the order in which to ask.
 
-    What is stored is one stretch: a bar missing inside it had no trades and is not asked for again. So the stretch may
-    only grow at its ends - forwards from the newest candle, backwards from the oldest, and no further once a range
-    fails. Asked again are the last ``reask_bars`` bars (a late candle or a revision shows there) and every quarantined
-    time.
+    What is stored is one stretch that was asked for. So it may only grow at its ends - forwards from the newest candle,
+    backwards from the oldest, and no further once a range fails. Asked again are the last ``reask_bars`` bars (a late
+    candle or a revision shows there), every quarantined time, and every missing bar that may not count as quiet yet:
+    near ones together, so never more pages than the stretch has.
 
     Parameters
     ----------
@@ -55,6 +56,8 @@ def plan_fetch(
     asked_from_ms
         From where on everything before the oldest stored candle was already asked for (a market listed later than
         ``start_ms``); None when that is not known.
+    missing_ms
+        Open times (epoch milliseconds) inside the stretch that are to be asked for once more.
 
     Returns
     -------
@@ -70,7 +73,8 @@ def plan_fetch(
     asked_ms = int(stored_ms[0]) if asked_from_ms is None else min(asked_from_ms, int(stored_ms[0]))
     leading = _parts(start_ms, asked_ms, part_ms)[::-1]
     ends = trailing + leading
-    slots_ms = np.unique(np.asarray(quarantined_ms, dtype=np.int64) // _STEP_MS * _STEP_MS).tolist()
+    again_ms = np.concatenate([np.asarray(quarantined_ms, dtype=np.int64), [] if missing_ms is None else missing_ms])
+    slots_ms = np.unique(again_ms.astype(np.int64) // _STEP_MS * _STEP_MS).tolist()
     left = [time for time in slots_ms if start_ms <= time < end_ms and not any(part.covers(time) for part in ends)]
     return tuple(ends + _pages_around(left, page_ms=policy.max_page_bars * _STEP_MS))
 

@@ -17,6 +17,11 @@ class CandleSource(Protocol):
         """Requests sent outside so far, repeated ones included; a source without a network counts its reads."""
         ...
 
+    @property
+    def leaves_nothing_out(self) -> bool:
+        """Whether a bar that an answer lacks does not exist: so of files and memory, not of what a network brings."""
+        ...
+
     def fetch(self, market: Market, *, start_ms: int, end_ms: int) -> pl.DataFrame:
         """Read all candles with ``start_ms <= open_time < end_ms`` (epoch milliseconds).
 
