@@ -169,19 +169,23 @@ GRID_ANALYSIS = Contract(
         "evaluated_at": TIME,
         "grid_version": _S,
         "is_enabled": _B,
+        "started_at": TIME,
         **dict.fromkeys(("lower", "upper", "stop_loss", "fee"), _F),
         "spacing": _S,
+        "unwatched": _S,
         **dict.fromkeys(("price", "atr_14"), _F),
         "position_health": _S,
         **_DISTANCES,
         "stop_loss_risk": _S,
         "closes_outside": _I,
-        **dict.fromkeys(("range_excess_atr", "lowest_low"), _F),
+        **dict.fromkeys(("range_excess_atr", "lowest_low", "lowest_low_stop"), _F),
         "has_history": _B,
     },
     {
         **_EVALUATIONS,
-        "the declaration is there": complete("grid_version", "is_enabled", "lower", "upper", "stop_loss", "fee"),
+        "the declaration is there": complete(
+            "grid_version", "is_enabled", "started_at", "lower", "upper", "stop_loss", "fee"
+        ),
         "stop below lower below upper": (
             (pl.col("stop_loss") < pl.col("lower")) & (pl.col("lower") < pl.col("upper"))
         ).all(),

@@ -21,14 +21,23 @@ from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import MarketView, Timeline, Times
 from mm_pipeline.domain.pipeline import COARSE
 from mm_pipeline.resources import Plan
+from mm_pipeline.resources.watch import GRID_FILE
 
 BLINDING: Final = frozenset({ClockSkewed.code, MarketNotFound.code, UnconfirmedGap.code, CONTRACT, COMPUTATION})
 """Codes that make a market UNKNOWN at once; other failed fetches do when its newest bar is too old."""
 
-_SEEN_ALL_THE_SAME: Final = frozenset({UnconfirmedGap.code, CONTRACT, COMPUTATION})
+_METRICS_AT_FAULT: Final = frozenset({UnconfirmedGap.code, CONTRACT, COMPUTATION})
 """Codes of faults that leave bars as they are: a breached stop in those that are there still counts."""
 
-_SCHEMA = {"evaluated_at": pl.Datetime("ms", "UTC"), "problem": pl.String(), "hides_bars": pl.Boolean()}
+_BARS_SEEN: Final = _METRICS_AT_FAULT | {GRID_FILE}
+"""Codes with which bars are believed. Under a file that cannot be read the last readable version goes on."""
+
+_SCHEMA = {
+    "evaluated_at": pl.Datetime("ms", "UTC"),
+    "problem": pl.String(),
+    "hides_bars": pl.Boolean(),
+    "hides_metrics": pl.Boolean(),
+}
 
 
 def notices_in(journal: Journal, subject: str, plan: Plan) -> list[MarketNotice]:
@@ -37,8 +46,10 @@ def notices_in(journal: Journal, subject: str, plan: Plan) -> list[MarketNotice]
 
 
 def as_problems(notices: Iterable[MarketNotice]) -> pl.DataFrame:
-    """Notices as ``evaluated_at, problem, hides_bars``."""
-    rows = [(notice.tick_at, notice.message, notice.code not in _SEEN_ALL_THE_SAME) for notice in notices]
+    """Notices as ``evaluated_at, problem, hides_bars, hides_metrics``."""
+    rows = [
+        (notice.tick_at, notice.message, notice.code not in _BARS_SEEN, notice.code != GRID_FILE) for notice in notices
+    ]
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 
@@ -62,7 +73,7 @@ def unconfirmed(plan: Plan, stored: Iterable[StoredCandles]) -> dict[Market, Pip
 
 
 def lagging(market: Market, view: MarketView, evaluated_ms: Times) -> pl.DataFrame:
-    """``evaluated_at, problem, hides_bars`` where a closed 1h or 4h bar is known that metrics and verdicts do not have.
+    """Problems where a closed 1h or 4h bar is known that metrics and verdicts do not have.
 
     Metrics that broke their contract, or were never made, must not look like a quiet market.
     """
@@ -72,7 +83,7 @@ def lagging(market: Market, view: MarketView, evaluated_ms: Times) -> pl.DataFra
         behind = _newest(expected, evaluated_ms) != _newest(view.timeline(timeframe), evaluated_ms)
         problem = f"metrics and verdict of {market} at {timeframe} do not reach this evaluation; see the run's checks"
         at = times_of(evaluated_ms[behind], "evaluated_at")
-        parts.append(at.to_frame().with_columns(problem=pl.lit(problem), hides_bars=pl.lit(False)))
+        parts.append(at.to_frame().with_columns(problem=pl.lit(problem), hides_bars=False, hides_metrics=True))
     return pl.concat(parts)
 
 

@@ -51,9 +51,7 @@ def analysis_of(grid: WatchedGrid, views: Views, plan: Plan, policy: ExitStatePo
         if market in plan.bars_from_ms:
             rows = grid_analysis(grid.versions, viewed(views, market), times, policy)
             parts.append(of_market(rows, grid, market))
-    at_ms = pl.col("evaluated_at").to_physical()
-    absent = [(at_ms >= start) & (at_ms < end) for start, end in grid.absences_ms]
-    return pl.concat(parts).filter(~pl.any_horizontal(pl.lit(False), *absent)).sort("evaluated_at")
+    return pl.concat(parts).sort("evaluated_at")
 
 
 def of_market(rows: pl.DataFrame, grid: WatchedGrid, market: Market) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from mm_pipeline.domain.candles import DataPolicy, data_quality
 from mm_pipeline.domain.columns import Bools, epoch_ms
 from mm_pipeline.domain.entry_state import entry_states
 from mm_pipeline.domain.exit_state import EntryPolicy, ExitStatePolicy, exit_states
-from mm_pipeline.domain.exit_state.states import HAS_METRICS
+from mm_pipeline.domain.exit_state.states import HAS_METRICS, metrics_there
 from mm_pipeline.domain.lookback import longest_lookback_ms
 from mm_pipeline.domain.market_view import MarketView
 
@@ -56,9 +56,10 @@ def advise(
     policy
         Thresholds.
     problems
-        ``evaluated_at, problem, hides_bars``: evaluations at which the market could not be judged for a reason that its
-        bars do not show; they are UNKNOWN. Where bars are hidden (a skewed clock) nothing is believed; else (metrics
-        that broke their contract) a breached stop still wins.
+        ``evaluated_at, problem, hides_bars, hides_metrics``: evaluations at which the market could not be judged for a
+        reason that its bars do not show; they are UNKNOWN. Where bars are hidden (a skewed clock) nothing is believed;
+        where metrics are (they broke their contract) a breached stop still wins; else (a grid file that cannot be
+        read) every fact about bars does.
     from_ms
         First evaluation (epoch ms) that is advised on; those before it are only looked back on. All are, without it.
 
@@ -109,7 +110,7 @@ def _rows(frame: pl.DataFrame, is_wanted: Bools) -> pl.DataFrame:
 def _blinded(quality: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
     """Mark evaluations that met a problem as not good, the problem first among the reasons."""
     named = problems.group_by("evaluated_at").agg(
-        pl.col("problem").unique(maintain_order=True), pl.col("hides_bars").any()
+        pl.col("problem").unique(maintain_order=True), pl.col("hides_bars", "hides_metrics").any()
     )
     joined = quality.join(named, on="evaluated_at", how="left", maintain_order="left")
     has_problem = pl.col("problem").is_not_null()
@@ -117,5 +118,5 @@ def _blinded(quality: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
         is_good=pl.col("is_good") & ~has_problem,
         is_stale=pl.col("is_stale") | pl.col("hides_bars").fill_null(False),
         reasons=pl.concat_list(pl.col("problem").fill_null([]), "reasons"),
-        **{HAS_METRICS: ~has_problem},
-    ).drop("problem", "hides_bars")
+        **{HAS_METRICS: pl.Series(metrics_there(quality)) & ~pl.col("hides_metrics").fill_null(False)},
+    ).drop("problem", "hides_bars", "hides_metrics")

@@ -19,6 +19,9 @@ from mm_pipeline.domain.policy import Policy, threshold
 
 _OPERATOR = "the operator's grid file"
 _MILLISECOND = timedelta(milliseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_BAR = timedelta(minutes=15)
+"""A grid may be declared for the next evaluation; later is a slip of the zone or the year."""
 # No exchange is older, and a start centuries away would ask for as many years of candles.
 _EARLIEST_START = datetime(2010, 1, 1, tzinfo=UTC)
 _LATEST_START = datetime(2100, 1, 1, tzinfo=UTC)
@@ -111,7 +114,7 @@ class Grid(Policy):
     @property
     def started_at_ms(self) -> int:
         """``started_at`` in epoch milliseconds."""
-        return (self.started_at - datetime(1970, 1, 1, tzinfo=UTC)) // _MILLISECOND
+        return to_epoch_ms(self.started_at)
 
     def level_prices(self) -> npt.NDArray[np.float64]:
         """Prices of the levels.
@@ -134,7 +137,42 @@ class Grid(Policy):
 
 @dataclass(frozen=True)
 class GridVersion:
-    """A declaration and the moment from which evaluations use it (aware, UTC)."""
+    """A declaration and the moment from which evaluations use it (aware, UTC).
+
+    Attributes
+    ----------
+    is_gone
+        Its file is not there any more: ``grid`` is what was declared last. An enabled grid is UNKNOWN then until its
+        file comes back; one that was switched off, or retired (``enabled`` false here), is not evaluated.
+    """
 
     grid: Grid
     valid_from: datetime
+    is_gone: bool = False
+
+
+def unwatched(version: GridVersion, at: datetime) -> str | None:
+    """Why an enabled grid is not watched at an evaluation, and what to write; None where it is, or is disabled."""
+    grid = version.grid
+    if not grid.enabled:
+        return None
+    if version.is_gone:
+        return (
+            f"no longer watched: its file is gone; put it back, write `enabled: false`, or `mm grids retire {grid.id}`"
+        )
+    if grid.started_at > at + _BAR:
+        return (
+            f"starts in the future: its started_at is {grid.started_at:%Y-%m-%d %H:%M} UTC; "
+            "write when it started, in UTC, or `enabled: false`"
+        )
+    return None
+
+
+def to_epoch_ms(time: datetime) -> int:
+    """Milliseconds since the epoch of an aware datetime, rounded down."""
+    return (time - _EPOCH) // _MILLISECOND
+
+
+def from_epoch_ms(time_ms: int) -> datetime:
+    """Inverse of :func:`to_epoch_ms`, in UTC."""
+    return _EPOCH + time_ms * _MILLISECOND

@@ -1,20 +1,25 @@
-"""Where price stands against a grid at each evaluation, and what has happened to the grid since it started (SPEC 5)."""
+"""Where price stands against a grid at each evaluation, and what has happened to the grid since it started (SPEC 5).
+
+Each bar is judged by the declaration that was in force at it (:mod:`~mm_pipeline.domain.grid_history`): a low by the
+stop in force when its bar opened, a close by the stop and the bounds in force when it closed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mm_pipeline.domain.columns import Bools, Type, constant_column, float_column, name_column, times_of
+from mm_pipeline.domain.columns import TIME, Bools, Type, constant_column, float_column, name_column, times_of
 from mm_pipeline.domain.exit_state.policy import ExitStatePolicy, StopLossRiskPolicy
-from mm_pipeline.domain.grid import Grid, GridVersion
+from mm_pipeline.domain.grid import Grid, GridVersion, from_epoch_ms, to_epoch_ms, unwatched
+from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from, is_same_range
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.domain.market_view import MarketView
+from mm_pipeline.domain.market_view import MarketView, Timeline
 
 Times = NDArray[np.int64]
 
@@ -27,7 +32,8 @@ def grid_analysis(
     Parameters
     ----------
     versions
-        All versions of one grid. There is no evaluation before the ``started_at`` of the one in force.
+        All versions of one grid. There is no evaluation before the ``started_at`` of the one in force, but those of an
+        enabled grid that starts more than a bar later; and none where a grid that was not enabled has no file.
     market
         Bars and metrics of its market; they must reach back to the grid's start for what is latched since then.
     evaluated_ms
@@ -37,24 +43,43 @@ def grid_analysis(
 
     Returns
     -------
-    One row per evaluation: ``grid, evaluated_at, grid_version``; the declaration in force (``is_enabled, lower, upper,
-    stop_loss, fee, spacing``); ``price`` (quote; null before the first bar), ``atr_14`` (quote, 1h), ``position_health,
-    distance_to_lower_atr, distance_to_upper_atr, distance_to_stop_atr, stop_loss_risk``; and since the start:
-    ``closes_outside`` (count), ``range_excess_atr`` (farthest 4h close beyond the range, in ATR(4h); negative inside),
-    ``lowest_low`` (quote), ``has_history`` (bars reach back to the start).
+    One row per evaluation: ``grid, evaluated_at, grid_version``; the declaration in force (``is_enabled, started_at,
+    lower, upper, stop_loss, fee, spacing``); ``unwatched`` (why an enabled grid is not watched; null where it is);
+    ``price`` (quote; null before the first bar), ``atr_14`` (quote, 1h), ``position_health, distance_to_lower_atr,
+    distance_to_upper_atr, distance_to_stop_atr, stop_loss_risk``; and since the start: ``closes_outside`` (count),
+    ``range_excess_atr`` (farthest 4h close beyond the range, in ATR(4h); negative inside), ``lowest_low`` and
+    ``lowest_low_stop`` (the price that came nearest to the stop in force at it, or went farthest below, and that stop;
+    quote), ``has_history`` (bars reach back to the start).
     """
-    ordered = sorted(versions, key=lambda version: version.valid_from)
-    starts = [max(_ms(version.valid_from), version.grid.started_at_ms) for version in ordered]
-    ends = [*(_ms(version.valid_from) for version in ordered[1:]), np.iinfo(np.int64).max]
-    return pl.concat(
-        _analyse(version.grid, market, evaluated_ms[(evaluated_ms >= start) & (evaluated_ms < end)], policy)
-        for version, start, end in zip(ordered, starts, ends, strict=True)
-    )
+    ordered = by_valid_from(versions)
+    starts = [to_epoch_ms(version.valid_from) for version in ordered]
+    ends = [*starts[1:], np.iinfo(np.int64).max][: len(starts)]
+    seen = _SeenRanges(ordered, market, policy.closes_outside.timeframe)
+    parts = []
+    for version, start, end in zip(ordered, starts, ends, strict=True):
+        due_ms = evaluated_ms[(evaluated_ms >= start) & (evaluated_ms < end) & _is_due(version, evaluated_ms)]
+        if len(due_ms) or version is ordered[-1]:
+            parts.append(_analyse(version, seen, due_ms, policy))
+    return pl.concat(parts)
 
 
-def _analyse(grid: Grid, market: MarketView, evaluated_ms: Times, policy: ExitStatePolicy) -> pl.DataFrame:
+def _is_due(version: GridVersion, evaluated_ms: Times) -> Bools:
+    """Which of the evaluations there are while a version is in force."""
+    grid = version.grid
+    if version.is_gone and not grid.enabled:
+        return np.zeros(len(evaluated_ms), dtype=bool)
+    is_started = evaluated_ms >= grid.started_at_ms
+    if not grid.enabled:
+        return is_started
+    return is_started | (evaluated_ms < grid.started_at_ms - Timeframe.M15.ms)
+
+
+def _analyse(version: GridVersion, seen: _SeenRanges, evaluated_ms: Times, policy: ExitStatePolicy) -> pl.DataFrame:
+    grid, market = version.grid, seen.market
     price, atr = market.bars.at(evaluated_ms).floats("close"), market.hourly.at(evaluated_ms).floats("atr_14")
     to_stop = _in_atr(price - grid.stop_loss, atr)
+    latches = seen.latches(grid)
+    nearest = latches.nearest_to_stop.at(evaluated_ms)
 
     def constant(name: str, value: object, dtype: Type) -> pl.Series:
         return constant_column(name, value, len(evaluated_ms), dtype)
@@ -65,11 +90,13 @@ def _analyse(grid: Grid, market: MarketView, evaluated_ms: Times, policy: ExitSt
             times_of(evaluated_ms, "evaluated_at"),
             constant("grid_version", grid.version_hash, pl.String),
             constant("is_enabled", grid.enabled, pl.Boolean),
+            constant("started_at", grid.started_at, TIME),
             constant("lower", grid.lower, pl.Float64),
             constant("upper", grid.upper, pl.Float64),
             constant("stop_loss", grid.stop_loss, pl.Float64),
             constant("fee", grid.fee, pl.Float64),
             constant("spacing", grid.spacing.value, pl.String),
+            _unwatched(version, evaluated_ms),
             float_column("price", price),
             float_column("atr_14", atr),
             _position_health(grid, price),
@@ -77,12 +104,22 @@ def _analyse(grid: Grid, market: MarketView, evaluated_ms: Times, policy: ExitSt
             float_column("distance_to_upper_atr", _in_atr(grid.upper - price, atr)),
             float_column("distance_to_stop_atr", to_stop),
             _stop_loss_risk(price <= grid.stop_loss, to_stop, policy.stop_loss_risk),
-            pl.Series("closes_outside", _closes_outside(grid, market, evaluated_ms, policy.closes_outside.timeframe)),
-            float_column("range_excess_atr", _range_excess_atr(grid, market, evaluated_ms)),
-            float_column("lowest_low", _lowest_low(grid, market, evaluated_ms)),
+            pl.Series("closes_outside", latches.closes_outside_at(evaluated_ms)),
+            float_column("range_excess_atr", market.four_hourly.at(evaluated_ms).pick(latches.range_excess_atr)),
+            float_column("lowest_low", nearest.price),
+            float_column("lowest_low_stop", nearest.stop),
             constant("has_history", market.bars.reaches_back_to(grid.started_at_ms), pl.Boolean),
         ]
     )
+
+
+def _unwatched(version: GridVersion, evaluated_ms: Times) -> pl.Series:
+    """Why an enabled grid is not watched at each evaluation."""
+    may_be = version.grid.enabled and (version.is_gone or (evaluated_ms < version.grid.started_at_ms).any())
+    if not may_be:
+        return constant_column("unwatched", None, len(evaluated_ms), pl.String)
+    reasons = [unwatched(version, from_epoch_ms(at_ms)) for at_ms in evaluated_ms.tolist()]
+    return pl.Series("unwatched", reasons, dtype=pl.String)
 
 
 def _in_atr(distance: Floats, atr: Floats) -> Floats:
@@ -102,49 +139,139 @@ def _stop_loss_risk(is_breached: Bools, to_stop_atr: Floats, policy: StopLossRis
     return name_column("stop_loss_risk", codes, ("BREACHED", "CRITICAL", "HIGH", "MEDIUM", "SAFE"))
 
 
-def _range_excess_atr(grid: Grid, market: MarketView, evaluated_ms: Times) -> Floats:
-    """Farthest 4h close beyond the grid's bounds widened by the 1h range known at the start, so far, in ATR(4h).
+@dataclass(frozen=True)
+class _NearestToStop:
+    """The price that came nearest to the stop in force at it, or went farthest below, as time passed.
+
+    Attributes
+    ----------
+    known_ms
+        When each price was known, ascending.
+    price, stop
+        Quote; of the nearest so far.
+    """
+
+    known_ms: Times
+    price: Floats
+    stop: Floats
+
+    @classmethod
+    def of(cls, bars: Timeline, history: RangeHistory, started_at_ms: int) -> _NearestToStop:
+        """From the lows of bars opened since the start, and every close that an evaluation since the start knew.
+
+        The newest close is a fact at the first evaluation of a range, and of an edited stop, too.
+        """
+        low, close = bars.floats("low"), bars.floats("close")
+        counted = np.flatnonzero(bars.opened_ms >= started_at_ms)
+        counted = counted[history.is_on_through(bars.opened_ms[counted], bars.closed_ms(Timeframe.M15)[counted])]
+        is_newest = np.append(np.diff(bars.known_ms) > 0, True)[: len(close)]
+        closed = np.flatnonzero((bars.known_ms >= started_at_ms) & is_newest)
+        closed = closed[history.is_on_at(bars.known_ms[closed])]
+        begun = history.first_evaluations(started_at_ms)
+        known = np.concatenate([bars.known_ms[counted], bars.known_ms[closed], begun])
+        price = np.concatenate([low[counted], close[closed], bars.at(begun).floats("close")])
+        stop = history.stops_at(np.concatenate([bars.opened_ms[counted], bars.known_ms[closed], begun]))
+        order = np.argsort(known, kind="stable")
+        order = order[~np.isnan(stop[order] - price[order])]
+        known, price, stop = known[order], price[order], stop[order]
+        past = stop - price
+        farthest = np.maximum.accumulate(past)
+        is_new = np.append(True, past[1:] > farthest[:-1])[: len(past)]
+        newest = np.maximum.accumulate(np.where(is_new, np.arange(len(past)), 0))
+        return cls(known, price[newest], stop[newest])
+
+    def at(self, evaluated_ms: Times) -> _NearestToStop:
+        """The nearest by each evaluation; NaN where there is none."""
+        index = np.searchsorted(self.known_ms, evaluated_ms, side="right") - 1
+        return _NearestToStop(evaluated_ms, np.append(self.price, np.nan)[index], np.append(self.stop, np.nan)[index])
+
+
+@dataclass(frozen=True)
+class _Latches:
+    """What has happened to a range since its start, as its bars became known.
+
+    Attributes
+    ----------
+    nearest_to_stop
+        See there.
+    outside_known_ms, outside_run
+        Bars that count, when each was known, and how many closes in a row are outside by it.
+    range_excess_atr
+        One value a 4h bar, so far.
+    """
+
+    nearest_to_stop: _NearestToStop
+    outside_known_ms: Times
+    outside_run: Times
+    range_excess_atr: Floats
+
+    def closes_outside_at(self, evaluated_ms: Times) -> Times:
+        """Closes in a row outside, by each evaluation."""
+        known_count = np.searchsorted(self.outside_known_ms, evaluated_ms, side="right")
+        return np.concatenate([[0], self.outside_run])[known_count]
+
+
+class _SeenRanges:
+    """The latches of each range of one grid in one market, each worked out once."""
+
+    def __init__(self, versions: Sequence[GridVersion], market: MarketView, timeframe: Timeframe) -> None:
+        self.versions, self.market, self._timeframe = versions, market, timeframe
+        self._found: list[tuple[Grid, _Latches]] = []
+
+    def latches(self, grid: Grid) -> _Latches:
+        """Those of the range that a declaration belongs to."""
+        for known, latches in self._found:
+            if is_same_range(known, grid):
+                return latches
+        history = RangeHistory.of(self.versions, grid)
+        known_ms, run = _closes_outside(self.market.timeline(self._timeframe), history, grid, self._timeframe)
+        made = _Latches(
+            _NearestToStop.of(self.market.bars, history, grid.started_at_ms),
+            known_ms,
+            run,
+            _range_excess_atr(grid, self.market, history),
+        )
+        self._found.append((grid, made))
+        return made
+
+
+def _range_excess_atr(grid: Grid, market: MarketView, history: RangeHistory) -> Floats:
+    """Farthest 4h close beyond the bounds in force, widened by the 1h range known at the start, so far, in ATR(4h).
 
     Where no range was known then, the bounds stand alone: that fires sooner, and a range that cannot be known must not
     switch the trigger off. For the same reason closes before the first known ATR are measured by that one, once it is
     known.
     """
     known = market.hourly.at(np.array([grid.started_at_ms]))
-    top = np.fmax(grid.upper, known.floats("range_high")[0])
-    bottom = np.fmin(grid.lower, known.floats("range_low")[0])
     four_hourly = market.four_hourly
+    closed_ms = four_hourly.closed_ms(Timeframe.H4)
+    top = np.fmax(history.uppers_at(closed_ms), known.floats("range_high")[0])
+    bottom = np.fmin(history.lowers_at(closed_ms), known.floats("range_low")[0])
     close, atr = four_hourly.floats("close"), four_hourly.floats("atr_14")
     beyond = np.maximum(close - top, bottom - close)
-    beyond[four_hourly.opened_ms < grid.started_at_ms] = np.nan
+    is_counted = four_hourly.opened_ms >= grid.started_at_ms
+    beyond[~(is_counted & history.is_on_through(four_hourly.opened_ms, closed_ms))] = np.nan
     excess = _in_atr(beyond, atr)
     first_known = int(np.argmax(atr > 0)) if (atr > 0).any() else 0
     excess[first_known : first_known + 1] = _in_atr(np.fmax.accumulate(beyond), atr)[first_known : first_known + 1]
-    return four_hourly.at(evaluated_ms).pick(np.fmax.accumulate(excess))
+    return np.fmax.accumulate(excess)
 
 
-def _lowest_low(grid: Grid, market: MarketView, evaluated_ms: Times) -> Floats:
-    low = np.where(market.bars.opened_ms < grid.started_at_ms, np.nan, market.bars.floats("low"))
-    return market.bars.at(evaluated_ms).pick(np.fmin.accumulate(low))
-
-
-def _closes_outside(grid: Grid, market: MarketView, evaluated_ms: Times, timeframe: Timeframe) -> Times:
-    """Closes in a row, strictly outside on one side, of bars opened since the start.
+def _closes_outside(bars: Timeline, history: RangeHistory, grid: Grid, timeframe: Timeframe) -> tuple[Times, Times]:
+    """Closes in a row, strictly outside on one side, of bars opened since the start, and when each was known.
 
     Synthetic bars are passed over; a bar that is not there at all (a quarantined candle) breaks the run, as nobody
-    knows where it closed.
+    knows where it closed; one in which the grid was off ends it.
     """
-    bars = market.timeline(timeframe)
-    is_counted = ~bars.frame["is_synthetic"].to_numpy() & (bars.opened_ms >= grid.started_at_ms)
-    close = bars.floats("close")[is_counted]
-    side = (close > grid.upper).astype(np.int64) - (close < grid.lower)
+    closed_ms = bars.closed_ms(timeframe)
+    is_on = history.is_on_through(bars.opened_ms, closed_ms)
+    is_real = ~bars.frame["is_synthetic"].to_numpy()
+    is_counted = (is_real | ~is_on) & (bars.opened_ms >= grid.started_at_ms)
+    close, at = bars.floats("close")[is_counted], closed_ms[is_counted]
+    side = (close > history.uppers_at(at)).astype(np.int64) - (close < history.lowers_at(at))
+    side[~is_on[is_counted]] = 0
     stretch = np.cumsum(np.diff(bars.opened_ms, prepend=0) != timeframe.ms)[is_counted]
     position = np.arange(len(side))
     is_new = (np.diff(side, prepend=0) != 0) | (np.diff(stretch, prepend=0) != 0)
     began = np.maximum.accumulate(np.where(is_new, position, 0))
-    run = (position - began + 1) * np.abs(side)
-    known_count = np.searchsorted(bars.known_ms[is_counted], evaluated_ms, side="right")
-    return np.concatenate([[0], run])[known_count]
-
-
-def _ms(time: datetime) -> int:
-    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return bars.known_ms[is_counted], (position - began + 1) * np.abs(side)

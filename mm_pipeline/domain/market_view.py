@@ -38,6 +38,10 @@ class Timeline:
         """When each row became known (epoch ms)."""
         return epoch_ms(self.frame["known_at"])
 
+    def closed_ms(self, timeframe: Timeframe) -> Times:
+        """Close time of each row (epoch ms), the rows being of this timeframe."""
+        return self.opened_ms + timeframe.ms
+
     def index_at(self, evaluated_ms: Times) -> Times:
         """Index of the newest row known at each evaluation (epoch ms); -1 where there is none."""
         return np.searchsorted(self.known_ms, evaluated_ms, side="right") - 1

@@ -25,7 +25,7 @@ from mm_pipeline.domain.market_view import MarketView, Timeline
 from mm_pipeline_tests.reference.bars import MS_15M, frame_of
 from mm_pipeline_tests.reference.entry_state import EntryThresholds, entry_state
 from mm_pipeline_tests.reference.exit_state import CALIBRATED, SEED, TRIGGERS, ExitJudge, ExitThresholds
-from mm_pipeline_tests.reference.grid import GridVersion, Market, analysis_at, grid_in_force
+from mm_pipeline_tests.reference.grid import GridVersion, Market, analysis_at, grid_in_force, is_ahead
 from mm_pipeline_tests.reference.samples import Sample, loops_of
 from mm_pipeline_tests.reference.sides import judges_of, market_frames
 
@@ -165,10 +165,13 @@ def _exit_judge(sample: Sample, versions: Sequence[GridVersion], policy_name: st
 def _loop_row(judge: ExitJudge, at: int, *, is_good: bool, is_fresh: bool) -> Row:
     grid = grid_in_force(judge.versions, at)
     assert grid is not None
-    state = judge.at(at, is_good=is_good, is_fresh=is_fresh)
+    is_watched = not is_ahead(grid, at)
+    state = judge.at(at, is_good=is_good and is_watched, is_fresh=is_fresh and is_watched)
     analysis = analysis_at(judge.market, grid, at)
     row: Row = {"grid": grid.id, "evaluated_at": at, "state": state.state, "counterfactual": state.counterfactual}
     row |= {name: None if analysis is None else getattr(analysis, name) for name in ANALYSIS}
+    if not is_fresh and row["stop_loss_risk"] != "BREACHED":
+        row["stop_loss_risk"] = None
     for name, trigger in state.triggers.items():
         row |= _flat(name, asdict(trigger) | {"fired": trigger.is_fired})
     return row

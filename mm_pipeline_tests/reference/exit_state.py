@@ -10,9 +10,9 @@ from mm_pipeline_tests.reference.grid import (
     Grid,
     GridVersion,
     Market,
+    StopWatch,
     closes_outside,
     grid_in_force,
-    lowest_low,
     range_excess_atr,
 )
 from mm_pipeline_tests.reference.verdict import RegimeJudge, decline
@@ -105,6 +105,7 @@ class ExitJudge:
         self.market, self.versions, self.rules = market, versions, rules
         self.hourly, self.coarse = judges
         self._fired: dict[int, dict[str, Trigger]] = {}
+        self._stops: dict[int, StopWatch] = {}
 
     def evaluations(self) -> list[int]:
         """Every 15m close at which a started version of the grid is in force."""
@@ -168,14 +169,17 @@ class ExitJudge:
         return Trigger(float(is_trend), 1.0, 1.0 if is_trend else -1.0, is_trend)
 
     def _range_invalidated(self, grid: Grid, at: int) -> Trigger:
-        excess = range_excess_atr(self.market, grid, at)
+        excess = range_excess_atr(self.market, self.versions, grid, at)
         return _over(excess, self.rules.range_buffer_atr, is_strict=True)
 
     def _closes_outside(self, grid: Grid, at: int) -> Trigger:
-        return _over(closes_outside(self.market.hourly.bars, grid, at), self.rules.closes_outside)
+        return _over(closes_outside(self.market.hourly.bars, self.versions, grid, at), self.rules.closes_outside)
 
     def _stop_loss_breached(self, grid: Grid, at: int) -> Trigger:
-        return _under(lowest_low(self.market.quarters, grid, at), grid.stop_loss)
+        if grid.started_at not in self._stops:
+            self._stops[grid.started_at] = StopWatch(self.market.quarters, self.versions, grid)
+        nearest = self._stops[grid.started_at].at(at)
+        return _missing(grid.stop_loss) if nearest is None else _under(*nearest)
 
     def _transition_persists(self, hour: int | None, coarse: int | None) -> Trigger:
         alternatives = [

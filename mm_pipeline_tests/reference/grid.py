@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mm_pipeline_tests.reference.bars import Bars, newest_known
+from mm_pipeline_tests.reference.bars import MS_1H, MS_15M, Bars, newest_known
 from mm_pipeline_tests.reference.metrics import MarketMetrics
 
 
@@ -56,9 +56,17 @@ class GridAnalysis:
 
 
 def grid_in_force(versions: Sequence[GridVersion], at: int) -> Grid | None:
-    """The newest version valid at an evaluation; None before any is, and before the grid in force started."""
+    """The newest version valid at an evaluation; None before any is, and before the grid in force started.
+
+    An enabled grid that starts more than a bar later is in force, and not watched.
+    """
     valid = [version.grid for version in versions if version.valid_from <= at]
-    return valid[-1] if valid and at >= valid[-1].started_at else None
+    return valid[-1] if valid and (at >= valid[-1].started_at or is_ahead(valid[-1], at)) else None
+
+
+def is_ahead(grid: Grid, at: int) -> bool:
+    """Whether an enabled grid starts more than a bar after an evaluation."""
+    return grid.is_enabled and grid.started_at > at + MS_15M
 
 
 def analyse(price: float, atr: float | None, grid: Grid) -> GridAnalysis:
@@ -111,55 +119,110 @@ def bars_since(bars: Bars, started_at: int, at: int) -> range:
     return range(0) if newest is None else range(bisect_left(bars.open_time, started_at), newest + 1)
 
 
-def range_excess_atr(market: Market, grid: Grid, at: int) -> float | None:
-    """Farthest 4h close beyond the bounds widened by the 1h range known at ``started_at``, in ATR(4h) of that bar.
+def judged_by(versions: Sequence[GridVersion], grid: Grid, at: int) -> Grid | None:
+    """What judges this grid's range at a moment; None while the grid is switched off.
 
-    Where no range was known then the bounds stand alone. Bars from before the first ATR wait for it and are measured
-    by it; a later bar without an ATR tells nothing.
+    Before the first version of the range that one counts; while another range was declared the range runs on, unless
+    that one is switched off.
+    """
+    own = [version.grid for version in versions if version.grid.started_at == grid.started_at]
+    now, is_on = own[0], own[0].is_enabled
+    has_begun = False
+    for version in versions:
+        if version.valid_from > at:
+            break
+        if version.grid.started_at == grid.started_at:
+            has_begun = True
+            now, is_on = version.grid, version.grid.is_enabled
+        elif has_begun and not version.grid.is_enabled:
+            is_on = False
+    return now if is_on else None
+
+
+def was_on(versions: Sequence[GridVersion], grid: Grid, opened: int, closed: int) -> bool:
+    """Whether the range was watched during the whole bar."""
+    moments = [opened, *(version.valid_from for version in versions if opened < version.valid_from < closed)]
+    return all(judged_by(versions, grid, moment) is not None for moment in moments)
+
+
+def range_excess_atr(market: Market, versions: Sequence[GridVersion], grid: Grid, at: int) -> float | None:
+    """Farthest 4h close beyond the bounds in force at it, widened by the 1h range known at ``started_at``.
+
+    In ATR(4h) of that bar. Where no range was known then the bounds stand alone. Bars from before the first ATR wait
+    for it and are measured by it; a later bar without an ATR tells nothing.
     """
     hour = newest_known(market.hourly.bars, grid.started_at)
     row = {} if hour is None else market.hourly.at(hour)
-    upper, lower = grid.upper, grid.lower
-    if row.get("range_high") is not None:
-        upper = max(upper, row["range_high"])
-    if row.get("range_low") is not None:
-        lower = min(lower, row["range_low"])
+    high, low = row.get("range_high"), row.get("range_low")
+    bars = market.coarse.bars
     worst = None
     waiting: list[float] = []
-    before = bisect_left(market.coarse.bars.open_time, grid.started_at) - 1
+    before = bisect_left(bars.open_time, grid.started_at) - 1
     has_seen_atr = before >= 0 and bool(market.coarse.at(before)["atr_14"])
-    for i in bars_since(market.coarse.bars, grid.started_at, at):
-        atr, close = market.coarse.at(i)["atr_14"], market.coarse.bars.close[i]
+    for i in bars_since(bars, grid.started_at, at):
+        judge = judged_by(versions, grid, bars.close_time[i])
+        beyond = []
+        if judge is not None and was_on(versions, grid, bars.open_time[i], bars.close_time[i]):
+            upper = judge.upper if high is None else max(judge.upper, high)
+            lower = judge.lower if low is None else min(judge.lower, low)
+            beyond = [max(bars.close[i] - upper, lower - bars.close[i])]
+        atr = market.coarse.at(i)["atr_14"]
         if not atr:
             if not has_seen_atr:
-                waiting.append(close)
+                waiting += beyond
             continue
         has_seen_atr = True
-        for seen in (*waiting, close):
-            excess = max((seen - upper) / atr, (lower - seen) / atr)
-            worst = excess if worst is None else max(worst, excess)
+        for each in (*waiting, *beyond):
+            worst = each / atr if worst is None else max(worst, each / atr)
         waiting = []
     return worst
 
 
-def closes_outside(bars: Bars, grid: Grid, at: int) -> int:
-    """Consecutive real closes strictly outside on one side; a fully synthetic bar neither counts nor resets.
+def closes_outside(bars: Bars, versions: Sequence[GridVersion], grid: Grid, at: int) -> int:
+    """Consecutive real closes strictly outside on one side of the bounds in force at each.
 
-    A bar that is missing altogether (a quarantined candle) ends the run.
+    A fully synthetic bar neither counts nor resets; a bar that is missing altogether (a quarantined candle), or during
+    which the grid was off, ends the run.
     """
     run, side = 0, 0
     for i in bars_since(bars, grid.started_at, at):
         if i > 0 and bars.open_time[i] != bars.close_time[i - 1]:
             run, side = 0, 0
+        judge = judged_by(versions, grid, bars.close_time[i])
+        if not was_on(versions, grid, bars.open_time[i], bars.close_time[i]):
+            run, side = 0, 0
+            continue
         if bars.is_synthetic[i]:
             continue
-        now = (bars.close[i] > grid.upper) - (bars.close[i] < grid.lower)
+        judge = judge or grid  # switched off at the very close: the bounds stay
+        now = (bars.close[i] > judge.upper) - (bars.close[i] < judge.lower)
         run = 0 if now == 0 else (run + 1 if now == side else 1)
         side = now
     return run
 
 
-def lowest_low(bars: Bars, grid: Grid, at: int) -> float | None:
-    """Lowest low since the grid started, in quote."""
-    since = bars_since(bars, grid.started_at, at)
-    return min(bars.low[since.start : since.stop], default=None)
+class StopWatch:
+    """What came nearest to the stop of a range, or fell farthest below it, by any moment."""
+
+    def __init__(self, bars: Bars, versions: Sequence[GridVersion], grid: Grid) -> None:
+        facts: list[tuple[int, int, float, float]] = []
+        for i, opened in enumerate(bars.open_time):
+            judge = judged_by(versions, grid, opened)
+            if opened >= grid.started_at and judge and was_on(versions, grid, opened, bars.close_time[i]):
+                facts.append((bars.known_at[i], 0, bars.low[i], judge.stop_loss))
+        first = -(-grid.started_at // MS_15M) * MS_15M
+        for at in range(first, bars.known_at[-1] + MS_1H + 1, MS_15M):
+            newest, judge = newest_known(bars, at), judged_by(versions, grid, at)
+            if newest is not None and judge is not None:
+                facts.append((at, 1, bars.close[newest], judge.stop_loss))
+        self._known: list[int] = []
+        self._nearest: list[tuple[float, float]] = []
+        for known, _, price, stop in sorted(facts, key=lambda fact: fact[:2]):
+            best = self._nearest[-1] if self._nearest else None
+            self._known.append(known)
+            self._nearest.append((price, stop) if best is None or stop - price > best[1] - best[0] else best)
+
+    def at(self, at: int) -> tuple[float, float] | None:
+        """Price and the stop in force at it, in quote; None before the first bar."""
+        found = bisect_right(self._known, at)
+        return self._nearest[found - 1] if found else None

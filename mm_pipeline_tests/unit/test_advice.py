@@ -126,7 +126,12 @@ def test_breached_stop_wins_over_thin_coverage_but_a_trend_does_not() -> None:
 def test_broken_metrics_never_hide_a_breached_stop_but_a_skewed_clock_does(hides_bars: bool, state: str) -> None:
     at_ms = int(view().bars.frame["close_time"].dt.epoch("ms")[-1])
     problems = pl.DataFrame(
-        {"evaluated_at": view().bars.frame["close_time"][-1:], "problem": ["told"], "hides_bars": [hides_bars]}
+        {
+            "evaluated_at": view().bars.frame["close_time"][-1:],
+            "problem": ["told"],
+            "hides_bars": [hides_bars],
+            "hides_metrics": [True],
+        }
     )
     breached, untouched = grid_around(10_000.0, STARTED_AT), grid_around(2000.0, STARTED_AT, width=1.1)
     rows = [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from mm_pipeline_tests.reference.samples import EVERY_SAMPLE, SIMULATED, Sample,
 from mm_pipeline_tests.reference.sides import differences
 
 MINUTE_MS = 60_000
-GRIDS = ("tight", "wide", "changed")
+GRIDS = ("tight", "wide", "changed", "edited")
 CASES = [*((name, grid) for name in EVERY_SAMPLE for grid in GRIDS), (SIMULATED, "cold")]
 
 
@@ -43,7 +45,33 @@ def versions_of(sample: Sample) -> dict[str, tuple[GridVersion, ...]]:
             GridVersion(again.started_at - 180 * MINUTE_MS, again),
             GridVersion(again.started_at + 400 * MINUTE_MS, edited),
         ),
+        "edited": edited_often(sample),
     }
+
+
+def edited_often(sample: Sample) -> tuple[GridVersion, ...]:
+    """One range whose stop and bounds are moved, which is switched off and on, and left for another and back."""
+    first = grid_at(sample, 0.62, width_pct=3, stop_pct=2.5, late_minutes=3)
+    other = grid_at(sample, 0.70, width_pct=5, stop_pct=4)
+
+    def at(share: float, grid: Grid, *, late_minutes: int = 0, **changes: Any) -> GridVersion:
+        moment = sample.quarters.close_time[int(share * len(sample.quarters))] + late_minutes * MINUTE_MS
+        return GridVersion(moment, replace(grid, **changes))
+
+    middle = (first.lower + first.upper) / 2
+    return (
+        at(0.62, first, late_minutes=18),
+        at(0.64, first, stop_loss=round(first.lower * 0.9995, 2)),
+        at(0.66, first, stop_loss=round(first.lower * 0.93, 2), upper=round(first.upper * 1.03, 2)),
+        at(0.68, first, late_minutes=7, lower=round(middle * 0.999, 2), upper=round(middle * 1.001, 2)),
+        at(0.69, first, is_enabled=False),
+        at(0.73, first, late_minutes=11),
+        at(0.75, other),
+        at(0.78, first, upper=round(first.upper * 1.06, 2)),
+        at(0.80, other, is_enabled=False),
+        at(0.83, first),
+        at(0.86, first, stop_loss=round(first.lower * 0.8, 2), lower=round(first.lower * 0.82, 2)),
+    )
 
 
 def compared(package: Sequence[Row], loop: Sequence[Row]) -> dict[str, object]:

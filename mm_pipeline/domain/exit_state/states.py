@@ -51,12 +51,14 @@ _NO_BASELINE: Final = "half_life_doubled and reversion_slowing are off: the mark
 HAS_METRICS: Final = "has_metrics"
 """Column of ``quality``: false where 1h and 4h bars do not reach as far as the 15m ones."""
 
+STOP_RISK: Final = "stop_loss_risk"
+
 ANALYSIS_COLUMNS: Final = (
     "position_health",
     "distance_to_lower_atr",
     "distance_to_upper_atr",
     "distance_to_stop_atr",
-    "stop_loss_risk",
+    STOP_RISK,
 )
 
 _TRIGGER: Final = pl.Struct(
@@ -158,11 +160,15 @@ def exit_states(
     triggers = market_triggers(market, evaluated_ms, policy) | grid_triggers(analysis, policy)
     has_history = analysis["has_history"].to_numpy()
     has_verdict = market.hourly.at(evaluated_ms).has("verdict") & market.four_hourly.at(evaluated_ms).has("verdict")
-    is_good = quality["is_good"].to_numpy() & has_history & has_verdict
-    trust = _Trust(is_good=is_good, is_fresh=~quality["is_stale"].to_numpy(), has_metrics=_metrics_there(quality))
+    is_watched = analysis["unwatched"].is_null().to_numpy()
+    trust = _Trust(
+        is_good=quality["is_good"].to_numpy() & has_history & has_verdict & is_watched,
+        is_fresh=~quality["is_stale"].to_numpy() & is_watched,
+        has_metrics=metrics_there(quality),
+    )
     decisions = _decide({name: triggers[name].fired for name in TRIGGERS}, trust, policy)
     window_ms = int(policy.since_window.total_seconds() * 1000)
-    last_known = _last_known(decisions.state, evaluated_ms, window_ms, analysis["grid_version"])
+    last_known = _last_known(decisions.state, evaluated_ms, window_ms, analysis["started_at"])
     first = 0 if from_ms is None else int(np.searchsorted(evaluated_ms, from_ms))
     seen, shown = analysis.slice(first), slice(first, None)
     hourly = market.hourly.at(evaluated_ms[shown])
@@ -179,18 +185,34 @@ def exit_states(
             seen["evaluated_at"],
             name_column("state", decisions.state[shown], STATES),
             seen["price"],
-            *(seen[name] for name in ANALYSIS_COLUMNS),
+            *(seen[name] for name in ANALYSIS_COLUMNS if name != STOP_RISK),
+            _stop_risk(seen[STOP_RISK], quality["is_stale"].slice(first)),
             *(_struct(name, triggers[name], evaluated_ms, window_ms, shown) for name in TRIGGERS),
             decisions.counterfactual(shown),
-            texts_column("reasons", told, in_front=[quality["reasons"].slice(first)]),
+            texts_column("reasons", told, in_front=_in_front(seen["unwatched"], quality["reasons"].slice(first))),
             name_column("last_known_state", last_known[shown], STATES),
             constant_column("policy", policy_name, len(seen), pl.String),
             *(seen[name] for name in ("grid_version", "lower", "upper", "stop_loss")),
             hourly.column("verdict"),
             hourly.column("confidence"),
-            risk_level(name_column("state", decisions.state[shown], STATES), seen["stop_loss_risk"]),
+            risk_level(name_column("state", decisions.state[shown], STATES), seen[STOP_RISK]),
         ]
     )
+
+
+def _in_front(unwatched: pl.Series, problems: pl.Series) -> list[pl.Series]:
+    """What stands before the triggers among the reasons."""
+    if unwatched.null_count() == len(unwatched):
+        return [problems]
+    texts = [[] if text is None else [text] for text in unwatched.to_list()]
+    return [pl.Series("unwatched", texts, dtype=pl.List(pl.String)), problems]
+
+
+def _stop_risk(risk: pl.Series, is_stale: pl.Series) -> pl.Series:
+    """Stop risk as far as the price says it now: null where the market is stale, but a breach stays one."""
+    if not is_stale.any():
+        return risk
+    return risk.set(is_stale & (risk != "BREACHED").fill_null(False), None)
 
 
 @dataclass(frozen=True)
@@ -202,7 +224,7 @@ class _Trust:
     has_metrics: Bools
 
 
-def _metrics_there(quality: pl.DataFrame) -> Bools:
+def metrics_there(quality: pl.DataFrame) -> Bools:
     """Whether 1h and 4h bars reach as far as the 15m ones; true where nothing says otherwise."""
     if HAS_METRICS in quality.columns:
         return quality[HAS_METRICS].to_numpy()
@@ -282,14 +304,14 @@ def _struct(name: str, trigger: Trigger, evaluated_ms: Times, window_ms: int, sh
     ).to_struct(name)
 
 
-def _last_known(state: Codes, evaluated_ms: Times, window_ms: int, version: pl.Series) -> Codes:
+def _last_known(state: Codes, evaluated_ms: Times, window_ms: int, started_at: pl.Series) -> Codes:
     """For UNKNOWN rows the newest other state of the rows before, at most ``window_ms`` back; else -1.
 
-    Rows of another version do not count: what was said of a range that has been left is not known of the new one.
+    Rows of another ``started_at`` do not count: what was said of a range that was left is not known of the new one.
     """
     is_known = state != _UNKNOWN
     newest = np.maximum.accumulate(np.where(is_known, np.arange(len(state)), -1))
     is_recent = evaluated_ms - evaluated_ms[newest] <= window_ms
-    stretch = version.rle_id().to_numpy()
+    stretch = started_at.rle_id().to_numpy()
     is_same = stretch[newest] == stretch
     return np.where(~is_known & (newest >= 0) & is_recent & is_same, state[newest], -1)

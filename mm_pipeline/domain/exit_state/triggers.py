@@ -53,10 +53,14 @@ def market_triggers(market: MarketView, evaluated_ms: Times, policy: ExitStatePo
 
 
 def grid_triggers(analysis: pl.DataFrame, policy: ExitStatePolicy) -> dict[str, Trigger]:
-    """Triggers that depend on the grid, by name; ``analysis`` has one row per evaluation."""
+    """Triggers that depend on the grid, by name; ``analysis`` has one row per evaluation.
+
+    The stop's value and threshold are the price that came nearest to the stop in force at it, and that stop.
+    """
     excess = floats_of(analysis["range_excess_atr"])
     closes = floats_of(analysis["closes_outside"])
-    lowest, stop = floats_of(analysis["lowest_low"]), floats_of(analysis["stop_loss"])
+    lowest, stop_then = floats_of(analysis["lowest_low"]), floats_of(analysis["lowest_low_stop"])
+    stop = np.where(np.isnan(stop_then), floats_of(analysis["stop_loss"]), stop_then)
     return {
         "range_invalidated": _above(excess, policy.range_invalidated.buffer_atr),
         "closes_outside": _at_least(closes, policy.closes_outside.count),
