@@ -111,7 +111,8 @@ def _first_due(journal: Journal, evaluated_at: datetime) -> datetime | None:
     for grid in journal.known_grids():
         version, last = journal.grid_in_force(grid, evaluated_at), journal.last_evaluation(grid)
         if version is not None and last is not None:
-            due.append(max(last.evaluated_at + _BAR, version.grid.started_at))
+            is_ahead = version.grid.started_at > evaluated_at  # which is told at each evaluation until then
+            due.append(max(last.evaluated_at + _BAR, last.evaluated_at if is_ahead else version.grid.started_at))
     return min(due, default=None)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -32,10 +33,11 @@ class GridProblem:
 
 @dataclass(frozen=True)
 class GridFolder:
-    """The grids that can be used, by id, and what was wrong with the rest, by file."""
+    """The grids that can be used, by id, and what was wrong with the rest, by file; ``files`` by grid that is used."""
 
     grids: tuple[Grid, ...]
     problems: tuple[GridProblem, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def load_grids(folder: Path) -> GridFolder:
             claims[reading.declared_id].append(reading)
     grids = [r.grid for r in readings if r.grid is not None and len(claims[r.grid.id]) == 1]
     problems = [problem for r in readings if (problem := _problem(r, claims)) is not None]
-    return GridFolder(tuple(sorted(grids, key=lambda grid: grid.id)), tuple(problems))
+    files = {reading.grid.id: shown(reading.path) for reading in readings if reading.grid in grids and reading.grid}
+    return GridFolder(tuple(sorted(grids, key=lambda grid: grid.id)), tuple(problems), files)
 
 
 def check_grid_file(path: Path) -> Grid:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,8 @@ from mm_pipeline.assets.problems import BLINDING, as_problems, lagging, notices_
 from mm_pipeline.assets.views import Views, of_market, viewed
 from mm_pipeline.domain.advice import Advice, AdvicePolicy, advise
 from mm_pipeline.domain.candles import epoch_ms
+from mm_pipeline.domain.columns import TIME
+from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import MarketView
 from mm_pipeline.domain.risk.joined import FIGURES_SCHEMA, POSITION_SCHEMA, with_risk
@@ -27,6 +30,7 @@ UNKNOWN = "UNKNOWN"
 RISK = "risk"
 """Column of exit states that comes from other assets, and not from the domain's states."""
 _DAY_MS = 86_400_000
+_EDITS = {"evaluated_at": TIME, "problem": pl.String()}
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,20 @@ def _hashes(
     starts = rows["grid_version"].replace_strict(started, return_dtype=pl.Int64)
     evaluated_ms = epoch_ms(rows["evaluated_at"])
     since_ms = np.minimum(evaluated_ms, starts.to_numpy()) - policy.data.warm_up_days * _DAY_MS
-    return input_hashes(view.bars.frame, view.quarantined_ms, evaluated_ms, since_ms, problems)
+    seen = pl.concat([problems.select("evaluated_at", "problem"), _edits(rows, grid)])
+    return input_hashes(view.bars.frame, view.quarantined_ms, evaluated_ms, since_ms, seen)
+
+
+def _edits(rows: pl.DataFrame, grid: WatchedGrid) -> pl.DataFrame:
+    """``evaluated_at, problem``: how the range was edited by each evaluation; no row where it was not."""
+    ordered = by_valid_from(grid.versions)
+    declared = {version.grid.version_hash: version.grid for version in ordered}
+    histories = {name: RangeHistory.of(ordered, declared[name]) for name in rows["grid_version"].unique()}
+    if all(len(history.pieces) == 1 for history in histories.values()):
+        return pl.DataFrame(schema=_EDITS)
+    seen = rows.select("evaluated_at", "grid_version").rows()
+    edits = [(at, histories[name].signature(to_ms(at))) for at, name in seen]
+    return pl.DataFrame([edit for edit in edits if edit[1]], schema=_EDITS, orient="row")
 
 
 def _finished(
@@ -142,17 +159,31 @@ def _finished(
 def _with_journalled_state(exits: pl.DataFrame, grid: WatchedGrid, journal: Journal) -> pl.DataFrame:
     """Where UNKNOWN follows nothing known in these rows, the last state that was journalled before stays known.
 
-    What was decided about an earlier range (before the present ``started_at``) does not count.
+    What was decided about another range (another ``started_at``) does not count.
     """
-    wanting = exits.filter((pl.col("state") == UNKNOWN) & pl.col("last_known_state").is_null())
-    if wanting.is_empty():
+    is_wanting = (pl.col("state") == UNKNOWN) & pl.col("last_known_state").is_null()
+    if exits.filter(is_wanting).is_empty():
         return exits
-    first = wanting["evaluated_at"][0]
-    started = max((version.grid.started_at for version in grid.versions if version.valid_from <= first), default=None)
-    journalled = journal.last_known_state(grid.grid_id, first, kind=EvaluationKind.EXIT, since=started)
-    own = pl.when(pl.col("state") != UNKNOWN).then("state").forward_fill().fill_null(pl.lit(journalled, pl.String))
-    filled = pl.when(pl.col("state") == UNKNOWN).then(pl.coalesce("last_known_state", own)).alias("last_known_state")
-    return exits.with_columns(filled)
+    started = {version.grid.version_hash: version.grid.started_at for version in grid.versions}
+    starts = pl.DataFrame(list(started.items()), schema={"grid_version": pl.String, "_start": TIME}, orient="row")
+    ranged = exits.join(starts, on="grid_version", how="left", maintain_order="left")
+    journalled = [
+        (first["_start"], _journalled_state(grid, journal, first["evaluated_at"], first["_start"]))
+        for first in ranged.filter(is_wanting).unique("_start", keep="first", maintain_order=True).to_dicts()
+    ]
+    before = pl.DataFrame(journalled, schema={"_start": TIME, "_before": pl.String}, orient="row")
+    ranged = ranged.join(before, on="_start", how="left", nulls_equal=True, maintain_order="left")
+    own = pl.when(pl.col("state") != UNKNOWN).then("state").forward_fill().over("_start", order_by="evaluated_at")
+    filled = pl.when(pl.col("state") == UNKNOWN).then(pl.coalesce("last_known_state", own, "_before"))
+    return ranged.with_columns(filled.alias("last_known_state")).drop("_start", "_before")
+
+
+def _journalled_state(grid: WatchedGrid, journal: Journal, before: datetime, started_at: datetime | None) -> str | None:
+    """The last state but UNKNOWN that was journalled about the range before a moment."""
+    same = [version.grid.version_hash for version in grid.versions if version.grid.started_at == started_at]
+    return journal.last_known_state(
+        grid.grid_id, before, kind=EvaluationKind.EXIT, versions=None if started_at is None else same
+    )
 
 
 def kinds_of(grid: WatchedGrid, plan: Plan) -> Mapping[EvaluationKind, bool]:

@@ -146,7 +146,7 @@ def _wanted(watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]) -> dict[
     return {
         grid_id: found[-1]
         for grid_id, found in newest.items()
-        if found and (found[-1].enabled or is_exit_open(watch, found[-1]))
+        if found and found[-1].started_at_ms <= plan.last_ms and (found[-1].enabled or is_exit_open(watch, found[-1]))
     }
 
 

@@ -103,13 +103,16 @@ def report_of_evaluation(found: GridEvaluation) -> GridReport:
 
 def _check_ids(deployment: Deployment, grid_ids: Sequence[str]) -> None:
     """Refuse an id that no file declares before anything is fetched."""
+    from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.adapters.grid_files import load_grids
+    from mm_pipeline.cli.grids import journalled_grids
     from mm_pipeline.domain.errors import ConfigError
 
     if not grid_ids:
         return
     folder = load_grids(deployment.grids_folder)
     known = {grid.id for grid in folder.grids} | {problem.grid_id for problem in folder.problems if problem.grid_id}
+    known |= {version.grid.id for version in journalled_grids(deployment, SystemClock().now())}
     wrong = [grid_id for grid_id in grid_ids if grid_id not in known]
     if wrong:
         there = ", ".join(sorted(known)) or "none"

@@ -1,4 +1,4 @@
-"""``mm grids check``: which grid files can be used, and what is wrong with the others."""
+"""``mm grids``: which grid files can be used, what is wrong with the others, and that a grid has ended for good."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from mm_pipeline.cli.options import json_option, settings_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from rich.table import Table
 
     from mm_pipeline.adapters.grid_files import GridFolder
-    from mm_pipeline.domain.grid import Grid
+    from mm_pipeline.domain.grid import Grid, GridVersion
+    from mm_pipeline.settings import Deployment
 
 
 @click.group()
 def grids() -> None:
-    """Check grid files."""
+    """Check grid files, and retire grids whose file is gone."""
 
 
 @grids.command()
@@ -33,18 +35,111 @@ def grids() -> None:
 def check(ctx: click.Context, *, paths: tuple[Path, ...], settings_file: Path | None, as_json: bool) -> None:
     """Read grid files as the pipeline does and tell every problem.
 
-    Without FILE or FOLDER: the grid folder of the settings. Exit code 1 when any file cannot be used.
+    Without FILE or FOLDER: the grid folder of the settings, and the enabled grids of the journal whose file is gone.
+    Exit code 1 when any file cannot be used, or an enabled grid is not watched.
     """
+    from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.cli.output import print_json
     from mm_pipeline.settings import load_deployment
 
-    found = read_grids(paths or (load_deployment(settings_file).grids_folder,))
+    now = SystemClock().now()
+    if paths:
+        found = with_unwatched(read_grids(paths), now)
+    else:
+        deployment = load_deployment(settings_file)
+        found = with_unwatched(read_grids((deployment.grids_folder,)), now, journalled_grids(deployment, now))
     if as_json:
         print_json(as_data(found))
     else:
         _print(found)
     if found.problems:
         ctx.exit(REFUSED)
+
+
+@grids.command()
+@click.argument("grid_ids", nargs=-1, required=True, metavar="GRID...")
+@click.option("--by", metavar="NAME", help="Who says so; default: the user of this shell.")
+@settings_option
+@json_option
+def retire(*, grid_ids: tuple[str, ...], by: str | None, settings_file: Path | None, as_json: bool) -> None:
+    """Say that each GRID has ended for good: its file was removed on purpose, and it is not evaluated any more.
+
+    An enabled grid whose file is gone is UNKNOWN until then, and paged. Close its position first: nothing watches it
+    afterwards. A file with the same id begins it anew.
+    """
+    import getpass
+
+    from mm_pipeline.adapters.clock import SystemClock
+    from mm_pipeline.cli.journal_access import check_grid, open_journal
+    from mm_pipeline.cli.output import print_json
+    from mm_pipeline.settings import load_deployment
+
+    deployment, now = load_deployment(settings_file), SystemClock().now()
+    _check_without_file(deployment, grid_ids)
+    with open_journal(deployment) as journal:
+        for grid_id in grid_ids:
+            check_grid(journal, grid_id)
+        new = {grid_id: journal.retire_grid(grid_id, now, by=by or getpass.getuser()) for grid_id in grid_ids}
+    if as_json:
+        print_json({"grids": [{"grid": grid_id, "retired": is_new} for grid_id, is_new in new.items()]})
+        return
+    for grid_id, is_new in new.items():
+        click.echo(f"{grid_id}: retired, and not watched any more." if is_new else f"{grid_id}: was retired before.")
+
+
+def _check_without_file(deployment: Deployment, grid_ids: Sequence[str]) -> None:
+    """Refuse to retire a grid that a file declares."""
+    from mm_pipeline.adapters.grid_files import load_grids
+    from mm_pipeline.domain.errors import ConfigError
+
+    folder = load_grids(deployment.grids_folder)
+    named = {problem.grid_id: problem.file for problem in folder.problems if problem.grid_id} | dict(folder.files)
+    for grid_id in grid_ids:
+        if grid_id in named:
+            problem = f"{named[grid_id]} declares {grid_id}."
+            raise ConfigError(problem, "Write `enabled: false` there to end its watch, or remove the file first.")
+
+
+def journalled_grids(deployment: Deployment, now: datetime) -> list[GridVersion]:
+    """What the journal of an installation has in force; nothing where there is no journal yet."""
+    from mm_pipeline.cli.journal_access import open_journal
+    from mm_pipeline.domain.errors import StorageError
+
+    try:
+        with open_journal(deployment) as journal:
+            found = [journal.grid_in_force(grid_id, now) for grid_id in journal.known_grids()]
+    except StorageError:
+        return []
+    return [version for version in found if version is not None]
+
+
+def with_unwatched(found: GridFolder, now: datetime, journalled: Sequence[GridVersion] = ()) -> GridFolder:
+    """The folder with a problem for every enabled grid that is not watched.
+
+    Parameters
+    ----------
+    journalled
+        Versions in force; those without a file count as gone.
+    """
+    from dataclasses import replace
+
+    from mm_pipeline.adapters.grid_files import GridProblem
+    from mm_pipeline.domain.errors import ConfigError
+    from mm_pipeline.domain.grid import GridVersion, unwatched
+
+    named = {grid.id for grid in found.grids} | {problem.grid_id for problem in found.problems}
+    is_unclear = any(problem.grid_id is None for problem in found.problems)
+    gone = [] if is_unclear else [replace(one, is_gone=True) for one in journalled if one.grid.id not in named]
+    problems = list(found.problems)
+    for version in (*(GridVersion(grid, now) for grid in found.grids), *gone):
+        why = unwatched(version, now)
+        if why is not None:
+            file, grid_id = found.files.get(version.grid.id, ""), version.grid.id
+            said, write = why.split("; ", 1)
+            place = {"file": file, "key": "started_at"} if file else {}
+            error = ConfigError(f"{grid_id} {said}.", f"{write[0].upper()}{write[1:]}.", **place)
+            problems.append(GridProblem(file, grid_id, error))
+    return replace(found, problems=tuple(problems))
 
 
 def read_grids(paths: Sequence[Path]) -> GridFolder:
@@ -54,14 +149,17 @@ def read_grids(paths: Sequence[Path]) -> GridFolder:
 
     grids: list[Grid] = []
     problems: list[GridProblem] = []
+    files: dict[str, str] = {}
     for path in paths:
         if path.is_dir():
             folder = load_grids(path)
             grids += folder.grids
+            files |= folder.files
             problems += folder.problems
             continue
         try:
             grids.append(check_grid_file(path))
+            files[grids[-1].id] = str(path)
         except ConfigError as error:
             problems.append(GridProblem(str(path), None, error))
     for grid_id, count in Counter(grid.id for grid in grids).items():
@@ -69,7 +167,7 @@ def read_grids(paths: Sequence[Path]) -> GridFolder:
             names = ", ".join(map(str, paths))
             twice = ConfigError(f"{count} files declare the id {grid_id}.", "Give each grid its own id.", file=names)
             problems.append(GridProblem(names, grid_id, twice))
-    return GridFolder(tuple(grids), tuple(problems))
+    return GridFolder(tuple(grids), tuple(problems), files)
 
 
 def as_data(found: GridFolder) -> dict[str, Any]:

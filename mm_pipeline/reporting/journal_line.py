@@ -78,8 +78,11 @@ class JournalLine:
 def of_grid(row: GridHistoryRow, *, is_first: bool) -> JournalLine:
     """A declaration, or that it vanished."""
     grid = row.grid
-    what = "removed" if grid is None else "declared" if is_first else "changed"
+    gone = "removed" if row.retired_by is None else "retired"
+    what = gone if grid is None else "declared" if is_first else "changed"
     detail = f"in force from {row.valid_from:%Y-%m-%d %H:%M}"
+    if row.retired_by is not None:
+        detail = f"by {row.retired_by}, {detail}"
     if grid is not None:
         watched = "for its exit" if grid.enabled else "for its entry"
         bounds = f"{price_text(grid.lower)} to {price_text(grid.upper)}, stop {price_text(grid.stop_loss)}"

@@ -14,7 +14,7 @@ from mm_pipeline.adapters.grid_files import GridFolder
 from mm_pipeline.adapters.journal import Evaluation, EvaluationKind, Journal
 from mm_pipeline.adapters.journal.operator_queries import OperatorQueries
 from mm_pipeline.domain.exit_state import TRIGGERS
-from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.grid import Grid, GridVersion, unwatched
 from mm_pipeline.domain.policy import print_duration
 from mm_pipeline.domain.risk.joined import RISK_STRUCT
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading
@@ -65,8 +65,9 @@ def grid_statuses(
 ) -> list[GridStatus]:
     """Every grid in force, by id.
 
-    A grid is in force when the journal knows a version of it that has begun and was not removed; beside those, a file
-    that the watch has not seen yet, or cannot read, is told as UNKNOWN.
+    A grid is in force when the journal knows a version of it that has begun, or is not watched although it is enabled
+    (its start lies in the future, its file is gone); beside those, a file that the watch has not seen yet, or cannot
+    read, is told as UNKNOWN.
 
     Parameters
     ----------
@@ -79,12 +80,15 @@ def grid_statuses(
     """
     pages = PageBook.open(journal, now=now, overdue_after=overdue_after)
     known = journal.known_grids()
-    in_force = {grid: version.grid for grid in known if (version := journal.grid_in_force(grid, now)) is not None}
-    declared = {grid.id: grid for grid in folder.grids if grid.id not in in_force} | in_force
-    begun: dict[str, Grid | None] = {name: grid for name, grid in declared.items() if grid.started_at <= now}
+    in_force = {grid: version for grid in known if (version := journal.grid_in_force(grid, now)) is not None}
+    declared = {grid.id: GridVersion(grid, now) for grid in folder.grids if grid.id not in in_force} | in_force
+    blind = {name: why for name, version in declared.items() if (why := unwatched(version, now)) is not None}
+    begun: dict[str, Grid | None] = {
+        name: version.grid for name, version in declared.items() if version.grid.started_at <= now or name in blind
+    }
     problems = {problem.grid_id: str(problem.error) for problem in folder.problems if problem.grid_id is not None}
     begun |= {name: None for name in problems if name not in in_force}
-    asked = _Asked(journal, OperatorQueries(journal), pages, now, max_lateness, problems)
+    asked = _Asked(journal, OperatorQueries(journal), pages, now, max_lateness, blind | problems, blind)
     return [asked.status(name, begun[name]) for name in sorted(begun)]
 
 
@@ -98,6 +102,7 @@ class _Asked:
     now: datetime
     max_lateness: timedelta
     problems: Mapping[str, str]
+    unwatched: Mapping[str, str]
 
     def status(self, grid_id: str, grid: Grid | None) -> GridStatus:
         newest = self.journal.last_evaluation(grid_id)
@@ -124,7 +129,9 @@ class _Asked:
             return self._switched(grid_id, grid, newest)
         report = self._decided(grid, newest)
         age = self.now - newest.evaluated_at
-        return report if age <= self.max_lateness else self._aged(report)
+        if age > self.max_lateness:
+            return self._aged(report)
+        return self._blind(report, self.unwatched[grid_id]) if grid_id in self.unwatched else report
 
     def _decided(self, grid: Grid | None, newest: Evaluation) -> GridReport:
         """The evaluation as it was journalled."""
@@ -159,6 +166,12 @@ class _Asked:
             reasons=(why, *report.reasons),
             last_known_state=report.state if is_known else report.last_known_state,
         )
+
+    def _blind(self, report: GridReport, why: str) -> GridReport:
+        """A grid that is not watched, also where its newest evaluation does not say so yet."""
+        if report.state == UNKNOWN:
+            return report
+        return replace(report, state=UNKNOWN, reasons=(why, *report.reasons), last_known_state=report.state)
 
     def _switched(self, grid_id: str, grid: Grid, newest: Evaluation) -> GridReport:
         """Switched on or off since: what was said of the other kind is not shown."""

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.journal import GridHistoryRow
+from mm_pipeline.adapters.journal.grid_versions import as_versions
 from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.market import Market, Timeframe
 
@@ -22,14 +23,11 @@ class WatchedGrid:
     Attributes
     ----------
     versions
-        Declarations, oldest first; empty where its file could never be read.
-    absences_ms
-        Spans ``[from, until)`` (epoch ms) in which its file was gone: there is no evaluation in them.
+        Declarations, oldest first, and where the file went; empty where it could never be read.
     """
 
     grid_id: str
     versions: tuple[GridVersion, ...]
-    absences_ms: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def from_history(cls, grid_id: str, rows: Sequence[GridHistoryRow]) -> WatchedGrid:
@@ -39,11 +37,7 @@ class WatchedGrid:
         """
         valid = [row.valid_from for row in rows]
         rows = [row for number, row in enumerate(rows) if row.valid_from < min(valid[number + 1 :], default=_NEVER)]
-        starts = [to_ms(row.valid_from) for row in rows]
-        ends = [*starts[1:], _NEVER_MS][: len(starts)]
-        gone = tuple((start, end) for row, start, end in zip(rows, starts, ends, strict=True) if row.grid is None)
-        versions = tuple(GridVersion(row.grid, row.valid_from) for row in rows if row.grid is not None)
-        return cls(grid_id, versions, gone)
+        return cls(grid_id, as_versions(rows))
 
     @classmethod
     def undated(cls, grid: Grid) -> WatchedGrid:
@@ -51,14 +45,19 @@ class WatchedGrid:
         return cls(grid.id, (GridVersion(grid, grid.started_at),))
 
     def in_force(self, first_ms: int, last_ms: int) -> list[Grid]:
-        """Declarations that some evaluation in ``[first_ms, last_ms]`` uses."""
+        """Declarations that some evaluation in ``[first_ms, last_ms]`` uses.
+
+        An enabled grid is in force before it starts too, and without its file: it is not watched then, and says so.
+        """
         valid_ms = [to_ms(version.valid_from) for version in self.versions]
-        ends_ms = [*valid_ms, *(start for start, _ in self.absences_ms), _NEVER_MS]
-        spans = [
-            (version.grid, max(start, version.grid.started_at_ms), min(end for end in ends_ms if end > start))
-            for version, start in zip(self.versions, valid_ms, strict=True)
-        ]
-        return [grid for grid, start, end in spans if start <= last_ms and end > first_ms and start < end]
+        found = []
+        for version, start in zip(self.versions, valid_ms, strict=True):
+            grid, end = version.grid, min((other for other in valid_ms if other > start), default=_NEVER_MS)
+            begins = start if grid.enabled else max(start, grid.started_at_ms)
+            is_evaluated = grid.enabled or not version.is_gone
+            if is_evaluated and begins <= last_ms and end > first_ms and begins < end:
+                found.append(grid)
+        return found
 
     @property
     def markets(self) -> tuple[Market, ...]:

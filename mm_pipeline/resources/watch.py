@@ -19,6 +19,7 @@ from mm_pipeline.adapters.grid_files import GridFolder, load_grids
 from mm_pipeline.adapters.journal import Journal, JournalCircuits, MarketNotice
 from mm_pipeline.domain.candles import FetchRange
 from mm_pipeline.domain.errors import CandleSourceError, ConfigError, MarketNotFound
+from mm_pipeline.domain.grid import GridVersion, unwatched
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.pipeline import MarketPolicy
 from mm_pipeline.resources.accounts import AccountFactory
@@ -32,6 +33,8 @@ from mm_pipeline.settings import Deployment, Settings
 
 GRID_FILE = "grid_file"
 """Code of a notice about a grid's file."""
+GRID_START = "grid_start"
+"""Code of a notice about a grid that starts in the future."""
 PIPELINE = "pipeline"
 """Subject of notices about the watch itself."""
 
@@ -115,6 +118,9 @@ class Watch(dg.ConfigurableResource["Watch"]):
         evaluated = {one.grid for one in journal.evaluations(since=plan.evaluated_at)}
         for grid in journal.known_grids():
             version = journal.grid_in_force(grid, plan.evaluated_at)
+            blind = None if version is None else unwatched(version, plan.evaluated_at)
+            if blind is not None:
+                return f"{grid} {blind}"
             has_begun = version is not None and version.grid.started_at < plan.evaluated_at
             if has_begun and grid not in evaluated:
                 return f"{grid} was not evaluated"
@@ -186,6 +192,16 @@ class Watch(dg.ConfigurableResource["Watch"]):
             MarketNotice(market=PIPELINE, tick_at=evaluated_at, code=GRID_FILE, message=str(problem.error))
             for problem in folder.problems
             if problem.grid_id is None
+        )
+        journal.record_notices(
+            MarketNotice(
+                market=grid_subject(grid.id),
+                tick_at=evaluated_at,
+                code=GRID_START,
+                message=f"{folder.files.get(grid.id, 'its file')}: started_at: it is after this evaluation.",
+            )
+            for grid in folder.grids
+            if unwatched(GridVersion(grid, evaluated_at), evaluated_at) is not None
         )
 
     def fetch(self, plan: Plan) -> dict[Market, CandleUpdate]:

@@ -95,24 +95,48 @@ def test_markets_of_all_versions_and_extra_ones_are_watched() -> None:
     assert moved.hashes(BTC) == [moved.versions[1].grid.version_hash]
 
 
-def test_history_with_a_removal_gives_versions_and_an_absence() -> None:
-    first, second = grid(MARCH), grid(MARCH, upper=3200)
-    times = [MARCH, MARCH + DAY, MARCH + 2 * DAY]
-    rows = [
-        GridHistoryRow(grid_id="g", version_hash="x", valid_from=at, seen_at=at, grid=declared)
-        for at, declared in zip(times, (first, None, second), strict=True)
+def history(*seen: tuple[datetime, Grid | None], retired_by: str | None = None) -> list[GridHistoryRow]:
+    return [
+        GridHistoryRow(
+            grid_id="g",
+            version_hash="x",
+            valid_from=at,
+            seen_at=at,
+            grid=declared,
+            retired_by=retired_by if declared is None else None,
+        )
+        for at, declared in seen
     ]
-    found = WatchedGrid.from_history("g", rows)
-    assert [version.grid for version in found.versions] == [first, second]
-    assert found.absences_ms == ((to_ms(times[1]), to_ms(times[2])),)
 
 
-def test_removed_grid_is_in_force_until_then_and_asks_for_nothing_later() -> None:
-    removed = WatchedGrid("g", (GridVersion(grid(MARCH), MARCH),), ((to_ms(MARCH + DAY), to_ms(APRIL + 900 * DAY)),))
+def test_enabled_grid_whose_file_is_gone_stays_in_force_until_it_comes_back() -> None:
+    first, second = grid(MARCH), grid(MARCH, upper=3200)
+    found = WatchedGrid.from_history("g", history((MARCH, first), (MARCH + DAY, None), (MARCH + 2 * DAY, second)))
+    assert [(version.grid, version.is_gone) for version in found.versions] == [
+        (first, False),
+        (first, True),
+        (second, False),
+    ]
+    assert found.in_force(to_ms(MARCH + 1.5 * DAY), to_ms(MARCH + 1.6 * DAY)) == [first]
+
+
+@pytest.mark.parametrize("is_retired", [True, False])
+def test_grid_that_was_retired_or_disabled_ends_with_its_file_and_asks_for_nothing(*, is_retired: bool) -> None:
+    declared = grid(MARCH) if is_retired else grid(MARCH).model_copy(update={"enabled": False})
+    rows = history((MARCH, declared), (MARCH + DAY, None), retired_by="me" if is_retired else None)
+    removed = WatchedGrid.from_history("g", rows)
     assert len(removed.in_force(to_ms(MARCH), to_ms(MARCH + 2 * DAY))) == 1
     assert removed.in_force(to_ms(MARCH + DAY), to_ms(APRIL)) == []
     later = plan(removed, start=APRIL, end=APRIL + 30 * DAY, evaluated_at=APRIL + 20 * DAY)
     assert (later.grids, later.markets) == ((), ())
+
+
+def test_enabled_grid_that_starts_in_the_future_is_planned_and_a_disabled_one_is_not() -> None:
+    ahead = grid(APRIL + 300 * DAY)
+    found = plan(watched((MARCH, ahead)))
+    assert [watched.grid_id for watched in found.grids] == ["g"]
+    assert found.markets == (ETH,)
+    assert plan(watched((MARCH, ahead.model_copy(update={"enabled": False})))).grids == ()
 
 
 @pytest.mark.parametrize("was_removed", [False, True])
@@ -124,7 +148,6 @@ def test_version_seen_while_the_clock_was_ahead_gives_way_to_what_was_seen_later
     ]
     found = WatchedGrid.from_history("g", rows)
     assert [version.grid for version in found.versions] == [first, newest]
-    assert found.absences_ms == ()
     assert found.in_force(to_ms(MARCH + 4 * DAY), to_ms(MARCH + 5 * DAY)) == [newest]
 
 

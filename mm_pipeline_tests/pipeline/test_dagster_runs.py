@@ -267,17 +267,29 @@ def test_changed_file_counts_from_the_next_evaluation_and_never_rewrites_what_wa
     assert after["position_health"][-1] == "ABOVE_GRID"
 
 
-def test_removed_grid_ends_and_returns_without_the_time_between(
+def test_enabled_grid_without_its_file_is_unknown_until_it_comes_back(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.tick(AT, instance)
+    known = decided(installation, "eth")[-1].state
     (installation.folder / "grids" / "eth.yaml").unlink()
     installation.tick(AT + BAR, instance)
     installation.tick(AT + 2 * BAR, instance)
     installation.grid("eth")
     installation.tick(AT + 4 * BAR, instance)
-    assert [row.evaluated_at for row in decided(installation, "eth")] == [AT, AT + 4 * BAR]
-    assert states(installation, "eth")["evaluated_at"].tail(2).to_list() == [AT, AT + 4 * BAR]
+    rows = {row.evaluated_at: row.state for row in decided(installation, "eth")}
+    assert list(rows.values()) == [known, "UNKNOWN", "UNKNOWN", "UNKNOWN", known]
+    shown = states(installation, "eth").tail(5)
+    assert shown["last_known_state"].to_list() == [None, known, known, known, None]
+    assert shown["price"].null_count() == 0
+
+
+def test_disabled_grid_ends_with_its_file(installation: Installation, instance: dg.DagsterInstance) -> None:
+    installation.grid("eth", enabled=False)
+    installation.tick(AT, instance)
+    (installation.folder / "grids" / "eth.yaml").unlink()
+    installation.tick(AT + BAR, instance)
+    assert [row.evaluated_at for row in decided(installation, "eth")] == [AT]
 
 
 @pytest.mark.parametrize("name", ["main.yaml", "My ETH grid.yaml"])
@@ -299,7 +311,7 @@ def test_unreadable_file_that_does_not_tell_its_grid_ends_no_grid(
     assert decided(installation, "eth")[-1].state == known
 
 
-def test_removed_grid_stays_removed_beside_an_unreadable_file(
+def test_grid_without_its_file_stays_so_beside_an_unreadable_file(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.tick(AT, instance)
@@ -307,7 +319,9 @@ def test_removed_grid_stays_removed_beside_an_unreadable_file(
     installation.tick(AT + BAR, instance)
     (installation.folder / "grids" / "other.yaml").write_text("lower: [\n")
     installation.tick(AT + 2 * BAR, instance)
-    assert [row.evaluated_at for row in decided(installation, "eth")] == [AT]
+    newest = decided(installation, "eth")[-1]
+    assert (newest.state, newest.evaluated_at) == ("UNKNOWN", AT + 2 * BAR)
+    assert "no longer watched" in newest.reasons[0]
 
 
 def test_lost_grid_folder_ends_no_grid_but_blinds_all(installation: Installation, instance: dg.DagsterInstance) -> None:

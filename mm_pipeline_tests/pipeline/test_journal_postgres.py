@@ -156,11 +156,32 @@ def test_vanished_grid_is_removed_until_it_returns(journal: Journal) -> None:
     journal.observe_grids([grid(), grid("btc-v1")], NOON)
     assert journal.observe_grids([grid("btc-v1")], NOON + BAR) == ["eth-v3"]
     assert journal.observe_grids([grid("btc-v1")], NOON + 2 * BAR) == []
-    assert journal.grid_in_force("eth-v3", NOON + 2 * BAR) is None
+    gone = journal.grid_in_force("eth-v3", NOON + 2 * BAR)
+    assert gone is not None
+    assert (gone.grid, gone.is_gone) == (grid(), True)
     assert journal.observe_grids([grid("btc-v1"), grid()], NOON + 3 * BAR) == ["eth-v3"]
     assert journal.grid_in_force("eth-v3", NOON + 3 * BAR) is not None
     assert [row.grid is None for row in journal.grid_history("eth-v3")] == [False, True, False]
     assert journal.known_grids() == ["btc-v1", "eth-v3"]
+
+
+def test_retired_grid_is_in_force_no_more_and_begins_anew_with_its_file(journal: Journal) -> None:
+    journal.observe_grids([grid()], NOON)
+    journal.observe_grids([], NOON + BAR)
+    assert journal.retire_grid("eth-v3", NOON + 2 * BAR, by="me")
+    assert not journal.retire_grid("eth-v3", NOON + 3 * BAR, by="me")
+    assert journal.grid_in_force("eth-v3", NOON + BAR) is not None
+    assert journal.grid_in_force("eth-v3", NOON + 3 * BAR) is None
+    assert [row.retired_by for row in journal.grid_history("eth-v3")] == [None, None, "me"]
+    assert journal.observe_grids([], NOON + 4 * BAR) == []
+    assert journal.observe_grids([grid()], NOON + 5 * BAR) == ["eth-v3"]
+    assert journal.grid_in_force("eth-v3", NOON + 5 * BAR) is not None
+
+
+def test_last_known_state_of_a_range_leaves_out_what_other_versions_were(journal: Journal) -> None:
+    journal.record_evaluations([evaluation(0, state="MANDATORY_EXIT"), evaluation(1, state="UNKNOWN")])
+    assert journal.last_known_state("eth-v3", NOON + 2 * BAR) == "MANDATORY_EXIT"
+    assert journal.last_known_state("eth-v3", NOON + 2 * BAR, versions=["another"]) is None
 
 
 def test_grid_whose_file_cannot_be_read_stays_in_force(journal: Journal) -> None:

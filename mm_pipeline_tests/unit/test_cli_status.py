@@ -205,10 +205,32 @@ def test_grid_that_was_never_evaluated_is_unknown_and_one_that_has_not_begun_is_
     assert "bad.yaml" in told_of["bad"]["reasons"][0]
 
 
-def test_removed_grid_is_not_shown(journal: Journal) -> None:
+def test_enabled_grid_without_its_file_is_unknown_until_it_is_retired(journal: Journal) -> None:
     judged(journal, "NORMAL")
     journal.observe_grids([], AT)
+    report = found(journal)["eth"].report
+    assert (report.state, report.last_known_state) == ("UNKNOWN", "NORMAL")
+    assert "no longer watched: its file is gone" in report.reasons[0]
+    assert "mm grids retire eth" in report.reasons[0]
+    assert journal.retire_grid("eth", AT + MINUTE, by="me")
+    assert found(journal, now=AT + 2 * MINUTE) == {}
+
+
+def test_disabled_grid_without_its_file_is_not_shown(journal: Journal) -> None:
+    journal.observe_grids([grid(enabled=False)], AT)
+    journal.observe_grids([], AT)
     assert found(journal) == {}
+
+
+def test_enabled_grid_that_starts_in_the_future_is_unknown_and_says_what_to_write(journal: Journal) -> None:
+    ahead = grid(started_at=AT + timedelta(days=365))
+    journal.observe_grids([ahead], AT)
+    report = found(journal)["eth"].report
+    assert report.state == "UNKNOWN"
+    assert "starts in the future" in report.reasons[0]
+    assert "`enabled: false`" in report.reasons[0]
+    journal.observe_grids([ahead.model_copy(update={"enabled": False})], AT + MINUTE)
+    assert found(journal, now=AT + 2 * MINUTE) == {}
 
 
 def test_grid_switched_off_since_shows_no_exit_advice(journal: Journal) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -47,11 +47,17 @@ def last(
     since: datetime | None = None,
     before: datetime | None = None,
     is_known: bool = False,
+    versions: Collection[str] | None = None,
 ) -> Evaluation | None:
-    """The newest bar's evaluation, of one bar the one recorded last; ``is_known`` passes over UNKNOWN."""
+    """The newest bar's evaluation, of one bar the one recorded last.
+
+    ``is_known`` passes over UNKNOWN, ``versions`` over those under any other declaration.
+    """
     query = _query(grid=grid, kind=kind, since=since, until=before)
     if is_known:
         query = query.where(table.c.state != UNKNOWN)
+    if versions is not None:
+        query = query.where(table.c.grid_version.in_(versions))
     row = connection.execute(query.order_by(table.c.evaluated_at.desc(), table.c.id.desc()).limit(1)).first()
     return None if row is None else _evaluation_of(row)
 

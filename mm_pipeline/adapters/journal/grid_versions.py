@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -51,17 +51,48 @@ def history(connection: sa.Connection, grid_id: str) -> list[GridHistoryRow]:
             valid_from=row.valid_from,
             seen_at=row.seen_at,
             grid=None if row.definition is None else _parse(row.grid, row.definition),
+            retired_by=row.retired_by,
         )
         for row in rows
     ]
 
 
+def as_versions(rows: Sequence[GridHistoryRow]) -> tuple[GridVersion, ...]:
+    """What each row of a history declares, oldest first.
+
+    Where the file is gone it is the declaration before; switched off where the grid was retired.
+    """
+    versions: list[GridVersion] = []
+    for row in rows:
+        if row.grid is not None:
+            versions.append(GridVersion(row.grid, row.valid_from))
+        elif versions:
+            last = versions[-1].grid
+            kept = last if row.retired_by is None else last.model_copy(update={"enabled": False})
+            versions.append(GridVersion(kept, row.valid_from, is_gone=True))
+    return tuple(versions)
+
+
 def in_force(connection: sa.Connection, grid_id: str, at: datetime) -> GridVersion | None:
-    """The version an evaluation at ``at`` uses: of those valid by then the one seen last; None where removed."""
-    valid = [row for row in history(connection, grid_id) if row.valid_from <= at]
-    if not valid or valid[-1].grid is None:
+    """The version an evaluation at ``at`` uses: of those valid by then the one seen last.
+
+    None where the file of a disabled grid is gone, or the grid was retired; an enabled one without its file is in
+    force still, and says so.
+    """
+    versions = as_versions([row for row in history(connection, grid_id) if row.valid_from <= at])
+    if not versions or (versions[-1].is_gone and not versions[-1].grid.enabled):
         return None
-    return GridVersion(valid[-1].grid, valid[-1].valid_from)
+    return versions[-1]
+
+
+def retire(connection: sa.Connection, grid_id: str, now: datetime, *, by: str) -> bool:
+    """Record that a grid without a file was meant to end; whether that is new. See ``Journal.retire_grid``."""
+    last = _newest_by_grid(connection).get(grid_id)
+    if last is None or last.retired_by is not None:
+        return False
+    row = _row(grid_id, last.version_hash, now, now, None) | {"retired_by": by}
+    connection.execute(table.insert(), [row])
+    return True
 
 
 def known_grids(connection: sa.Connection) -> list[str]:
@@ -85,6 +116,7 @@ def _row(
         "seen_at": now,
         "is_removed": definition is None,
         "definition": definition,
+        "retired_by": None,
     }
 
 

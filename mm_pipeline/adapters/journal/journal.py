@@ -97,9 +97,23 @@ class Journal:
             return grid_versions.history(connection, grid_id)
 
     def grid_in_force(self, grid_id: str, at: datetime) -> GridVersion | None:
-        """The version an evaluation at ``at`` uses; None before the first and while removed."""
+        """The version an evaluation at ``at`` uses; None before the first, and once it was retired.
+
+        None also while a disabled grid has no file; an enabled one without a file is in force still (``is_gone``).
+        """
         with self._database.reading() as connection:
             return grid_versions.in_force(connection, grid_id, at)
+
+    def retire_grid(self, grid_id: str, now: datetime, *, by: str) -> bool:
+        """Record that a grid whose file is gone was meant to end: from ``now`` it is not evaluated any more.
+
+        Returns
+        -------
+        bool
+            Whether that is new; False for a grid that is not known, or was retired before.
+        """
+        with self._database.writing() as connection:
+            return grid_versions.retire(connection, grid_id, now, by=by)
 
     def known_grids(self) -> list[str]:
         """Ids of every grid ever seen, removed ones included, sorted."""
@@ -147,13 +161,16 @@ class Journal:
         *,
         kind: EvaluationKind = EvaluationKind.EXIT,
         since: datetime | None = None,
+        versions: Collection[str] | None = None,
     ) -> str | None:
         """State of the newest evaluation before ``before`` that is not UNKNOWN; None where there is none.
 
-        ``since`` (the grid's ``started_at``) leaves out what was decided about an earlier range.
+        ``since``, or the ``versions`` (hashes) of one ``started_at``, leave out what was decided about another range.
         """
         with self._database.reading() as connection:
-            found = evaluations.last(connection, grid, kind=kind, since=since, before=before, is_known=True)
+            found = evaluations.last(
+                connection, grid, kind=kind, since=since, before=before, is_known=True, versions=versions
+            )
         return None if found is None else found.state
 
     def standing_mandatory(self, grid: str, before: datetime, *, since: datetime | None = None) -> Evaluation | None:

@@ -271,4 +271,10 @@ MIGRATIONS = (
             *_append_only_in_postgres(_CIRCUIT_KEYS),
         ),
     ),
+    Migration(
+        version=5,
+        name="who retired a grid",
+        sqlite=("ALTER TABLE grid_versions ADD COLUMN retired_by TEXT",),
+        postgresql=("ALTER TABLE grid_versions ADD COLUMN retired_by TEXT",),
+    ),
 )

@@ -63,7 +63,8 @@ class Evaluation:
 class GridHistoryRow:
     """A grid's file as it was seen to begin or to vanish.
 
-    ``grid`` is None where the file vanished: no declaration is in force from ``valid_from`` until the next row.
+    ``grid`` is None where the file vanished, from ``valid_from`` until the next row. ``retired_by`` says who confirmed
+    that it was meant (``mm grids retire``); None where nobody did.
     """
 
     grid_id: str
@@ -71,6 +72,7 @@ class GridHistoryRow:
     valid_from: datetime
     seen_at: datetime
     grid: Grid | None
+    retired_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

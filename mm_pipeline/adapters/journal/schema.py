@@ -64,6 +64,7 @@ grid_versions = sa.Table(
     sa.Column("seen_at", UtcMillis, nullable=False),
     sa.Column("is_removed", sa.Boolean, nullable=False),
     sa.Column("definition", sa.Text),
+    sa.Column("retired_by", sa.Text),
 )
 
 evaluations = sa.Table(
