@@ -22,12 +22,13 @@ from mm_pipeline.assets.run_queue import (
     queued_alarm,
     waiting_ticks,
 )
-from mm_pipeline.assets.stage import BACKFILL_TAG, CONTRACT, EVALUATED_AT_TAG, LIVE_TAG, MONTHS
+from mm_pipeline.assets.stage import BACKFILL_TAG, CONTRACT, LIVE_TAG, MONTHS
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications import TEXT_LIMIT
 from mm_pipeline.resources import Watch
 from mm_pipeline.resources.plan import floor_to_evaluation
+from mm_pipeline.resources.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.resources.watch import PIPELINE
 
 EVALUATION_JOB: Final = "exit_evaluation"

@@ -120,7 +120,12 @@ def build_definitions(overrides: Overrides | None = None) -> dg.Definitions:
         jobs=list(automation.JOBS),
         schedules=list(automation.SCHEDULES),
         sensors=list(automation.SENSORS),
-        resources={"watch": watch, "io_manager": FramesIOManager(root=watch.frames_root, written_by=written_by)},
+        resources={
+            "watch": watch,
+            "io_manager": FramesIOManager(
+                root=watch.frames_root, written_by=written_by, clock=ClockResource(at=overrides.clock_at)
+            ),
+        },
         executor=dg.in_process_executor,
     )
 

@@ -23,7 +23,7 @@ from mm_pipeline.adapters.journal import EvaluationKind, Journal
 from mm_pipeline.adapters.months import month_start, next_month, previous_month
 from mm_pipeline.assets.candles import FRESH
 from mm_pipeline.assets.journalling import fired_in
-from mm_pipeline.assets.stage import CONTRACT, EVALUATED_AT_TAG, LIVE_TAG, MONTHS
+from mm_pipeline.assets.stage import CONTRACT, LIVE_TAG, MONTHS
 from mm_pipeline.automation import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG, tick_request
 from mm_pipeline.definitions import Overrides, build_definitions, watch_of
 from mm_pipeline.domain.errors import ConfigError, PipelineError, StorageError
@@ -31,6 +31,7 @@ from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.resources.plan import floor_to_evaluation
+from mm_pipeline.resources.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.settings import Deployment
 
 if TYPE_CHECKING:

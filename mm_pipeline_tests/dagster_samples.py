@@ -19,7 +19,7 @@ from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.frame_store import FrameStore
 from mm_pipeline.adapters.home import frames_dir, journal_file
 from mm_pipeline.adapters.journal import Journal, sqlite_url
-from mm_pipeline.assets.stage import EVALUATED_AT_TAG, LIVE_TAG
+from mm_pipeline.assets.stage import LIVE_TAG
 from mm_pipeline.automation import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG
 from mm_pipeline.definitions import Overrides, build_definitions, watch_of
 from mm_pipeline.domain.candles import RAW_SCHEMA, CandleSource, CircuitStore
@@ -28,6 +28,7 @@ from mm_pipeline.domain.market import Market
 from mm_pipeline.paper.regimes import RegimeParameters, Segment, TrueRegime
 from mm_pipeline.paper.simulation import simulate_market
 from mm_pipeline.resources import Watch
+from mm_pipeline.resources.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.settings import Deployment, Settings, load_settings
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

@@ -60,6 +60,8 @@ class FrameStore:
         start: datetime,
         end: datetime,
         metadata: Mapping[str, str] | None = None,
+        newest: datetime | None = None,
+        is_snapshot: bool = False,
     ) -> None:
         """Replace every month of ``[start, end)`` by the frame's rows; a month without rows becomes an empty file.
 
@@ -75,6 +77,11 @@ class FrameStore:
             First instants of UTC months.
         metadata
             Parquet key-value metadata of every file written (``settings_hash``, ``code_version``).
+        newest
+            The evaluation that the writer judged up to. Stored rows that were known only later stay, and such rows of
+            ``frame`` are left out; None replaces the months whole.
+        is_snapshot
+            A month's rows belong together: where later ones are stored, these are all that stays.
 
         Raises
         ------
@@ -90,7 +97,10 @@ class FrameStore:
             )
         files = {_context_path(dataset, key, months[0]): _bars_in(timed, None, start)}
         for month in months:
-            files[_month_path(dataset, key, month)] = _bars_in(timed, month, next_month(month))
+            path = _month_path(dataset, key, month)
+            rows = _bars_in(timed, month, next_month(month))
+            is_past = newest is None or next_month(month) <= newest
+            files[path] = rows if is_past or newest is None else self._with_later(path, rows, newest, is_snapshot)
         self._files.write(files, metadata=metadata or {})
         for month in months[1:]:
             self._files.delete(_context_path(dataset, key, month))
@@ -185,6 +195,20 @@ class FrameStore:
             raise _missing(dataset, key, month, next_month(month))
         return found
 
+    def _with_later(self, path: str, rows: pl.DataFrame, newest: datetime, is_snapshot: bool) -> pl.DataFrame:
+        """Rows up to ``newest``, and after them those that are stored and were known only later."""
+        rows = up_to(rows, newest)
+        try:
+            stored = self._files.read(path)
+        except StorageError:  # what cannot be read holds no row to keep, and is replaced
+            return rows
+        if stored is None:
+            return rows
+        later = conformed(stored.filter(_known_at(stored) > newest), rows.schema)
+        if later.is_empty():
+            return rows
+        return later if is_snapshot else pl.concat([rows, later])
+
     def _context(
         self, dataset: str, key: str, first: datetime, context_start: datetime | None
     ) -> list[tuple[str, pl.DataFrame]]:
@@ -223,6 +247,19 @@ class FrameStore:
                 f"{self._files.full_path(path)} and the months before it have different columns: {error}.",
                 "Materialize these months again with the present version (mm backfill).",
             ) from error
+
+
+def up_to(frame: pl.DataFrame, newest: datetime) -> pl.DataFrame:
+    """Rows that were known at an evaluation: made by then, of a bar that had closed and was there by then."""
+    return frame.filter(_known_at(frame) <= newest)
+
+
+def _known_at(frame: pl.DataFrame) -> pl.Expr:
+    """When a row was first known; of a bare bar its end, a quarter of an hour after its open time."""
+    for name in ("evaluated_at", "known_at", "close_time"):
+        if name in frame.columns:
+            return pl.col(name)
+    return pl.col("open_time") + pl.duration(milliseconds=Timeframe.M15.ms, time_unit="ms")
 
 
 def _with_bar_time(frame: pl.DataFrame, dataset: str) -> pl.DataFrame:

@@ -10,12 +10,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mm_pipeline.adapters.strict_yaml import load_mapping, shown, validation_errors
+from mm_pipeline.adapters.strict_yaml import load_mapping, read_text, shown, validation_errors
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.grid import Grid
 
 _SUFFIXES = {".yaml", ".yml"}
 _GRID_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_ID_LINE = re.compile(
+    r"""^["']?id["']?[ \t]*:[ \t]*["']?(?P<id>[a-z0-9][a-z0-9-]{0,39})["']?[ \t]*(#.*)?\r?$""", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def _read(path: Path, folder: Path) -> _Reading:
         declared_id = _as_grid_id(content.get("id"))
         return _Reading(path, Grid.model_validate(content), declared_id, None)
     except ConfigError as error:
-        return _Reading(path, None, declared_id, error)
+        return _Reading(path, None, declared_id or _scanned_id(path), error)
     except ValidationError as error:
         return _Reading(path, None, declared_id, validation_errors(file, error, Grid))
     except (OSError, RuntimeError) as error:  # resolve() raises either for a loop of links
@@ -124,6 +127,15 @@ def _problem(reading: _Reading, claims: dict[str, list[_Reading]]) -> GridProble
         stem = _as_grid_id(reading.path.stem)
         grid_id = stem if stem not in claims else None
     return GridProblem(file, grid_id, error)
+
+
+def _scanned_id(path: Path) -> str | None:
+    """The id that a file with a YAML fault seems to declare: the fault may stand on any other line."""
+    try:
+        found = _ID_LINE.search(read_text(path))
+    except ConfigError:
+        return None
+    return found["id"] if found else None
 
 
 def _as_grid_id(value: object) -> str | None:

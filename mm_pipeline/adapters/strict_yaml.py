@@ -64,8 +64,25 @@ def load_mapping(path: Path) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        Unreadable, too large or not UTF-8, not one mapping, duplicate keys, anchors, aliases, merges, tags, nesting
-        beyond ``MAX_DEPTH``, or a scalar that YAML versions read differently.
+        Unreadable, too large or not UTF-8, cut within its last line, not one mapping, duplicate keys, anchors,
+        aliases, merges, tags, nesting beyond ``MAX_DEPTH``, or a scalar that YAML versions read differently.
+    """
+    text = read_text(path)
+    mapping = parse_mapping(text, file=shown(path))
+    if not text.endswith("\n"):
+        last_line = text.count("\n") + 1
+        problem = f"its last line (line {last_line}) does not end: the file may be cut inside a number."
+        raise ConfigError(problem, "Check that line, then end it with a line break.", file=shown(path))
+    return mapping
+
+
+def read_text(path: Path) -> str:
+    """Text of a regular file of at most ``MAX_BYTES`` bytes of UTF-8.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read, is too large, no regular file, or not UTF-8.
     """
     file = shown(path)
     try:
@@ -74,10 +91,9 @@ def load_mapping(path: Path) -> dict[str, Any]:
         reason = (error.strerror or type(error).__name__).lower()
         raise ConfigError(f"cannot be read ({reason}).", "Check the path and its permissions.", file=file) from error
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"is not UTF-8 at byte {error.start}.", "Save it as UTF-8 text.", file=file) from error
-    return parse_mapping(text, file=file)
 
 
 def parse_mapping(text: str, *, file: str) -> dict[str, Any]:

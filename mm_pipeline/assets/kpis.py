@@ -16,6 +16,7 @@ from mm_pipeline.assets.stage import contract_result, contract_spec, declared, e
 from mm_pipeline.domain.kpis import kpis as kpis_of
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.resources import Plan, Watch
+from mm_pipeline.resources.io_managers import SNAPSHOT
 
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
 
@@ -78,6 +79,7 @@ kpis = declared(
     group_name="operator",
     deps=["notifications", "deliveries"],
     kinds={"polars"},
+    metadata={SNAPSHOT: True},
     description="Pages, times to acknowledge and to flat, windows missed, and which advice held, by grid and notice.",
     check_specs=[contract_spec("kpis")],
 )(_measured)

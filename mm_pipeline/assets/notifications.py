@@ -24,6 +24,7 @@ from mm_pipeline.reporting.notification_frame import (
 )
 from mm_pipeline.reporting.page_text import PageText
 from mm_pipeline.resources import Plan, Watch, WatchedGrid
+from mm_pipeline.resources.io_managers import FROM_JOURNAL
 
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
 WATCH_KEY = "watch"
@@ -181,6 +182,7 @@ deliveries = declared(
     name="deliveries",
     group_name="operator",
     kinds={"polars"},
+    metadata={FROM_JOURNAL: True},
     description="Every attempt to deliver a page, by channel; sends what is due, and beats the external heart.",
     check_specs=[contract_spec("deliveries")],
 )(_delivered)

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
 import dagster as dg
@@ -13,7 +12,7 @@ from mm_pipeline.adapters.journal import MarketNotice
 from mm_pipeline.domain.errors import ContractError, PipelineError
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.resources import Plan, Watch
-from mm_pipeline.resources.plan import floor_to_evaluation
+from mm_pipeline.resources.run_moment import evaluated_ms_of
 
 FIRST_MONTH: Final = "2022-01"
 """First month that can be materialized; look-back bars before it are fetched all the same."""
@@ -23,7 +22,6 @@ MONTHS: Final = dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH, fmt="%Y-%
 POOL: Final = "frames"
 """Concurrency pool of everything that writes frames; ``dagster.yaml`` sets its limit to 1."""
 
-EVALUATED_AT_TAG: Final = "mm/evaluated_at"
 LIVE_TAG: Final = "mm/live"
 BACKFILL_TAG: Final = "dagster/backfill"
 CONTRACT: Final = "contract"
@@ -59,8 +57,7 @@ def plan_of(context: dg.AssetExecutionContext, watch: Watch) -> Plan:
     """What this run has to do: the months it was asked for, up to the evaluation that its tag names, else to now."""
     window = context.partition_time_window
     tags = context.run.tags
-    named = tags.get(EVALUATED_AT_TAG)
-    evaluated_ms = floor_to_evaluation(datetime.fromisoformat(named) if named else watch.now())
+    evaluated_ms = evaluated_ms_of(context.run.run_id, tags, watch.now)
     newest_bar = from_ms(evaluated_ms - Timeframe.M15.ms)
     is_live = tags.get(LIVE_TAG) == "true" and BACKFILL_TAG not in tags and window.start <= newest_bar < window.end
     return watch.plan(start=window.start, end=window.end, evaluated_ms=evaluated_ms, is_live=is_live)

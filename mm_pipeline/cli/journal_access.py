@@ -68,11 +68,11 @@ def _check_there(url: str) -> None:
     import sqlalchemy as sa
     from sqlalchemy.exc import ArgumentError
 
-    from mm_pipeline.adapters.journal.database import Database
+    from mm_pipeline.adapters.journal.database import Database, parsed_url
     from mm_pipeline.domain.errors import StorageError
 
     try:
-        parsed = sa.make_url(url)
+        parsed = parsed_url(url)
     except ArgumentError:
         parsed = None  # the database below says what is wrong with it
     if parsed is not None and parsed.get_backend_name() == "sqlite" and parsed.database:

@@ -15,6 +15,10 @@ EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
+FIRST_YEAR, LAST_YEAR = 2010, 2099
+"""Of any time on the command line: no exchange had candles before, and later years are slips."""
+
+
 class UtcTime(click.ParamType[datetime]):
     """A date or time in UTC: ``2025-01-31``, ``2025-01-31T12:15``, ``2025-01-31T12:15:00Z``."""
 
@@ -30,6 +34,8 @@ class UtcTime(click.ParamType[datetime]):
             self.fail(f"{value!r} is not a time; write 2025-01-31 or 2025-01-31T12:15Z.", param, ctx)
         if time.microsecond % 1000:
             self.fail(f"{value!r} is finer than a millisecond.", param, ctx)
+        if not FIRST_YEAR <= time.year <= LAST_YEAR:
+            self.fail(f"{value!r} is not between {FIRST_YEAR} and {LAST_YEAR}; check the year.", param, ctx)
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 

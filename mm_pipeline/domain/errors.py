@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mm_pipeline.domain.plain_text import plain_text
+
 
 class PipelineError(Exception):
     """Base of every error that an operator can be told about.
@@ -15,9 +17,9 @@ class PipelineError(Exception):
     """
 
     def __init__(self, problem: str, mend: str = "") -> None:
-        self.problem = problem
-        self.mend = mend
-        super().__init__(f"{problem} {mend}".strip())
+        self.problem = plain_text(problem)
+        self.mend = plain_text(mend)
+        super().__init__(f"{self.problem} {self.mend}".strip())
 
 
 class ConfigError(PipelineError):

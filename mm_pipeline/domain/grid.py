@@ -38,6 +38,10 @@ def _started_at_in_utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
+RESERVED_IDS = frozenset({"watch", "pipeline", "grid"})
+"""Names under which the program files what concerns no grid."""
+
+
 class Spacing(StrEnum):
     """How levels divide the range: equal differences, or equal ratios."""
 
@@ -63,6 +67,13 @@ class Grid(Policy):
     capital: float = threshold(unit="quote", source=_OPERATOR, ge=0)
     fee: float = threshold(unit="fraction of a fill, a side", source=_OPERATOR, ge=0, le=0.05)
     started_at: Annotated[datetime, AfterValidator(_started_at_in_utc)]
+
+    @field_validator("id")
+    @classmethod
+    def _id_is_free(cls, value: str) -> str:
+        if value in RESERVED_IDS:
+            raise ValueError(f"{value} is a name of the program's own; choose another id, like eth-1")
+        return value
 
     @field_validator("exchange", "symbol")
     @classmethod

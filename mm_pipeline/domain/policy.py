@@ -12,6 +12,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 _DURATION = re.compile(r"(\d+)(s|min|h|d)")
+_MOST_DIGITS = 12
+_LONGEST = timedelta(days=3650)
+"""Of any duration in a settings file; each has a bound of its own beside it."""
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 
 
@@ -21,7 +24,10 @@ def _parse_duration(value: object) -> timedelta:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a duration; write it like 90s, 35min, 4h or 7d")
-    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    seconds = int(match[1][:_MOST_DIGITS]) * _SECONDS[match[2]]
+    if len(match[1]) > _MOST_DIGITS or seconds > _LONGEST.total_seconds():
+        raise ValueError(f"it is longer than {print_duration(_LONGEST)}; write a shorter duration, like 35min or 7d")
+    return timedelta(seconds=seconds)
 
 
 def print_duration(value: timedelta) -> str:

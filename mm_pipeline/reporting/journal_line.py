@@ -20,6 +20,7 @@ from mm_pipeline.adapters.journal import (
     Page,
 )
 from mm_pipeline.domain.candles import HEALTHY
+from mm_pipeline.domain.plain_text import plain_text
 from mm_pipeline.reporting.tables import price_text
 
 GRID_NOTICE: Final = "grid:"
@@ -66,6 +67,11 @@ class JournalLine:
     what: str
     detail: str
     data: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Keep what others wrote from steering the terminal."""
+        for name in ("subject", "what", "detail"):
+            object.__setattr__(self, name, plain_text(getattr(self, name)))
 
     def as_json(self) -> dict[str, Any]:
         """What ``mm journal --json`` prints of it."""

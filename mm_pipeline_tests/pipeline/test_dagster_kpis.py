@@ -14,7 +14,7 @@ from mm_pipeline.assets.stage import CONTRACT
 from mm_pipeline.automation import RANGE_END_TAG, RANGE_START_TAG
 from mm_pipeline.definitions import watch_of
 from mm_pipeline.domain.notifications import Notice, ResponseKind
-from mm_pipeline.resources import FramesIOManager
+from mm_pipeline.resources import ClockResource, FramesIOManager
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, QUIET, FixedSources, Installation
 from mm_pipeline_tests.journal_samples import grid
 from mm_pipeline_tests.operator_samples import answer, commit, decision, send
@@ -39,7 +39,8 @@ def installation(tmp_path: Path) -> Installation:
 
 
 def materialize(installation: Installation, **asked: object) -> dg.ExecuteInProcessResult:
-    io_manager = FramesIOManager(root=str(frames_dir(installation.home)), written_by={})
+    clock = ClockResource(at=NOW.isoformat())
+    io_manager = FramesIOManager(root=str(frames_dir(installation.home)), written_by={}, clock=clock)
     with dg.DagsterInstance.ephemeral() as instance:
         definitions = dg.Definitions(
             assets=[kpis],

@@ -9,13 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from mm_pipeline.adapters.clock import to_ms
-from mm_pipeline.adapters.journal import EvaluationKind, Journal, MarketNotice, sqlite_url
+from mm_pipeline.adapters.journal import Answer, EvaluationKind, Journal, MarketNotice, sqlite_url
 from mm_pipeline.adapters.journal import schema as declared
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.migrations import MIGRATIONS, Migration
 from mm_pipeline.adapters.journal.upgrade import migrate
 from mm_pipeline.domain.candles import HEALTHY, CircuitState
 from mm_pipeline.domain.errors import StorageError
+from mm_pipeline.domain.notifications import Response, ResponseKind
 from mm_pipeline_tests.journal_samples import BAR, NOON, evaluation, grid, race
 
 STARTED = datetime(2024, 3, 1, tzinfo=UTC)
@@ -46,6 +47,23 @@ def test_evaluation_is_read_back_as_it_was_recorded(journal: Journal) -> None:
     assert journal.record_evaluations([recorded]) == 1
     assert journal.last_evaluation("eth-v3") == recorded
     assert journal.last_evaluation("other") is None
+
+
+def test_text_from_outside_is_kept_without_control_characters(journal: Journal) -> None:
+    hostile = "ann\x00\x1b[2J\r\x9b1m"
+    at = NOON + timedelta(minutes=1)
+    response = Response(grid="eth-v3", at=at, kind=ResponseKind.FLAT)
+    made = Answer(
+        response=response, source="mm flat", by_whom=hostile, recorded_at=at, settings_hash="", code_version=""
+    )
+    assert journal.responses.record([made])
+    journal.record_notices(
+        [MarketNotice(market="grid:eth", tick_at=NOON, code="grid_file", message=f"a\nb\t{hostile}")]
+    )
+    (answer,) = journal.responses.select(grid="eth-v3")
+    assert answer.by_whom == r"ann\x00\x1b[2J\r\x9b1m"
+    (notice,) = journal.notices(market="grid:eth")
+    assert notice.message == "a\nb\t" + answer.by_whom
 
 
 def test_price_that_is_not_a_number_is_read_back_as_none(journal: Journal) -> None:

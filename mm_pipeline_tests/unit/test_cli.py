@@ -113,6 +113,39 @@ def test_unclear_time_is_refused(text: str) -> None:
         UTC_TIME.convert(text, None, None)
 
 
+@pytest.mark.parametrize("text", ["0001-01-01", "1970-01-01", "2009-12-31T23:59Z", "2100-01-01", "9999-12-31"])
+def test_a_time_of_another_century_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="not between 2010 and 2099"):
+        UTC_TIME.convert(text, None, None)
+
+
+@pytest.mark.parametrize("arguments", [("evaluate", "--at", "1970-01-01"), ("flat", "eth", "--at", "0001-01-01")])
+def test_a_command_refuses_such_a_time_as_bad_usage(arguments: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exit_code == 2
+    assert "check the year" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "journal", "kpi"])
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://u:hush@127.0.0.1:port/db", "its port is not a number"),
+        ("hush", "it is not a database address"),
+        ("mysql://u:hush@127.0.0.1/db", "neither sqlite nor postgresql"),
+    ],
+)
+def test_a_journal_address_that_cannot_be_used_is_named_without_its_password(
+    command: str, url: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MM_JOURNAL_URL", url)
+    result = CliRunner().invoke(main, [command])
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code != 0
+    assert words in result.stderr
+    assert "hush" not in result.output
+
+
 def test_settings_file_is_taken_from_the_environment(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     file = tmp_path / "settings.yaml"
     file.write_text("policy: seed\n")

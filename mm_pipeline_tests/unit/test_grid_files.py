@@ -7,6 +7,7 @@ import pytest
 
 from mm_pipeline.adapters.grid_files import GridProblem, check_grid_file, load_grids
 from mm_pipeline.domain.errors import ConfigError
+from mm_pipeline.domain.grid import RESERVED_IDS
 
 SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "local" / "grids" / "eth-v3.yaml"
 
@@ -168,6 +169,46 @@ def test_same_id_in_a_faulty_file_refuses_the_sound_one_too(tmp_path: Path) -> N
     folder = load_grids(tmp_path)
     assert folder.grids == ()
     assert [problem.error.key for problem in folder.problems] == ["id", "levels"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["levels: 6\nlevels: 6", "levels: [6", "levels: 6\n\tx: 1", "levels: &a 6", "levels: 12:30", "levels: 0x10"],
+)
+@pytest.mark.parametrize("id_line", ["id: good", "id:   good  # mine", '"id": "good"', "id: 'good'"])
+def test_same_id_in_a_file_that_is_not_yaml_refuses_the_sound_one_too(tmp_path: Path, fault: str, id_line: str) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    broken = GOOD.replace("levels: 6", fault).replace("id: good", id_line)
+    (tmp_path / "b.yaml").write_text(broken)
+    folder = load_grids(tmp_path)
+    assert folder.grids == ()
+    assert [problem.grid_id for problem in folder.problems] == ["good", "good"]
+
+
+def test_no_file_that_was_cut_anywhere_is_accepted(tmp_path: Path) -> None:
+    whole = "\n".join(sorted(GOOD.splitlines(), key=lambda line: line.startswith("stop_loss"))) + "\n"
+    assert whole.splitlines()[-1].startswith("stop_loss")
+    file = tmp_path / "good.yaml"
+    for length in range(len(whole)):
+        file.write_text(whole[:length])
+        assert load_grids(tmp_path).grids == (), repr(whole[:length])
+    file.write_text(whole)
+    assert [grid.id for grid in load_grids(tmp_path).grids] == ["good"]
+
+
+def test_a_last_line_without_its_end_is_named(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD.rstrip("\n"))
+    error = only_problem(tmp_path).error
+    assert f"line {len(GOOD.splitlines())}) does not end" in error.problem
+    assert "line break" in error.mend
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_IDS))
+def test_a_name_of_the_program_is_no_grid_id(tmp_path: Path, name: str) -> None:
+    (tmp_path / "bad.yaml").write_text(GOOD.replace("id: good", f"id: {name}"))
+    problem = only_problem(tmp_path)
+    assert problem.error.key == "id"
+    assert "choose another id" in str(problem.error).lower()
 
 
 def test_unreadable_file_named_like_a_sound_grid_does_not_blame_it(tmp_path: Path) -> None:

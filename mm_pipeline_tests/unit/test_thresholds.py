@@ -224,6 +224,45 @@ def test_every_threshold_has_unit_and_source() -> None:
     assert [info.key for info in numbers if not info.bounds] == []
 
 
+def test_every_number_and_duration_is_bound_on_both_sides() -> None:
+    """A duration of 999 days would disarm what it times: a heartbeat, a page, a reading."""
+    infos = [info for info in describe(load_settings()) if "." in info.key]
+    measured = [info for info in infos if isinstance(info.value, int | float) or info.unit.startswith("duration")]
+    counted = [info for info in measured if not isinstance(info.value, bool)]
+    assert len(counted) > 80
+    assert [info.key for info in counted if not (">" in info.bounds and "<" in info.bounds)] == []
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("delivery", "overdue_after", "61min"),
+        ("delivery", "run_for", "51s"),
+        ("delivery", "backoff_max", "16min"),
+        ("data", "max_age", "241min"),
+        ("exchange_access", "breaker_cool_down", "61min"),
+        ("exchange_access", "clock_check_interval", "61min"),
+    ],
+)
+def test_what_would_disarm_the_watch_is_refused(tmp_path: Path, section: str, key: str, value: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"{section}: {{{key}: {value}}}\n")
+    with pytest.raises(ConfigError, match=f"{section}.{key}"):
+        load_settings(file)
+    amount = int("".join(letter for letter in value if letter.isdigit())) - 1
+    unit = value.lstrip("0123456789")
+    file.write_text(f"{section}: {{{key}: {amount}{unit}}}\n")
+    assert load_settings(file)
+
+
+@pytest.mark.parametrize("value", ["9999999999d", "99999999999999999999999d", "3651d"])
+def test_a_duration_beyond_measure_is_refused_with_its_key(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"data: {{max_age: {value}}}\n")
+    with pytest.raises(ConfigError, match=r"data.max_age: it is longer than 3650d\. Write a shorter"):
+        load_settings(file)
+
+
 def test_settings_that_decide_nothing_are_tried_elsewhere() -> None:
     others = [info.key for info in describe(load_settings()) if "." in info.key and not info.key.startswith(DECIDING)]
     for key in others:

@@ -32,6 +32,22 @@ def sqlite_url(file: Path) -> str:
     return f"sqlite:///{file.absolute()}"
 
 
+def parsed_url(url: str) -> sa.URL:
+    """Parts of a database's address.
+
+    Raises
+    ------
+    ArgumentError
+        When it is no address; without its text, which may hold a password.
+    """
+    try:
+        return sa.make_url(url)
+    except ArgumentError:
+        raise ArgumentError("it is not a database address") from None
+    except ValueError:
+        raise ArgumentError("its port is not a number") from None
+
+
 class Database:
     """Transactions on the journal's database.
 
@@ -51,7 +67,7 @@ class Database:
     def __init__(self, url: str, *, lock_wait: timedelta = LOCK_WAIT) -> None:
         self._lock_wait_ms = lock_wait // timedelta(milliseconds=1)
         try:
-            self._engine = self._open(sa.make_url(url))
+            self._engine = self._open(parsed_url(url))
         except (ArgumentError, ImportError) as error:
             raise StorageError(
                 f"the journal's address cannot be used: {error}.",

@@ -93,7 +93,7 @@ class AccountPolicy(Policy):
         unit="share of capital", source="half of an interval of a grid of ten", ge=0.0, le=1.0
     )
     max_fill_drift: int = threshold(
-        unit="filled ladder orders", source="one fill may lie between a bar's close and the reading", ge=0
+        unit="filled ladder orders", source="one fill may lie between a bar's close and the reading", ge=0, le=1000
     )
     max_pnl_drift: float = threshold(unit="share of capital", source="ten fees of 0.1 %", ge=0.0, le=1.0)
 

@@ -14,7 +14,7 @@ class DataPolicy(Policy):
         unit="duration",
         source="two 15m bars and 5 min for the tick and the exchange",
         ge=timedelta(minutes=15),
-        le=timedelta(days=1),
+        le=timedelta(hours=4),
     )
     warm_up_days: int = threshold(
         unit="days", source="longest lookback 42.5 days (255 4h bars) + 7 days of `since`, rounded up", ge=2, le=400
@@ -29,6 +29,7 @@ class DataPolicy(Policy):
         source="selling 1,000 USDT within a bar is then at most 5 % of what half of the bars trade; a tenth of the "
         "quietest 24 h of KuCoin ETH-USDT, January to September 2025 (194,449)",
         ge=0.0,
+        le=1e12,
     )
     max_synthetic_share_24h: float = threshold(
         unit="0..1 of 15m bars in 24 h", source="the other side of min_coverage_24h, half of it", ge=0.0, le=1.0

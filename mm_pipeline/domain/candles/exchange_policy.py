@@ -19,10 +19,16 @@ class ExchangePolicy(Policy):
         le=1500,
     )
     bars_per_fetch: int = threshold(
-        unit="bars", source="20 pages of KuCoin, well inside `deadline`; a longer history is fetched in parts", ge=2
+        unit="bars",
+        source="20 pages of KuCoin, well inside `deadline`; a longer history is fetched in parts",
+        ge=2,
+        le=1_000_000,
     )
     reask_bars: int = threshold(
-        unit="bars", source="one day: fits into the page that a tick asks for anyway, so it costs no call", ge=0
+        unit="bars",
+        source="one day: fits into the page that a tick asks for anyway, so it costs no call",
+        ge=0,
+        le=1500,
     )
     quiet_after: Duration = threshold(
         unit="duration",
@@ -35,8 +41,9 @@ class ExchangePolicy(Policy):
         unit="requests per second",
         source="at weight 3 a quarter of KuCoin's public pool of 2000 per 30 s, which the whole address shares",
         gt=0.0,
+        le=100.0,
     )
-    burst_requests: int = threshold(unit="requests", source="two seconds' worth of requests_per_s", ge=1)
+    burst_requests: int = threshold(unit="requests", source="two seconds' worth of requests_per_s", ge=1, le=1000)
     request_timeout: Duration = threshold(
         unit="duration between two reads", source="ccxt's own default", gt=_ZERO, le=timedelta(minutes=5)
     )
@@ -54,13 +61,22 @@ class ExchangePolicy(Policy):
         unit="duration", source="a sixth of `deadline`", ge=_ZERO, le=timedelta(minutes=5)
     )
     backoff_jitter: Duration = threshold(
-        unit="duration", source="as long as backoff_initial, so that two daemons drift apart", ge=_ZERO
+        unit="duration",
+        source="as long as backoff_initial, so that two daemons drift apart",
+        ge=_ZERO,
+        le=timedelta(minutes=1),
     )
     breaker_failures: int = threshold(
-        unit="failed fetches in a row", source="one market may fail by chance, three in a row are the exchange", ge=1
+        unit="failed fetches in a row",
+        source="one market may fail by chance, three in a row are the exchange",
+        ge=1,
+        le=100,
     )
     breaker_cool_down: Duration = threshold(
-        unit="duration", source="a third of the time between two ticks: the next tick tries once", gt=_ZERO
+        unit="duration",
+        source="a third of the time between two ticks: the next tick tries once",
+        gt=_ZERO,
+        le=timedelta(hours=1),
     )
     max_clock_offset: Duration = threshold(
         unit="duration",
@@ -68,4 +84,4 @@ class ExchangePolicy(Policy):
         gt=_ZERO,
         le=timedelta(minutes=10),
     )
-    clock_check_interval: Duration = threshold(unit="duration", source="once per tick", gt=_ZERO, le=timedelta(days=1))
+    clock_check_interval: Duration = threshold(unit="duration", source="once per tick", gt=_ZERO, le=timedelta(hours=1))

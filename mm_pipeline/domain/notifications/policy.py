@@ -20,8 +20,8 @@ def _span(source: str = _SPEC, *, ge: timedelta = _ZERO, le: timedelta = 7 * _DA
     return threshold(unit="duration", source=source, ge=ge, le=le)
 
 
-def _evaluations() -> Any:
-    return threshold(unit="evaluations in a row", source=_SPEC, ge=1, le=96)
+def _evaluations(most: int = 96) -> Any:
+    return threshold(unit="evaluations in a row", source=_SPEC, ge=1, le=most)
 
 
 class MandatoryExitNotice(Policy):
@@ -62,7 +62,7 @@ class UnknownNotice(Policy):
     """That the watch is blind, once it has lasted, and ever more seldom."""
 
     priority: int = _priority(0, 2)
-    after_evaluations: int = _evaluations()
+    after_evaluations: int = _evaluations(most=8)  # a watch that is blind for more than two hours must say so
     second_after: Duration = _span(ge=timedelta(minutes=15))
     third_after: Duration = _span(ge=timedelta(minutes=15))
     then_every: Duration = _span(ge=timedelta(hours=1))
