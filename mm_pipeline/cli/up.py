@@ -30,7 +30,8 @@ def up(*, settings_file: Path | None, without_pages: bool, without_heartbeat: bo
 
     Where the settings say `exchange: paper`, the paper exchange is started too, with every market that a grid trades.
     A real exchange is not watched while pages could reach nobody, or while nobody would miss a dead watch.
-    Everything listens on loopback alone. Each evaluation is told in one line as the journal gets it. Ctrl-C or SIGTERM
+    Everything listens on loopback alone. Each evaluation is told in one line as the journal gets it. A process that
+    dies or hangs is started again, within the bounds of the settings. One runs on a home. Ctrl-C, SIGTERM or SIGHUP
     stops it all; a tick in progress is ended, and made up for at the next start.
     """
     from mm_pipeline.adapters.home import mm_home

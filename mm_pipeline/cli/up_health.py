@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -128,21 +129,25 @@ class StorageLook:
         self._pager = pager
         self._waiting_since_s: dict[str, float] = {}
         self._read_s = time.monotonic()
+        self._opened = ExitStack()
+        self._instance: dg.DagsterInstance | None = None
 
     def __call__(self) -> None:
         """Look once."""
         from mm_pipeline.runs import dagster_instance
 
         try:
-            with dagster_instance(self._home) as instance:
-                self._look(instance)
-        except (
-            Exception
-        ):  # SQLAlchemy's, Dagster's, the file system's: nothing was seen, so nothing is held against any
+            if self._instance is None:
+                self._instance = self._opened.enter_context(dagster_instance(self._home))
+            self._look(self._instance)
+        except Exception:  # SQLAlchemy's, Dagster's, the file system's: nothing was seen, so it is held against nobody
             self._signs.storage_is_away = True
             for sign in (*self._signs.of(DAEMON), self._signs.tick):
                 sign.excuse(time.monotonic())
             self._tell_long_outage()
+            self._instance = None
+            with suppress(Exception):
+                self._opened.close()
             raise
         self._signs.storage_is_away = False
         self._read_s = time.monotonic()

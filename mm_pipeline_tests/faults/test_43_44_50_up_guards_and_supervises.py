@@ -1,0 +1,317 @@
+"""Rows 43, 44 and 50 on a real ``mm up``: foreign pages, processes that are killed or hang, and Postgres that restarts.
+
+Two starts serve every test here: each test goes on where the one before has left the watch.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import pytest
+import yaml
+
+from mm_pipeline.adapters.journal import Journal
+from mm_pipeline.cli.up_family import holder
+from mm_pipeline.paper.pushover import PaperPushover
+from mm_pipeline_tests.postgres_server import PostgresServer, session_server
+from mm_pipeline_tests.up_process import (
+    LOCAL_GRIDS,
+    MM,
+    Output,
+    installation,
+    kill,
+    process_of,
+    processes_of,
+    running,
+    wait_for,
+)
+
+pytestmark = [
+    pytest.mark.fault,
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked for in /proc"),
+]
+
+KEYS = {"MM_TEST_TOKEN": "a" * 30, "MM_TEST_USER": "u" * 30}
+CODE_SERVER, DAEMON, WEBSERVER, REAPER = "dagster api grpc", "dagster._daemon run", "cli.up_web", "cli.up_reaper"
+BLIND = 'mutation { setConcurrencyLimit(concurrencyKey: "frames", limit: 0) }'
+SETTINGS = """
+channels:
+  - {{name: phone, kind: pushover, token_env: MM_TEST_TOKEN, user_env: MM_TEST_USER, api_url: "{phone}"}}
+supervision: {{queued_for: 10s, silent_for: 60s, restarts: 3, restart_window: 1d}}
+"""
+
+
+class UiError(Exception):
+    """The UI could not answer, as while its database is away."""
+
+
+@dataclass
+class Watch:
+    """A running ``mm up`` whose journal and whose Dagster storage are on Postgres."""
+
+    home: Path
+    grids: Path
+    settings: Path
+    environment: dict[str, str]
+    process: subprocess.Popen[str]
+    output: Output
+    url: str
+    phone: PaperPushover
+    server: PostgresServer
+
+    def ask(
+        self, method: str, path: str, *headers: tuple[str, str], body: bytes | None = None, host: str | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body of one request with exactly these headers."""
+        place = urlsplit(self.url).netloc
+        connection = http.client.HTTPConnection(place, timeout=30)
+        try:
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            connection.putheader("Host", place if host is None else host)
+            for name, value in headers:
+                connection.putheader(name, value)
+            if body is not None:
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def graphql(self, query: str) -> Any:
+        """What the UI's own page gets."""
+        headers = (("Content-Type", "application/json"), ("Origin", self.url), ("Sec-Fetch-Site", "same-origin"))
+        status, body = self.ask("POST", "/graphql", *headers, body=json.dumps({"query": query}).encode())
+        if status != 200:
+            raise UiError(body)
+        return json.loads(body)["data"]
+
+    def limit(self) -> int:
+        """The pool's limit."""
+        found = self.graphql('{instance{concurrencyLimit(concurrencyKey: "frames"){limit}}}')
+        return int(found["instance"]["concurrencyLimit"]["limit"])
+
+    def runs(self) -> dict[str, str]:
+        """Status of each run by its id."""
+        found = self.graphql("{runsOrError(limit: 50){... on Runs{results{runId status}}}}")
+        return {run["runId"]: run["status"] for run in found["runsOrError"]["results"]}
+
+    def has_run_after(self, before: dict[str, str]) -> bool:
+        """Whether a run that was not there before has succeeded; False while the UI cannot say."""
+        try:
+            return "SUCCESS" in {status for run, status in self.runs().items() if run not in before}
+        except UiError:
+            return False
+
+    def titles(self) -> list[str]:
+        """Titles of what reached the phone."""
+        return [message.title for message in self.phone.messages]
+
+    def edit_a_grid(self) -> None:
+        """A new evaluation is asked for: the sensor of grid files sees another content."""
+        file = self.grids / "eth-paper.yaml"
+        file.write_text(file.read_text() + "# edited\n")
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    folder = tmp_path_factory.mktemp("up")
+    home, grids, server = folder / "home", folder / "grids", session_server()
+    shutil.copytree(LOCAL_GRIDS, grids)
+    (home / "dagster").mkdir(parents=True)
+    packaged = yaml.safe_load((Path(__file__).parents[2] / "mm_pipeline" / "settings" / "dagster.yaml").read_text())
+    storage = {"storage": {"postgres": {"postgres_url": server.new_database()}}}
+    (home / "dagster" / "dagster.yaml").write_text(yaml.safe_dump(packaged | storage))
+    environment = {**KEYS, "MM_JOURNAL_URL": server.new_database()}
+    with ExitStack() as stack:
+        phone = stack.enter_context(PaperPushover())
+        stack.callback(server.start)
+        settings = installation(folder, SETTINGS.format(phone=phone.url), grids=grids)
+        process, output = stack.enter_context(running(home, "--settings", str(settings), environment=environment))
+        url = output.until("UI ").split()[1]
+        yield Watch(
+            home=home,
+            grids=grids,
+            settings=settings,
+            environment=environment,
+            process=process,
+            output=output,
+            url=url,
+            phone=phone,
+            server=server,
+        )
+
+
+FOREIGN: dict[str, tuple[str, str, tuple[tuple[str, str], ...], bytes | None, str | None]] = {
+    "the line that blinded the watch": (
+        "GET", f"/graphql?query={quote(BLIND)}", (("Origin", "http://evil.example"),), None, "evil.example",
+    ),
+    "an image": ("GET", f"/graphql?query={quote(BLIND)}", (("Sec-Fetch-Site", "cross-site"),), None, None),
+    "an image in an old browser": ("GET", f"/graphql?query={quote(BLIND)}", (), None, None),
+    "HEAD": ("HEAD", f"/graphql?query={quote(BLIND)}", (), None, None),
+    "two queries": ("GET", f"/graphql?query=%7Bversion%7D&query={quote(BLIND)}", (), None, None),
+    "DNS rebinding": ("GET", "/", (), None, "evil.example:3000"),
+    "a form": (
+        "POST", "/graphql", (("Content-Type", "application/x-www-form-urlencoded"),),
+        urlencode({"query": BLIND}).encode(), None,
+    ),
+    "a form with the query in the address": (
+        "POST", f"/graphql?query={quote(BLIND)}", (("Content-Type", "text/plain"),), b"", None,
+    ),
+    "text that claims to be JSON": (
+        "POST", "/graphql", (("Content-Type", "text/plain; application/json"),),
+        json.dumps({"query": BLIND}).encode(), None,
+    ),
+    "a batch": (
+        "POST", "/graphql", (("Content-Type", "application/json"),), json.dumps([{"query": BLIND}]).encode(), None,
+    ),
+    "a script of another site": (
+        "POST", "/graphql", (("Content-Type", "application/json"), ("Origin", "http://evil.example")),
+        json.dumps({"query": BLIND}).encode(), None,
+    ),
+    "a sandboxed frame": (
+        "POST", "/graphql", (("Content-Type", "application/json"), ("Origin", "null")),
+        json.dumps({"query": BLIND}).encode(), None,
+    ),
+    "another port of this machine": (
+        "POST", "/graphql", (("Content-Type", "application/json"), ("Sec-Fetch-Site", "same-site")),
+        json.dumps({"query": BLIND}).encode(), None,
+    ),
+    "an asset reported by a form": ("POST", "/report_asset_materialization/candles", (), b"", None),
+}  # fmt: skip
+
+
+def test_43_foreign_page_changes_and_reads_nothing(watch: Watch) -> None:
+    answered = {}
+    for name, (method, path, headers, body, host) in FOREIGN.items():
+        answered[name] = watch.ask(method, path, *headers, body=body, host=host)[0]
+    assert {name: status for name, status in answered.items() if status not in (400, 403, 405, 415)} == {}
+    assert watch.limit() == 1
+
+
+def test_43_websocket_of_another_site_is_refused_and_the_uis_own_is_not(watch: Watch) -> None:
+    from websockets.exceptions import InvalidStatus
+    from websockets.sync.client import connect
+
+    place = f"ws://{urlsplit(watch.url).netloc}/graphql"
+    for origin in ("http://evil.example", "null"):
+        with pytest.raises(InvalidStatus, match="403"), connect(place, origin=origin, proxy=None):  # type: ignore[arg-type]
+            pass
+    with connect(place, origin=watch.url, subprotocols=["graphql-ws"], proxy=None) as own:  # type: ignore[arg-type,list-item]
+        own.send(json.dumps({"type": "connection_init"}))
+        assert json.loads(own.recv(30)) == {"type": "connection_ack"}
+        query = 'subscription { capturedLogs(logKey: ["a"]) { stdout } }'
+        own.send(json.dumps({"type": "start", "id": "1", "payload": {"query": query, "variables": {}}}))
+        assert json.loads(own.recv(30))["type"] == "data"
+
+
+def test_43_ui_and_its_files_are_served(watch: Watch) -> None:
+    status, page = watch.ask("GET", "/runs", ("Accept", "text/html"), ("Sec-Fetch-Site", "none"))
+    assert status == 200
+    assert b"<html" in page
+    script = page.decode().partition('src="')[2].partition('"')[0]
+    assert watch.ask("GET", script, ("Sec-Fetch-Site", "same-origin"))[0] == 200
+
+
+def test_44_second_up_on_the_same_home_is_refused(watch: Watch) -> None:
+    done = subprocess.run(
+        [str(MM), "up", "--port", "0", "--settings", str(watch.settings)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | watch.environment | {"MM_HOME": str(watch.home)},
+    )
+    assert done.returncode == 1
+    assert f"process {watch.process.pid}" in done.stderr
+    assert holder(watch.home) == watch.process.pid
+
+
+def test_44_what_is_killed_or_hangs_is_started_again_and_said(watch: Watch) -> None:
+    stopped = kill(watch.home, DAEMON, signal.SIGSTOP)
+    for part, name in ((WEBSERVER, "webserver"), (CODE_SERVER, "code server")):
+        before = kill(watch.home, part)
+        watch.output.until(f"{name} was killed by signal 9; started again (1 of at most 3")
+        wait_for(lambda part=part, before=before: process_of(watch.home, part) not in (None, before), f"a new {name}")
+    watch.output.until("daemon gave no sign of life for")
+    wait_for(lambda: process_of(watch.home, DAEMON) not in (None, stopped), "a new daemon")
+    assert not [title for title in watch.titles() if "again and again" in title]
+    kill(watch.home, DAEMON)
+    watch.output.until("daemon was killed by signal 9; started again (2 of at most 3")
+    wait_for(lambda: "WATCH: the daemon dies again and again" in watch.titles(), "an alarm about the daemon")
+
+
+def test_43_tick_that_waits_and_changed_limit_are_alarms(watch: Watch) -> None:
+    wait_for(lambda: "SUCCESS" in watch.runs().values(), "the first evaluation")
+    before = watch.runs()
+    assert watch.graphql(BLIND) == {"setConcurrencyLimit": True}
+    watch.output.until("The limit of the pool frames is 0 and must be 1")
+    watch.edit_a_grid()
+    watch.output.until("BLIND: an evaluation waits and does not begin")
+    expected = {"WATCH: the limit of the pool was changed", "BLIND: an evaluation waits and does not begin"}
+    wait_for(lambda: expected <= set(watch.titles()), f"alarms on the phone; there are {watch.titles()}")
+    assert watch.graphql(BLIND.replace("limit: 0", "limit: 1")) == {"setConcurrencyLimit": True}
+    watch.output.until("the limit of the pool is right again")
+    wait_for(lambda: watch.has_run_after(before), "the evaluation that waited")
+
+
+def test_50_postgres_restarts_and_the_watch_goes_on(watch: Watch) -> None:
+    url = watch.environment["MM_JOURNAL_URL"]
+    with Journal(url) as journal:
+        recorded = journal.evaluations()
+    assert recorded
+    before = watch.runs()
+    watch.server.stop_at_once()
+    watch.output.until("cannot be watched")
+    watch.output.until("cannot be watched")
+    watch.server.start()
+    watch.output.until("can be watched again")
+    watch.output.until("can be watched again")
+    lines = [line for line in watch.output.seen if "cannot be watched" in line]
+    assert sorted(line.partition("   ")[2].split(" cannot")[0] for line in lines) == ["Dagster's storage", "journal"]
+    watch.server.stop_at_once()
+    watch.server.start()  # a restart of a second or two
+    watch.edit_a_grid()
+    wait_for(lambda: watch.has_run_after(before), "an evaluation after the restarts")
+    with Journal(url) as journal:
+        assert [one for one in recorded if one not in journal.evaluations()] == []
+    assert watch.process.poll() is None
+
+
+def test_44_what_dies_too_often_ends_the_watch_with_a_page(watch: Watch) -> None:
+    for used in (2, 3):
+        kill(watch.home, CODE_SERVER)
+        watch.output.until(f"code server was killed by signal 9; started again ({used} of at most 3")
+        wait_for(lambda: process_of(watch.home, CODE_SERVER) is not None, "a new code server")
+    kill(watch.home, CODE_SERVER)
+    assert watch.process.wait(120) == 1
+    assert "BLIND: mm up has ended" in watch.titles()
+    assert processes_of(watch.home) == {}
+    assert holder(watch.home) is None
+
+
+@pytest.mark.parametrize("victims", [("mm up",), ("mm up", REAPER)], ids=["alone", "with its reaper"])
+def test_44_killed_up_takes_its_children_along(tmp_path: Path, victims: tuple[str, ...]) -> None:
+    home = tmp_path / "home"
+    with running(home, "--settings", str(installation(tmp_path))) as (process, output):
+        output.until("starting Dagster")
+        wait_for(lambda: process_of(home, CODE_SERVER), "the code server")
+        reaper = process_of(home, REAPER)
+        assert reaper is not None
+        if REAPER in victims:
+            os.kill(reaper, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        wait_for(lambda: processes_of(home) == {}, "an end of every process of the home")
+        assert holder(home) is None
