@@ -50,12 +50,12 @@ def up(*, settings_file: Path | None, without_pages: bool, without_heartbeat: bo
     home = mm_home()
     with ExitStack() as running:
         stop = running.enter_context(Stop())
-        running.enter_context(only_one(home))
+        killed = running.enter_context(only_one(home))
         _end_leftovers(home)
         listening = running.enter_context(listen(port))
         if deployment.settings.is_paper:
             _serve_paper(deployment, running)
-        watch_until_stopped(deployment, home, listening, stop)
+        watch_until_stopped(deployment, home, listening, stop, killed=killed)
 
 
 def _end_leftovers(home: Path) -> None:

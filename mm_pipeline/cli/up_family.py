@@ -6,7 +6,6 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mm_pipeline.adapters.home import HOME_VARIABLE
+from mm_pipeline.adapters.home import HOME_VARIABLE, dagster_dir
 from mm_pipeline.domain.errors import PipelineError, StorageError
 
 MARK: Final = "MM_UP"
 """Environment variable of every descendant: process id of ``mm up``, a colon, its home."""
-LOCK_FILE: Final = "up.lock"
+NOTE_FILE: Final = "up.pid"
+"""File in the home with the process id of the ``mm up`` that runs; one that ends in order takes it away."""
 _GONE_WITHIN_S: Final = 10.0
 _POLL_S: Final = 0.05
+_LOOKED_AT_WITHIN_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,15 @@ def mark_of(home: Path) -> str:
 
 
 @contextmanager
-def only_one(home: Path) -> Iterator[None]:
+def only_one(home: Path) -> Iterator[int | None]:
     """Hold the home's lock, which dies with this process.
+
+    It lies on Dagster's folder: a file could be deleted while it is held, and a second holder would make a new one.
+
+    Yields
+    ------
+    int or None
+        Process id of the last holder, where that one was killed and could not take its id away.
 
     Raises
     ------
@@ -48,42 +56,76 @@ def only_one(home: Path) -> Iterator[None]:
     StorageError
         When the home cannot be written.
     """
-    file = home / LOCK_FILE
+    folder, note = dagster_dir(home), home / NOTE_FILE
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)  # children do not inherit it
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)  # children do not inherit it
     except OSError as error:
-        raise StorageError(
-            f"{file} cannot be opened: {error.strerror or error}.",
-            f"Check the path and its permissions, or set {HOME_VARIABLE} to another folder.",
-        ) from error
+        raise _unusable(folder, error) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not _take(descriptor, folder):
             raise PipelineError(
-                f"mm up runs on {home} already (process {holder(home) or 'unknown'}).",
+                f"mm up runs on {home} already (process {_noted(home) or 'unknown'}).",
                 f"Stop that process, or set {HOME_VARIABLE} to another folder.",
-            ) from error
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
+            )
+        killed = _noted(home)
+        try:
+            note.write_text(f"{os.getpid()}\n")
+        except OSError as error:
+            raise _unusable(note, error) from error
+        yield killed
+        with suppress(OSError):
+            note.unlink()
     finally:
         os.close(descriptor)
 
 
 def holder(home: Path) -> int | None:
-    """Process id of the ``mm up`` that runs on this home; None where none does."""
-    file = home / LOCK_FILE
+    """Process id of the ``mm up`` that runs on this home; None where none does, 0 where it has not said which."""
     try:
-        with file.open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(lock.read().strip() or "0") or None
+        descriptor = os.open(dagster_dir(home), os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _noted(home) or 0
+    except OSError:
+        return None
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, folder: Path) -> bool:
+    """Whether the lock could be had; a doctor that looks holds it for a moment, and is waited for."""
+    end_s = time.monotonic() + _LOOKED_AT_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end_s:
+                return False
+            time.sleep(_POLL_S)
+        except OSError as error:
+            raise _unusable(folder, error) from error
+        else:
+            return True
+
+
+def _noted(home: Path) -> int | None:
+    try:
+        return int((home / NOTE_FILE).read_text())
     except (OSError, ValueError):
-        pass
-    return None
+        return None
+
+
+def _unusable(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path} cannot be used: {error.strerror or error}.",
+        f"Check the path and its permissions, or set {HOME_VARIABLE} to another folder.",
+    )
 
 
 def members(home: Path, *, of: int | None = None) -> list[Member]:
@@ -149,8 +191,3 @@ def _up_to_next_variable(text: str) -> str:
     end = next((place for place, word in enumerate(words) if place and word.partition("=")[0].isidentifier()
                 and "=" in word), len(words))  # fmt: skip
     return " ".join(words[:end])
-
-
-def is_linux() -> bool:
-    """Whether processes can be looked up in ``/proc``."""
-    return sys.platform.startswith("linux")

@@ -36,7 +36,7 @@ from mm_pipeline.cli.up_services import (
 from mm_pipeline.cli.up_supervisor import PAGE_WITHIN_S, Supervisor
 from mm_pipeline.cli.up_terminal import Conditions, Terminal
 from mm_pipeline.cli.up_ticks import JournalLook
-from mm_pipeline.domain.errors import PipelineError
+from mm_pipeline.domain.errors import PipelineError, StorageError
 
 if TYPE_CHECKING:
     from mm_pipeline.cli.up_processes import Stop
@@ -44,10 +44,21 @@ if TYPE_CHECKING:
 
 _STEP_S: Final = 0.5
 _REAPED_WITHIN_S: Final = 15.0
+_KILLED: Final = (
+    "The mm up before, process {killed}, ended without a word: killed, out of memory, or the machine went down. "
+    "Evaluations may be missing in between; the next one fills the gap."
+)
 
 
-def watch_until_stopped(deployment: Deployment, home: Path, listening: socket.socket, stop: Stop) -> None:
+def watch_until_stopped(
+    deployment: Deployment, home: Path, listening: socket.socket, stop: Stop, *, killed: int | None
+) -> None:
     """Run code server, daemon and UI until a signal comes.
+
+    Parameters
+    ----------
+    killed
+        Process id of an earlier ``mm up`` that ended without a word: an alarm.
 
     Raises
     ------
@@ -56,43 +67,80 @@ def watch_until_stopped(deployment: Deployment, home: Path, listening: socket.so
     StorageError
         When the home or Dagster's storage cannot be used at the start.
     """
-    from mm_pipeline.runs import dagster_instance
-
     terminal = Terminal()
     conditions = Conditions(terminal)
     pager = Pager(deployment.settings, journal_url(deployment), conditions)
+    if killed is not None:
+        pager.alarm("mm up was killed", "WATCH: mm up was killed and runs again", _KILLED.format(killed=killed))
     log = _fresh_log(home)
-    with dagster_instance(home):
-        pass  # its storage is made before webserver and daemon both would
     url = "http://{}:{}".format(*listening.getsockname())
-    with _family(home, deployment.file) as (folder, environment):
-        started = services(folder, listening, deployment.settings.ui.allowed_hosts)
-        children = [Child(service, environment=environment, log=log) for service in started]
-        signs, policy = Signs(), deployment.settings.supervision
-        supervisor = Supervisor(children, policy, signs=signs, terminal=terminal, pager=pager, log=log)
-        looks: dict[str, Callable[[], None]] = {
-            "code server": count_answers(
-                signs.of(CODE_SERVER)[0], lambda: code_server_answers(code_server_socket(folder))
-            ),
-            "webserver": count_answers(signs.of(WEBSERVER)[0], lambda: answers(f"{url}/server_info")),
-            "Dagster's storage": StorageLook(home, policy, signs, conditions=conditions, pager=pager),
-            "journal": JournalLook(journal_url(deployment), terminal),
-        }
-        for name, look in looks.items():
-            look_regularly(stop, look, name=name, conditions=conditions)
-        terminal.say(f"starting Dagster, log in {log} ...")
-        greeting = f"UI          {url}\nhome        {home}\ngrids       {deployment.grids_folder}"
-        try:
-            _supervise(supervisor, stop, terminal, greeting)
-        except PipelineError as error:
-            pager.alarm("mm up ended", "BLIND: mm up has ended", f"{error.problem}\nStart it again: mm up.")
-            pager.flush(PAGE_WITHIN_S)
-            raise
-        finally:
-            stop.ask()
-            terminal.say("stopping ...")
-            supervisor.end()
+    greeting = f"UI          {url}\nhome        {home}\ngrids       {deployment.grids_folder}"
+    try:
+        _make_storage(home)
+        with _family(home, deployment.file) as family:
+            supervisor = _wired(
+                deployment,
+                home,
+                listening=listening,
+                stop=stop,
+                voices=(terminal, conditions, pager),
+                family=family,
+                log=log,
+            )
+            terminal.say(f"starting Dagster, log in {log} ...")
+            try:
+                _supervise(supervisor, stop, terminal, greeting)
+            finally:
+                stop.ask()
+                terminal.say("stopping ...")
+                supervisor.end()
+    except PipelineError as error:
+        pager.alarm("mm up ended", "BLIND: mm up has ended", f"{error.problem}\nStart it again: mm up.")
+        pager.flush(PAGE_WITHIN_S)
+        raise
     terminal.say("stopped")
+
+
+def _make_storage(home: Path) -> None:
+    """Dagster's storage is made here, before webserver and daemon both would."""
+    from mm_pipeline.runs import dagster_instance
+
+    try:
+        with dagster_instance(home):
+            pass
+    except PipelineError:
+        raise
+    except Exception as error:  # SQLAlchemy's or Dagster's own: its text names what is wrong
+        lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+        problem = f"Dagster's storage cannot be opened: {type(error).__name__}: {lines[0] if lines else ''}"
+        raise StorageError(problem, "Check dagster/dagster.yaml in the home, and that its database runs.") from error
+
+
+def _wired(
+    deployment: Deployment,
+    home: Path,
+    *,
+    listening: socket.socket,
+    stop: Stop,
+    voices: tuple[Terminal, Conditions, Pager],
+    family: tuple[Path, dict[str, str]],
+    log: Path,
+) -> Supervisor:
+    """The supervisor of three children, with every look at them running."""
+    (terminal, conditions, pager), (folder, environment) = voices, family
+    started = services(folder, listening, deployment.settings.ui.allowed_hosts)
+    children = [Child(service, environment=environment, log=log) for service in started]
+    signs, policy = Signs(), deployment.settings.supervision
+    page = "http://{}:{}/server_info".format(*listening.getsockname())
+    looks: dict[str, Callable[[], None]] = {
+        "code server": count_answers(signs.of(CODE_SERVER)[0], lambda: code_server_answers(code_server_socket(folder))),
+        "webserver": count_answers(signs.of(WEBSERVER)[0], lambda: answers(page)),
+        "Dagster's storage": StorageLook(home, policy, signs, conditions=conditions, pager=pager),
+        "journal": JournalLook(journal_url(deployment), terminal),
+    }
+    for name, look in looks.items():
+        look_regularly(stop, look, name=name, conditions=conditions)
+    return Supervisor(children, policy, signs=signs, terminal=terminal, pager=pager, log=log)
 
 
 def _supervise(supervisor: Supervisor, stop: Stop, terminal: Terminal, greeting: str) -> None:

@@ -81,6 +81,25 @@ def test_broken_settings_stop_it_before_anything_starts(tmp_path: Path) -> None:
     assert "calibrated, seed" in done.stderr
 
 
+def test_dagster_storage_that_is_away_is_named_without_a_traceback(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "dagster").mkdir(parents=True)
+    url = f"postgresql://nobody@/none?host={tmp_path}"
+    (home / "dagster" / "dagster.yaml").write_text(f"storage: {{postgres: {{postgres_url: '{url}'}}}}\n")
+    done = subprocess.run(
+        [str(MM), "up", "--port", "0", "--settings", str(installation(tmp_path))],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"MM_HOME": str(home)},
+    )
+    assert done.returncode == 1
+    assert "Dagster's storage cannot be opened" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "BLIND: mm up has ended" in (home / "paper" / "pages.jsonl").read_text()
+    assert processes_of(home) == {}
+
+
 def test_port_in_use_is_refused_with_its_mend() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_pipeline.cli.up_family import LOCK_FILE, MARK, end, holder, members, only_one
+from mm_pipeline.cli.up_family import MARK, NOTE_FILE, end, holder, members, only_one
 from mm_pipeline.cli.up_family import _up_to_next_variable as up_to_next_variable
 from mm_pipeline.domain.errors import PipelineError, StorageError
 from mm_pipeline_tests.up_process import wait_for
@@ -67,13 +67,28 @@ def test_lock_dies_with_its_process_and_other_homes_are_free(
     started[0].send_signal(signal.SIGKILL)
     started[0].wait()
     assert holder(tmp_path) is None
-    with only_one(tmp_path):
-        assert (tmp_path / LOCK_FILE).read_text() == f"{os.getpid()}\n"
+    with only_one(tmp_path) as killed:
+        assert killed == started[0].pid
+        assert (tmp_path / NOTE_FILE).read_text() == f"{os.getpid()}\n"
+    with only_one(tmp_path) as killed:
+        assert killed is None, "the one before ended in order"
+
+
+def test_second_holder_is_refused_although_the_note_was_deleted(
+    tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
+    start(started, HOLD, str(tmp_path))
+    assert started[0].stdout is not None
+    assert started[0].stdout.readline() == "held\n"
+    (tmp_path / NOTE_FILE).unlink()
+    with pytest.raises(PipelineError, match="already"), only_one(tmp_path):
+        pass
+    assert holder(tmp_path) == 0
 
 
 def test_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"up\.lock cannot be opened"), only_one(tmp_path / "file"):
+    with pytest.raises(StorageError, match="cannot be used"), only_one(tmp_path / "file"):
         pass
 
 
