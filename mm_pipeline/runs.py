@@ -23,7 +23,7 @@ from mm_pipeline.adapters.journal import EvaluationKind, Journal
 from mm_pipeline.adapters.months import month_start, next_month, previous_month
 from mm_pipeline.assets.candles import FRESH
 from mm_pipeline.assets.journalling import fired_in
-from mm_pipeline.assets.stage import CONTRACT, LIVE_TAG, MONTHS
+from mm_pipeline.assets.stage import CONTRACT, FIRST_MONTH, LIVE_TAG, MONTHS
 from mm_pipeline.automation import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG, tick_request
 from mm_pipeline.definitions import Overrides, build_definitions, watch_of
 from mm_pipeline.domain.errors import ConfigError, PipelineError, StorageError
@@ -112,6 +112,8 @@ def evaluate_now(
         month, tags = request.partition_key, dict(request.tags) | {LIVE_TAG: "true"}
     else:
         month = _key(month_start(from_ms(evaluated_ms - Timeframe.M15.ms)))
+        if month < FIRST_MONTH:
+            raise ConfigError(f"{at.isoformat()} is before {FIRST_MONTH}, the first month.", "Give a later moment.")
         tags = {EVALUATED_AT_TAG: from_ms(evaluated_ms).isoformat(), LIVE_TAG: "false"}
     _run(home, chosen, EVALUATION_JOB, partition_key=month, tags=tags)
     try:

@@ -143,3 +143,9 @@ def test_empty_grid_folder_is_told_with_its_mend(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "holds no *.yaml file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_moment_before_the_first_month_is_refused(installed: Installation) -> None:
+    refused = installed.mm("evaluate", "--at", "2015-01-01")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "before 2022-01, the first month" in refused.stderr
