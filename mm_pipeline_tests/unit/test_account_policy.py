@@ -195,3 +195,17 @@ def test_position_of_a_stranger_who_trades_elsewhere_drifts_in_nothing() -> None
         client.create_order("ETH/USDT", "limit", "buy", 0.01, 1000.0)
         client.session.close()
         assert all(drift.is_within for drift in drifts(paper, 0).values())
+
+
+@pytest.mark.parametrize(
+    ("fee", "changes", "is_it"),
+    [
+        (-0.15, {}, False),
+        (-0.15, {"max_rebate_share": 0.002}, True),
+        (6.0, {}, False),
+        (6.0, {"max_fee_share": 0.1}, True),
+    ],
+)
+def test_fee_bounds_say_what_a_fee_may_be(fee: float, changes: dict[str, float], *, is_it: bool) -> None:
+    made = fill(1, "buy", 100.0, fee=fee)
+    assert account_policy(**changes).fees.holds(made, fee) is is_it

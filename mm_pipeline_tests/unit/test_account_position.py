@@ -21,8 +21,10 @@ from mm_pipeline.domain.account import (
     fee_in_quote,
     fills_of_grid,
     gaps_of,
+    held_base,
     in_order,
     is_closed,
+    is_emptied,
     net_flows_of,
     orders_of_grid,
     position_of,
@@ -370,3 +372,61 @@ def test_account_that_contradicts_itself_is_told(held: float, apart: list[str]) 
     assert [one.name for one in gaps_of(ladder(), oversold, account_policy()) if not one.is_within] == [
         "sales of what was never bought"
     ]
+
+
+OWN_COINS_TOO = fill(3, "sell", 104.0, 3.0)
+"""One market order that sells what the grid bought and two coins of its operator's."""
+
+
+@pytest.mark.parametrize(
+    ("orders", "balances", "is_it"),
+    [
+        ((), holding(ETH=0.0, USDT=900.0), True),
+        ((), holding(USDT=900.0), True),
+        ((), holding(ETH=0.05, USDT=900.0), True),  # dust
+        ((), holding(ETH=0.2, USDT=900.0), False),
+        ((resting(9, "buy", 55.0),), holding(ETH=0.0, USDT=900.0), False),
+        ((replace(resting(9, "buy", 55.0), symbol="BTC/USDT"),), holding(ETH=0.0, USDT=900.0), True),
+        ((), [], False),  # an answer without a balance
+    ],
+)
+def test_account_without_base_and_orders_is_emptied_whoever_sold(
+    orders: tuple[OpenOrder, ...], balances: list[Balance], *, is_it: bool
+) -> None:
+    assert is_emptied(ladder(), balances, orders, account_policy()) is is_it
+
+
+@pytest.mark.parametrize(
+    "fills",
+    [
+        (fill(1, "buy", 100.0), OWN_COINS_TOO),
+        # Two lots: one is sold by its ladder order, the other in an order off the ladder that comes before it.
+        (fill(1, "buy", 100.0), fill(2, "buy", 110.0), fill(3, "sell", 104.0, 1.5), fill(4, "sell", 120.0, 0.5)),
+    ],
+)
+def test_grid_that_its_fills_show_open_holds_nothing_of_an_empty_account(fills: tuple[AccountFill, ...]) -> None:
+    empty = holding(ETH=0.0, USDT=900.0)
+    position = told(*fills, balances=empty)
+    assert position.inventory_base > 0.4
+    assert not is_closed(ladder(), position, empty, account_policy())
+    assert is_emptied(ladder(), empty, (), account_policy())
+    assert held_base(ladder(), position, empty, account_policy()) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("fills", "amount", "held"),
+    [
+        ((fill(1, "buy", 100.0),), 1.0, 1.0),
+        ((fill(1, "buy", 100.0),), 3.0, 1.0),  # two were there before
+        ((fill(1, "buy", 100.0),), 0.4, 0.4),
+        (ROUND_TRIP, 5.0, 0.0),
+        ((*ROUND_TRIP, STRANGERS), 1.0, 0.0),  # bought by somebody, and nothing says that it is the grid's
+        ((STRANGERS, later(fill(2, "sell", 110.0, 0.4), 2 * LATER_MS)), 0.6, 0.6),  # its start is among them
+    ],
+)
+def test_grid_holds_what_its_fills_bought_and_the_account_still_has(
+    fills: tuple[AccountFill, ...], amount: float, held: float
+) -> None:
+    balances = holding(ETH=amount)
+    position = told(*fills, balances=balances)
+    assert held_base(ladder(), position, balances, account_policy()) == pytest.approx(held)

@@ -7,8 +7,8 @@ from typing import Any
 import ccxt
 import pytest
 
-from mm_pipeline.adapters.account.kucoin_entries import flow_of
-from mm_pipeline.domain.account import AccountFlow
+from mm_pipeline.adapters.account.kucoin_entries import fill_of, flow_of
+from mm_pipeline.domain.account import AccountFlow, FeeBounds
 
 TRADE = '{"symbol":"KCS-USDT","orderId":"6705f6350dc7210007d6a36d","tradeId":"10046097631627265"}'
 
@@ -84,3 +84,46 @@ def test_trades_fees_rebates_other_accounts_and_nothing_are_no_flows(changes: di
 def test_entry_without_a_part_is_an_error(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"missing|went|NaN|invalid"):
         flow_of(parsed(**changes))
+
+
+END_MS = 1_735_900_000_000
+BOUNDS = FeeBounds(-0.001, 0.05)
+
+
+def trade(**changes: Any) -> dict[str, Any]:
+    """A fill as ccxt tells it."""
+    told: dict[str, Any] = {
+        "id": "7",
+        "order": "o7",
+        "symbol": "ETH/USDT",
+        "timestamp": 1_735_862_400_000,
+        "side": "buy",
+        "price": 3000.0,
+        "amount": 1.0,
+        "fee": {"cost": 3.0, "currency": "USDT"},
+    }
+    return told | changes
+
+
+def test_fill_with_a_rebate_is_taken() -> None:
+    assert fill_of(trade(fee={"cost": -3.0, "currency": "USDT"}), end_ms=END_MS, fees=BOUNDS).fee == -3.0
+    assert fill_of(trade(fee={"cost": -3.0, "currency": "KCS"}), end_ms=END_MS, fees=BOUNDS).fee_currency == "KCS"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"timestamp": 1_735_862_400_000_000_000}, "the time of fill 7"),  # nanoseconds
+        ({"timestamp": 4_070_908_800_000}, "the time of fill 7"),  # 2099
+        ({"timestamp": 1_735_862_400}, "the time of fill 7"),  # seconds
+        ({"fee": {"cost": 99_999.0, "currency": "USDT"}}, "of what was traded"),
+        ({"fee": {"cost": -3.1, "currency": "USDT"}}, "of what was traded"),
+        ({"fee": {"cost": float("nan"), "currency": "USDT"}}, "of what was traded"),
+        ({"id": "a\x00b"}, "id is"),
+        ({"order": "\x1b[2J"}, "order is"),
+    ],
+)
+def test_fill_out_of_this_world_is_refused_by_name(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said) as refused:
+        fill_of(trade(**changes), end_ms=END_MS, fees=BOUNDS)
+    assert str(refused.value).isprintable()

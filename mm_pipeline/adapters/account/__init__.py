@@ -3,6 +3,7 @@
 from mm_pipeline.adapters.account.credentials import Credentials
 from mm_pipeline.adapters.account.exchange_account import AccountReading, ExchangeAccount
 from mm_pipeline.adapters.account.fill_stores import FrameFills, MemoryFills
+from mm_pipeline.adapters.account.fills_columns import zone_named
 from mm_pipeline.adapters.account.fills_file import IMPORTED, ImportedFills, RowProblem, import_fills
 from mm_pipeline.adapters.account.kucoin_client import KeyInfo
 
@@ -17,4 +18,5 @@ __all__ = [
     "MemoryFills",
     "RowProblem",
     "import_fills",
+    "zone_named",
 ]

@@ -138,6 +138,7 @@ class ExchangeAccount:
             return KucoinAccountClient(
                 credentials,
                 order_api=policy.order_api,
+                fees=policy.fees,
                 clock=clock,
                 timeout_s=exchange_policy.request_timeout.total_seconds(),
                 base_url=base_url,

@@ -1,4 +1,4 @@
-"""Fills from a CSV file: KuCoin's exports and a plain form, told apart by their header.
+"""Fills from a CSV file: exports of exchanges and a plain form, by what their columns mean.
 
 Every row that is at fault is named with what to do; what rows mean is in ``fills_rows``, and nothing here knows grids.
 """
@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from mm_pipeline.adapters.account.fills_rows import FillsFormat, Row, RowFault, format_of
-from mm_pipeline.domain.account import AccountFill, in_order
+from mm_pipeline.adapters.account.fills_cells import RowFault, Symbols, Times, shown
+from mm_pipeline.adapters.account.fills_columns import PLAIN, ColumnFault, Layout, Meaning, layout_of
+from mm_pipeline.adapters.account.fills_rows import RowReader
+from mm_pipeline.adapters.clock import to_ms
+from mm_pipeline.domain.account import AccountFill, FeeBounds, in_order, is_name
 from mm_pipeline.domain.errors import FillsFileError
 
+if TYPE_CHECKING:
+    from _csv import Reader
+
+DEFAULT_FEES: Final = FeeBounds(-0.001, 0.05)
+"""The packaged settings' (``account.max_rebate_share``, ``max_fee_share``)."""
+_SHOWN_HEADER: Final = 600
 IMPORTED = "import"
 """Account under which imported fills are kept."""
 MAX_BYTES = 64 * 1024 * 1024
@@ -43,7 +53,7 @@ class ImportedFills:
     Attributes
     ----------
     format_name
-        ``kucoin fills``, ``kucoin orders`` or ``plain``.
+        ``plain``, ``kucoin fills``, ``kucoin orders``, ``binance fills`` or ``fills``.
     fills
         In the order in which they happened.
     problems
@@ -58,16 +68,28 @@ class ImportedFills:
     unfilled_rows: int
 
 
-def import_fills(path: Path, *, symbol: str | None = None, skip_bad: bool = False) -> ImportedFills:
+def import_fills(
+    path: Path,
+    *,
+    until: datetime,
+    symbol: str | None = None,
+    exchange: str | None = None,
+    zone: tzinfo | None = None,
+    fees: FeeBounds = DEFAULT_FEES,
+    skip_bad: bool = False,
+) -> ImportedFills:
     """Read a file of fills.
 
-    Forms, told apart by their columns (in any order, others are ignored; ``,`` or ``;`` between them):
+    What a row tells is known by the names of its columns, in whatever order, case and wording exchanges have given
+    them; others are ignored, ``,`` or ``;`` stands between them. Known by name are
 
-    - KuCoin's export of filled orders with order-splitting, one row an execution: ``Order ID, Symbol, Side,
-      Avg. Filled Price, Filled Amount, Filled Time(UTC+02:00), Fee, Fee Currency``; times have the header's offset;
-    - KuCoin's export of orders, one row an order: the same with ``Status``; unfilled orders are counted and left out;
     - plain: ``time, side, price, quantity, fee, fee_currency`` and, where they are there, ``id, order_id, symbol``;
-      times are ISO 8601 with an offset, or epoch milliseconds.
+    - KuCoin's exports of fills (with order-splitting: one row an execution), of its trading bots, and of orders, of
+      which those that were not filled are counted and left out;
+    - Binance's trade history, whose amounts name their currency.
+
+    Times are ISO 8601 or epoch milliseconds. One without an offset is of the zone that its column's name tells,
+    ``Filled Time(UTC+02:00)``, else of ``zone``: it is never guessed.
 
     A row without an id of its own gets one made of its content and of how often this content was seen above it, so
     that a file read twice, or two files that overlap, give each fill once, and equal parts of one order all count.
@@ -76,8 +98,16 @@ def import_fills(path: Path, *, symbol: str | None = None, skip_bad: bool = Fals
     ----------
     path
         UTF-8, with or without byte order mark, at most 64 MiB.
+    until
+        Now: no fill is later.
     symbol
         ``ETH/USDT``: the symbol of rows that name none; rows of another symbol are left as they are.
+    exchange
+        Whose names of coins the file has; None: names in general use.
+    zone
+        Of times that tell none.
+    fees
+        How much a fee may be of what was traded.
     skip_bad
         Give the good rows where others are at fault; otherwise one fault refuses the file.
 
@@ -87,19 +117,42 @@ def import_fills(path: Path, *, symbol: str | None = None, skip_bad: bool = Fals
         The file cannot be read, has no such form, or holds rows at fault: all of them are in ``rows`` of the error.
     """
     file = str(path)
-    reader, header = _opened(path, file)
-    form = format_of(header)
-    if form is None:
-        raise FillsFileError(
-            f"{file} has none of the known sets of columns; it has {', '.join(header) or 'none'}.",
-            "Export the filled orders from KuCoin, or give time, side, price, quantity, fee, fee_currency.",
-        )
-    fills, problems, unfilled = _read_rows(reader, header, form, file=file, symbol=symbol)
+    rows, header = _opened(path, file)
+    layout = _layout(header, file, zone)
+    reader = RowReader(
+        layout=layout,
+        times=Times(layout.zone or zone, to_ms(until)),
+        symbols=Symbols(symbol, native_names(exchange) if exchange else {}),
+        fees=fees,
+    )
+    fills, problems, unfilled = _read_rows(rows, reader, file=file)
     if problems and not skip_bad:
         raise faults_of(file, problems)
     return ImportedFills(
-        format_name=form.name, fills=tuple(in_order(fills)), problems=tuple(problems), unfilled_rows=unfilled
+        format_name=layout.name, fills=tuple(in_order(fills)), problems=tuple(problems), unfilled_rows=unfilled
     )
+
+
+def _layout(header: list[str], file: str, zone: tzinfo | None) -> Layout:
+    strange = next((name for name in header if not is_name(name)), None)
+    if strange is not None:
+        raise FillsFileError(f"{file} has a column {shown(strange)}.", "Give it a printable name.")
+    try:
+        layout = layout_of(header)
+    except ColumnFault as fault:
+        raise FillsFileError(f"{file}: {fault.problem}", fault.mend) from fault
+    if layout is None:
+        names = ", ".join(header)
+        raise FillsFileError(
+            f"{file} has none of the known sets of columns; it has {names[:_SHOWN_HEADER] or 'none'}.",
+            f"Give it the plain form, {', '.join(PLAIN)}; or export the filled orders of KuCoin or the trade history "
+            "of Binance.",
+        )
+    if layout.zone is not None and zone is not None:
+        raise FillsFileError(
+            f"{file} names the zone of its times itself: {layout.columns[Meaning.TIME]}.", "Leave --time-zone out."
+        )
+    return layout
 
 
 def faults_of(file: str, problems: list[RowProblem]) -> FillsFileError:
@@ -127,42 +180,59 @@ def _opened(path: Path, file: str) -> tuple[Iterator[list[str]], list[str]]:
     except UnicodeDecodeError as error:
         raise FillsFileError(f"{file} is not UTF-8 at byte {error.start}.", "Save it as UTF-8 text.") from error
     first = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if first.count(";") > first.count(",") else ",")
-    header = next(_rows(reader, file), [])
-    return _rows(reader, file), [name.strip() for name in header]
+    delimiter = ";" if first.count(";") > first.count(",") else ","
+    rows = _rows(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), file)
+    return rows, next(rows, [])
 
 
-def _rows(reader: Iterator[list[str]], file: str) -> Iterator[list[str]]:
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise FillsFileError(f"{file} is not a CSV file: {error}.", "Export it again.") from error
+def _rows(reader: Reader, file: str) -> Iterator[list[str]]:
+    """Rows of stripped cells. A cell that goes on in the next line has lost its closing quote, and has eaten rows."""
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise FillsFileError(
+                f"{file} is not a CSV file from row {line} on: {error}.", "Look for a quote that is not closed there."
+            ) from error
+        if row is None:
+            return
+        if reader.line_num > line:
+            raise FillsFileError(f"{file}, row {line}: a cell goes on in the next line.", "Close its quote.")
+        yield [cell.strip() for cell in row]
 
 
 def _read_rows(
-    rows: Iterator[list[str]], header: list[str], form: FillsFormat, *, file: str, symbol: str | None
+    rows: Iterator[list[str]], reader: RowReader, *, file: str
 ) -> tuple[list[AccountFill], list[RowProblem], int]:
     fills: list[AccountFill] = []
     problems: list[RowProblem] = []
-    seen: Counter[str] = Counter()
     ids: dict[str, int] = {}
     unfilled = 0
-    for number, values in enumerate(rows, start=2):
-        if not any(value.strip() for value in values):
+    for place, row in enumerate(rows, start=2):
+        if not any(row):
             continue
-        row = Row(dict(zip(header, (value.strip() for value in values), strict=False)))
         try:
-            if form.is_unfilled(row):
+            if reader.is_unfilled(row):
                 unfilled += 1
                 continue
-            fill = form.fill(row, symbol=symbol, seen=seen)
+            fill = reader.fill(row)
             if fill.trade_id in ids:
                 raise RowFault("id", f"{fill.trade_id} is also the id of row {ids[fill.trade_id]}.", "Remove one.")
         except RowFault as fault:
             problems.append(
-                RowProblem(file=file, row=number, column=fault.column, problem=fault.problem, mend=fault.mend)
+                RowProblem(file=file, row=place, column=fault.column, problem=fault.problem, mend=fault.mend)
             )
             continue
-        ids[fill.trade_id] = number
+        ids[fill.trade_id] = place
         fills.append(fill)
     return fills, problems, unfilled
+
+
+def native_names(exchange: str) -> Mapping[str, str]:
+    """An exchange's own names of coins and those in general use: ccxt's table, which reads the account too."""
+    import ccxt
+
+    made = getattr(ccxt, exchange, None)
+    names: Mapping[str, str] = {} if made is None else made().commonCurrencies
+    return names

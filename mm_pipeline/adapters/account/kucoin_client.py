@@ -13,7 +13,7 @@ from mm_pipeline.adapters.account.kucoin_entries import TRADE_ACCOUNTS, fill_of,
 from mm_pipeline.adapters.account.paging import Page
 from mm_pipeline.adapters.candle_sources.exchange_client import ExchangeClient
 from mm_pipeline.adapters.clock import Clock
-from mm_pipeline.domain.account import AccountFill, AccountFlow, Balance, Increments, OpenOrder, OrderApi
+from mm_pipeline.domain.account import AccountFill, AccountFlow, Balance, FeeBounds, Increments, OpenOrder, OrderApi
 from mm_pipeline.domain.errors import ClockSkewed, ConfigError, KeyRefused
 
 LEDGER_WINDOW = timedelta(days=1)
@@ -50,6 +50,8 @@ class KucoinAccountClient(ExchangeClient):
         Of the account.
     order_api
         Through which of KuCoin's order APIs it trades.
+    fees
+        How much the fee of a fill may be.
     clock
         The pipeline's; requests are signed with its time and ``offset_ms``.
     timeout_s, base_url
@@ -66,6 +68,7 @@ class KucoinAccountClient(ExchangeClient):
         credentials: Credentials,
         *,
         order_api: OrderApi,
+        fees: FeeBounds,
         clock: Clock,
         timeout_s: float,
         base_url: str | None = None,
@@ -73,6 +76,7 @@ class KucoinAccountClient(ExchangeClient):
         super().__init__("kucoin", timeout_s=timeout_s, max_page_bars=_NO_CANDLES, base_url=base_url)
         self.offset_ms = 0
         self._is_hf = order_api is OrderApi.HF
+        self._fees = fees
         self._ccxt.apiKey, self._ccxt.secret = credentials.key, credentials.secret
         self._ccxt.password = credentials.passphrase
         self._ccxt.options["hf"] = self._is_hf
@@ -108,7 +112,8 @@ class KucoinAccountClient(ExchangeClient):
         items = self._items()
         if len(trades) != len(items):
             raise ValueError(f"{len(items)} fills were sent and {len(trades)} of them can be read")
-        return Page(items=tuple(map(fill_of, trades)), next_page=self._next_page(items, rows, page))
+        fills = tuple(fill_of(trade, end_ms=end_ms, fees=self._fees) for trade in trades)
+        return Page(items=fills, next_page=self._next_page(items, rows, page))
 
     @property
     def ledger_reach(self) -> timedelta:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from mm_pipeline.domain.account import AccountFill, AccountFlow, OpenOrder, Side
+from mm_pipeline.domain.account import (
+    EARLIEST_MS,
+    AccountFill,
+    AccountFlow,
+    FeeBounds,
+    OpenOrder,
+    Side,
+    fee_in_quote,
+    is_name,
+    third_currencies,
+)
 
 TRADE_ACCOUNTS = frozenset({"trade", "trade_hf"})
 """What KuCoin calls spot trading accounts; ledgers write it in capitals."""
@@ -12,12 +22,20 @@ _OF_TRADING = frozenset({"trade", "fee", "rebate"})
 """ccxt's types of what trading itself does to a balance; everything else comes from outside of it."""
 
 
-def fill_of(trade: dict[str, Any]) -> AccountFill:
-    """One of ``fetch_my_trades``."""
+def fill_of(trade: dict[str, Any], *, end_ms: int, fees: FeeBounds) -> AccountFill:
+    """One of ``fetch_my_trades``.
+
+    Parameters
+    ----------
+    end_ms
+        No fill that was asked for is as late (epoch milliseconds).
+    fees
+        How much a fee may be; one in a third currency is not judged, for its rate is not in the answer.
+    """
     fee = trade["fee"] or {}
-    return AccountFill(
-        trade_id=str(_given(trade, "id")),
-        order_id=str(_given(trade, "order")),
+    fill = AccountFill(
+        trade_id=_name(trade, "id"),
+        order_id=_name(trade, "order"),
         symbol=str(_given(trade, "symbol")),
         time_ms=int(_given(trade, "timestamp")),
         side=Side(_given(trade, "side")),
@@ -26,12 +44,20 @@ def fill_of(trade: dict[str, Any]) -> AccountFill:
         fee=float(fee.get("cost") or 0.0),
         fee_currency=str(fee.get("currency") or trade["symbol"].split("/")[1]),
     )
+    if not EARLIEST_MS <= fill.time_ms < end_ms:
+        raise ValueError(f"the time of fill {fill.trade_id} is {fill.time_ms} ms")
+    if third_currencies([fill]):
+        return fill
+    worth = fee_in_quote(fill, {})
+    if not fees.holds(fill, worth):
+        raise ValueError(f"the fee of fill {fill.trade_id}: {fees.problem(fill, worth)} (account.max_fee_share)")
+    return fill
 
 
 def order_of(order: dict[str, Any]) -> OpenOrder:
     """One of ``fetch_open_orders``."""
     return OpenOrder(
-        order_id=str(_given(order, "id")),
+        order_id=_name(order, "id"),
         symbol=str(_given(order, "symbol")),
         time_ms=int(_given(order, "timestamp")),
         side=Side(_given(order, "side")),
@@ -61,6 +87,14 @@ def flow_of(entry: dict[str, Any]) -> AccountFlow | None:
         amount=amount if direction == "in" else -amount,
     )
     return flow if amount > 0.0 else None
+
+
+def _name(values: dict[str, Any], name: str) -> str:
+    """An id that can be stored and shown as it is."""
+    text = str(_given(values, name))
+    if not is_name(text):
+        raise ValueError(f"{name} is {text[:40]!a}")
+    return text
 
 
 def _given(values: dict[str, Any], name: str) -> Any:

@@ -4,7 +4,15 @@ Reading an exchange or a file does not belong here.
 """
 
 from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of_grid, orders_of_grid
-from mm_pipeline.domain.account.closing import dust_base, is_closed, traded_again_ms
+from mm_pipeline.domain.account.bounds import EARLIEST_MS, FeeBounds, is_name
+from mm_pipeline.domain.account.closing import (
+    base_balance,
+    dust_base,
+    held_base,
+    is_closed,
+    is_emptied,
+    traded_again_ms,
+)
 from mm_pipeline.domain.account.fees import fee_in_base, fee_in_quote, inventory_change_base, third_currencies
 from mm_pipeline.domain.account.fill_store import FillStore, ReadSpan
 from mm_pipeline.domain.account.flows import net_flows_of
@@ -38,6 +46,7 @@ from mm_pipeline.domain.account.values import (
 __all__ = [
     "ACCOUNT_FILLS_SCHEMA",
     "ACCOUNT_FLOWS_SCHEMA",
+    "EARLIEST_MS",
     "AccountFill",
     "AccountFlow",
     "AccountPolicy",
@@ -45,6 +54,7 @@ __all__ = [
     "AccountSummary",
     "Balance",
     "Drift",
+    "FeeBounds",
     "FillRole",
     "FillStore",
     "GridFills",
@@ -57,6 +67,7 @@ __all__ = [
     "Share",
     "Side",
     "account_summary",
+    "base_balance",
     "capital_utilization",
     "dust_base",
     "fee_in_base",
@@ -68,9 +79,12 @@ __all__ = [
     "flows_in_order",
     "flows_of_frame",
     "gaps_of",
+    "held_base",
     "in_order",
     "inventory_change_base",
     "is_closed",
+    "is_emptied",
+    "is_name",
     "net_flows_of",
     "orders_of_grid",
     "position_of",

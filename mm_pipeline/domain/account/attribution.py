@@ -143,10 +143,13 @@ class _Attribution:
         self._orders = _orders_of(fills)
         self._sales: dict[_OrderName, FillRole | None] = {}
         levels = grid.level_prices()
-        self._is_on_ladder = [
-            is_on_ladder(levels, fill.side, self._orders[_order_of(fill)].price, policy=policy, increments=increments)
-            for fill in fills
-        ]
+        places = [(fill.side, self._orders[_order_of(fill)].price) for fill in fills]
+        # Orders of a grid stand at few prices: each is looked for once.
+        on_ladder = {
+            (side, price): is_on_ladder(levels, side, price, policy=policy, increments=increments)
+            for side, price in set(places)
+        }
+        self._is_on_ladder = [on_ladder[place] for place in places]
 
     def told(self) -> GridFills:
         mine: list[AccountFill] = []

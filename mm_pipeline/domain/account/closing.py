@@ -18,6 +18,40 @@ def dust_base(grid: Grid, policy: AccountPolicy) -> float:
     return policy.dust_share * float(GridLadder.of(grid).quantity_base.min())
 
 
+def base_balance(grid: Grid, balances: Iterable[Balance]) -> float:
+    """All base that an account holds, free or behind orders, whoever bought it."""
+    base = grid.symbol.split("/")[0]
+    return math.fsum(balance.total for balance in balances if balance.currency == base)
+
+
+def is_emptied(grid: Grid, balances: Iterable[Balance], orders: Iterable[OpenOrder], policy: AccountPolicy) -> bool:
+    """Whether an account holds no more than dust of the grid's base, and no order of its symbol rests.
+
+    Then nothing of any grid on this market is left, whatever fills are attributed to whom. An answer without any
+    balance proves nothing: an account that traded holds at least what it sold for.
+
+    Parameters
+    ----------
+    balances, orders
+        All of the account's, not those that are attributed to the grid.
+    """
+    held = tuple(balances)
+    is_resting = any(order.symbol == grid.symbol for order in orders)
+    return bool(held) and not is_resting and base_balance(grid, held) <= dust_base(grid, policy)
+
+
+def held_base(grid: Grid, position: AccountPosition, balances: Iterable[Balance], policy: AccountPolicy) -> float:
+    """How much of what the account holds is the grid's by its fills, in base; 0 or more.
+
+    Coins that lay there before the grid began are not. Where the grid sold more than it bought, purchases that are
+    attributed to nobody count as the grid's: its start may be among them.
+    """
+    bought = position.inventory_base
+    if bought < -dust_base(grid, policy):
+        bought += position.foreign_base
+    return max(0.0, min(bought, base_balance(grid, balances)))
+
+
 def is_closed(grid: Grid, position: AccountPosition, balances: Iterable[Balance], policy: AccountPolicy) -> bool:
     """Whether the grid had traded, none of its orders rests, and no more than dust is left of what it bought.
 
@@ -32,9 +66,7 @@ def is_closed(grid: Grid, position: AccountPosition, balances: Iterable[Balance]
     dust = dust_base(grid, policy)
     if position.fills == 0 or position.open_orders > 0 or abs(position.inventory_base) > dust:
         return False
-    base = grid.symbol.split("/")[0]
-    held = math.fsum(balance.total for balance in balances if balance.currency == base)
-    return min(held, position.foreign_base) <= dust
+    return min(base_balance(grid, balances), position.foreign_base) <= dust
 
 
 def traded_again_ms(

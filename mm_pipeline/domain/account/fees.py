@@ -50,5 +50,5 @@ def inventory_change_base(fill: AccountFill) -> float:
 def third_currencies(fills: list[AccountFill]) -> frozenset[str]:
     """Currencies of fees that need a rate."""
     return frozenset(
-        fill.fee_currency for fill in fills if fill.fee > 0.0 and fill.fee_currency not in fill.symbol.split("/")
+        fill.fee_currency for fill in fills if fill.fee != 0.0 and fill.fee_currency not in fill.symbol.split("/")
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
+from mm_pipeline.domain.account.bounds import FeeBounds
 from mm_pipeline.domain.account.values import PositionSource
 from mm_pipeline.domain.policy import Duration, Policy, threshold
 
@@ -83,6 +84,24 @@ class AccountPolicy(Policy):
         ge=0.0,
         le=0.01,
     )
+    max_rebate_share: float = threshold(
+        unit="share of what was traded",
+        source="SPEC 5: the fee of a grid goes down to -0.1 %; rebates of market makers are smaller",
+        ge=0.0,
+        le=0.01,
+    )
+    max_fee_share: float = threshold(
+        unit="share of what was traded",
+        source="spot fees of large exchanges end below 1 %; a fee in the wrong currency or place is far above 5 %",
+        ge=0.001,
+        le=1.0,
+    )
+    import_max_age: Duration = threshold(
+        unit="duration since the newest imported fill",
+        source="SPEC 8; a grid of ten intervals fills several times a day, so that after one the model knows more",
+        ge=timedelta(minutes=15),
+        le=timedelta(days=90),
+    )
     flow_time_share: float = threshold(
         unit="share of exchange_access.deadline",
         source="a ledger of three days is three questions; states wait for the rest",
@@ -96,6 +115,11 @@ class AccountPolicy(Policy):
         unit="filled ladder orders", source="one fill may lie between a bar's close and the reading", ge=0, le=1000
     )
     max_pnl_drift: float = threshold(unit="share of capital", source="ten fees of 0.1 %", ge=0.0, le=1.0)
+
+    @property
+    def fees(self) -> FeeBounds:
+        """How much the fee of a fill may be."""
+        return FeeBounds(-self.max_rebate_share, self.max_fee_share)
 
     @field_validator("sources", mode="before")
     @classmethod

@@ -25,6 +25,6 @@ def steps_told(fills: Iterable[AccountFill], policy: AccountPolicy) -> Increment
 
 
 def _last_place(values: list[float], coarsest: float) -> float:
-    exponents = (Decimal(repr(value)).normalize().as_tuple().exponent for value in values)
+    exponents = (Decimal(repr(value)).normalize().as_tuple().exponent for value in set(values))
     last = min(exponent for exponent in exponents if isinstance(exponent, int))
     return min(10.0**last, coarsest * min(values))

@@ -41,7 +41,7 @@ class AccountFill:
     side, price, quantity_base
         Price in quote per base; the quantity is what was executed, before fees.
     fee, fee_currency
-        What was paid, 0 or more, in its own currency.
+        What was paid in its own currency; below 0 for a rebate.
     """
 
     trade_id: str
@@ -140,7 +140,7 @@ def in_order(fills: Iterable[AccountFill]) -> list[AccountFill]:
     once: dict[tuple[str, str, Side], AccountFill] = {}
     for fill in fills:
         known = once.setdefault((fill.symbol, fill.trade_id, fill.side), fill)
-        if known != fill:
+        if known is not fill and known != fill:
             raise ConflictingFills(
                 f"trade {fill.trade_id} of {fill.symbol} was told in two ways: {known}; {fill}.",
                 "Remove the wrong one: a fill, once told, does not change.",
