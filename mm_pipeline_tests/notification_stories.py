@@ -112,7 +112,7 @@ def held_back(story: str, responses: Mapping[float, str] | None = None, policy: 
 
 
 def _response(kind: str, at: datetime, history: History) -> Response:
-    if kind in ("flat", "verified_flat", "reopened"):
+    if kind in ("flat", "verified_flat", "reopened", "contradicted"):
         return Response(grid="eth", at=at, kind=ResponseKind(kind))
     assert history.last is not None, "there is nothing to acknowledge"
     return Response(grid="eth", at=at, kind=ResponseKind.ACKNOWLEDGED, page=history.last.page)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mm_pipeline.adapters.account import AccountReading, FrameFills
 from mm_pipeline.domain.errors import CandleSourceError, PipelineError
@@ -15,15 +15,23 @@ from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Market
 from mm_pipeline.resources import Watch
 
+if TYPE_CHECKING:
+    from mm_pipeline.assets.accounts import Seen
+
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Accounts:
-    """Readings by market, and what stood in the way of others."""
+    """Readings by market, every grid of which one of them knows something, and what stood in the way of others.
+
+    ``old_imports`` are imported fills that are too old to decide anything.
+    """
 
     readings: dict[Market, AccountReading] = field(default_factory=dict)
+    known: dict[str, Seen] = field(default_factory=dict)
+    old_imports: dict[str, Seen] = field(default_factory=dict)
     problems: dict[str, PipelineError] = field(default_factory=dict)
 
     def attempt(self, subject: str, work: Callable[[], T]) -> T | None:

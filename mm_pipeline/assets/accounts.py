@@ -121,7 +121,10 @@ class _Looking:
         }
 
     def _by_account(self, grid: Grid, share: Share, reading: AccountReading) -> Seen | None:
-        """None where the account knows nothing of the grid, as of one that a native bot trades."""
+        """None where nothing on the account counts as the grid's, as of one that a native bot trades.
+
+        A grid whose fills all count for another that they fit as well is known to the account all the same.
+        """
         policy, steps = self.watch.settings.account, reading.increments
         flows_from = _flows_from(reading, grid) if self.is_alone else None
         flows = () if flows_from is None else net_flows_of(grid, reading.flows)
@@ -137,11 +140,12 @@ class _Looking:
             net_flows=flows,
         )
         self._tell_contested(grid, share)
-        if position.fills == 0 and position.open_orders == 0:
+        has_own = position.fills > 0 or position.open_orders > 0
+        if not has_own and not share.contested:
             return None
         model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
         drifts = () if model is None else reconcile(position, model, policy)
-        return Seen(
+        seen = Seen(
             grid=grid,
             position=position,
             source=PositionSource.EXCHANGE,
@@ -155,6 +159,8 @@ class _Looking:
             is_contested=share.contested > 0,
             reading=reading,
         )
+        self.accounts.known[grid.id] = seen
+        return seen if has_own else None
 
     def _imported(self, grids: Mapping[str, Grid]) -> dict[str, Seen | None]:
         fills = FrameFills(self.watch.frames_root).fills(IMPORTED, self.market)
@@ -167,6 +173,7 @@ class _Looking:
         }
 
     def _by_import(self, grid: Grid, share: Share, steps: Increments | None) -> Seen | None:
+        """None where nothing was imported, or where it is too old beside a model that knows the market since."""
         policy = self.watch.settings.account
         bars = self.watch.bars(self.plan)[self.market].bars
         mine = fills_of_grid(grid, share.fills, policy=policy, increments=steps)
@@ -176,7 +183,7 @@ class _Looking:
         bid = float(bars["close"][-1])
         position = position_of(grid, share.fills, (), None, bid, policy=policy, increments=steps)
         model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
-        return Seen(
+        seen = Seen(
             grid=grid,
             position=position,
             source=PositionSource.IMPORT,
@@ -186,6 +193,10 @@ class _Looking:
             modelled_inventory_base=None if model is None else model.summary.inventory,
             is_stopped_out=None if model is None else model.is_stopped_out,
         )
+        if model is not None and from_ms(self.plan.last_ms) - seen.at > policy.import_max_age:
+            self.accounts.old_imports[grid.id] = seen
+            return None
+        return seen
 
     def _model(self, grid: Grid) -> GridSimulation | None:
         bars = self.watch.bars(self.plan)[grid.market].bars
@@ -197,7 +208,8 @@ class _Looking:
         if share.contested:
             self.accounts.problems[f"{grid.id} (shared levels)"] = AccountError(
                 f"{share.contested} fills or orders fit {grid.id} as well as another grid of {self.market}; they count "
-                "for the one that started first, and neither is verified flat.",
+                "for the one that started first, and neither is verified flat by them. A report of flat is checked "
+                "once it was made for each of them.",
                 "Give grids of one market levels of their own, or trade them from accounts of their own.",
             )
 

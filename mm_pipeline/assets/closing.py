@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.journal import Answer, EvaluationKind
 from mm_pipeline.assets.account_reading import Accounts
 from mm_pipeline.assets.accounts import Seen
-from mm_pipeline.domain.account import PositionSource, is_closed, traded_again_ms
+from mm_pipeline.assets.flat_check import ACCOUNT, MOMENT, FlatChecks
+from mm_pipeline.domain.account import AccountPolicy, is_closed, is_emptied, traded_again_ms
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications import ASKS_FOR_EXIT, FLATS, Notice, Response, ResponseKind
-from mm_pipeline.resources import Watch
-
-ACCOUNT = "account"
-"""Source of an answer that the exchange's account gave."""
-_MOMENT = timedelta(milliseconds=1)
+from mm_pipeline.resources import Plan, Watch
 
 
 def is_exit_open(watch: Watch, grid: Grid) -> bool:
@@ -26,77 +23,131 @@ def is_exit_open(watch: Watch, grid: Grid) -> bool:
     if told is None or told.decision.notice not in ASKS_FOR_EXIT or told.decision.evaluated_at < grid.started_at:
         return False
     last = _last_word(watch, grid.id, since=told.decision.episode_at)
-    return last is None or last.kind not in FLATS
+    return last is None or last.response.kind not in FLATS
 
 
-def verify_flats(watch: Watch, seen: Mapping[str, Seen], accounts: Accounts) -> list[str]:
-    """Journal which grids the account shows closed whose exit was asked for, and which trade again; ids of the former.
+def needs_check(watch: Watch, plan: Plan, grid: Grid) -> bool:
+    """Whether a report that the grid is flat has not been checked yet: its account is read though it is disabled."""
+    word = _last_word(watch, grid.id, since=grid.started_at)
+    if word is None or word.response.kind is not ResponseKind.FLAT:
+        return False
+    return not FlatChecks(watch, plan, Accounts()).is_settled(grid.id, word)
 
-    An account alone proves either. Closed counts from the last fill, and not from before the exit was asked for.
+
+def verify_flats(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: Accounts) -> list[str]:
+    """Journal which grids the account shows closed, which trade again, and which were reported flat and are not.
+
+    An account alone proves any of it. Closed counts from the last fill, and not from before the exit was asked for.
+
+    Parameters
+    ----------
+    grids
+        Whose accounts were read.
+
+    Returns
+    -------
+    list of str
+        Ids of those that are closed.
     """
     verified = []
-    for grid_id, one in seen.items():
-        if one.source is PositionSource.EXCHANGE:
-            kind = accounts.attempt(f"{grid_id} (closed or not)", partial(_look, watch, one))
-            verified += [grid_id] if kind is ResponseKind.VERIFIED_FLAT else []
+    for grid_id, grid in grids.items():
+        kind = accounts.attempt(f"{grid_id} (closed or not)", partial(_look, watch, plan, grid, accounts))
+        verified += [grid_id] if kind is ResponseKind.VERIFIED_FLAT else []
     return verified
 
 
-def alarm_about_unseen(watch: Watch, grids: Mapping[str, Grid], seen: Mapping[str, Seen], accounts: Accounts) -> None:
+def alarm_about_unseen(watch: Watch, grids: Mapping[str, Grid], accounts: Accounts) -> None:
     """Tell, once a day, that a grid is not seen on its account by which it counts as closed: it may trade again."""
     for grid_id, grid in grids.items():
         verified = _verified(watch, grid)
-        is_seen = grid_id in seen and seen[grid_id].source is PositionSource.EXCHANGE
-        if is_seen or not grid.enabled or verified is None:
+        if grid_id in accounts.known or not grid.enabled or verified is None:
             continue
         known = accounts.problems
         problem = known.get(grid_id) or known.get(str(grid.market)) or "The settings (account) ask no account about it."
         watch.delivery().alarms.raise_about(
             f"{grid_id} unseen",
             f"ACCOUNT of {grid_id} is not seen",
-            f"It showed the grid closed at {verified.at:%Y-%m-%d %H:%M} UTC, so exits are not paged; whether the grid "
-            f"trades again is not seen now. Look at it yourself.\n\n{problem}",
+            f"It showed the grid closed at {verified.response.at:%Y-%m-%d %H:%M} UTC, so exits are not paged; whether "
+            f"the grid trades again is not seen now. Look at it yourself.\n\n{problem}",
         )
 
 
-def _look(watch: Watch, seen: Seen) -> ResponseKind | None:
+def _look(watch: Watch, plan: Plan, grid: Grid, accounts: Accounts) -> ResponseKind | None:
     """Journal what the account says of one grid, where it says something new.
 
     What fits two grids verifies neither; it opens one again that was verified, for a page too many costs less than one
-    too few, but not one whose operator says that it is flat, or each such word would be followed by a page.
+    too few, but not one whose operator says that it is flat, or each such word would be followed by a page. Such a word
+    is checked by what the account holds instead.
     """
-    grid, policy = seen.grid, watch.settings.account
-    last, verified = _last_word(watch, grid.id, since=grid.started_at), _verified(watch, grid)
+    seen, last = accounts.known.get(grid.id), _last_word(watch, grid.id, since=grid.started_at)
+    checks = FlatChecks(watch, plan, accounts)
+    if seen is None:
+        if last is not None and last.response.kind is ResponseKind.FLAT:
+            checks.note_unseen(grid, last)
+        return None
+    policy, verified = watch.settings.account, _verified(watch, grid)
     word = verified if verified is not None or seen.is_contested else last
-    if word is not None and word.kind in FLATS:
-        again_ms = traded_again_ms(grid, seen.mine, seen.orders, seen.position, policy, since_ms=to_ms(word.at))
+    if word is not None and word.response.kind in FLATS:
+        since_ms = to_ms(word.response.at)
+        again_ms = traded_again_ms(grid, seen.mine, seen.orders, seen.position, policy, since_ms=since_ms)
         if again_ms is not None:
-            at = from_ms(again_ms) if last is None else max(from_ms(again_ms), last.at + _MOMENT)
-            return _journal(watch, grid.id, ResponseKind.REOPENED, at)
-    balances = () if seen.reading is None else seen.reading.balances
-    if seen.is_contested or not is_exit_open(watch, grid) or not is_closed(grid, seen.position, balances, policy):
+            return _journal(watch, grid.id, ResponseKind.REOPENED, _after(last, from_ms(again_ms)))
+    if last is not None and last.response.kind in FLATS:
+        is_explained = _is_explained(watch, seen, accounts)
+        return ResponseKind.REOPENED if checks.is_contradicted(seen, last, is_explained=is_explained) else None
+    if not is_exit_open(watch, grid) or not _is_closed(seen, policy):
         return None
     told = watch.decisions().notifications.newest_told(grid.id, but=Notice.UNKNOWN, kind=EvaluationKind.EXIT)
-    closed_at = from_ms(max(fill.time_ms for fill in seen.mine.fills))
+    closed_at = from_ms(_last_fill_ms(seen))
     if told is not None:
         closed_at = max(closed_at, told.decision.episode_at)
-    if last is not None:
-        closed_at = max(closed_at, last.at + _MOMENT)
-    return _journal(watch, grid.id, ResponseKind.VERIFIED_FLAT, closed_at)
+    return _journal(watch, grid.id, ResponseKind.VERIFIED_FLAT, _after(last, closed_at))
+
+
+def _is_closed(seen: Seen, policy: AccountPolicy) -> bool:
+    """By its own fills, where they are nobody else's; or because nothing is left on the account to belong to anybody.
+
+    A grid of which the account has no fill may be traded elsewhere: an empty account says nothing of it.
+    """
+    reading = seen.reading
+    if reading is None:
+        return False
+    if is_emptied(seen.grid, reading.balances, reading.orders, policy):
+        return True
+    return not seen.is_contested and is_closed(seen.grid, seen.position, reading.balances, policy)
+
+
+def _is_explained(watch: Watch, seen: Seen, accounts: Accounts) -> bool:
+    """Whether what is there may be another grid's of this market, which shares levels and was not reported flat."""
+    if not seen.is_contested:
+        return False
+    others = (one for one in accounts.known.values() if one.grid.market == seen.grid.market and one.is_contested)
+    words = (_last_word(watch, one.grid.id, since=one.grid.started_at) for one in others if one.grid.id != seen.grid.id)
+    return any(word is None or word.response.kind not in FLATS for word in words)
+
+
+def _last_fill_ms(seen: Seen) -> int:
+    """When the grid traded last, or its symbol, where the grid's fills count for another."""
+    mine = seen.mine.fills or tuple(() if seen.reading is None else seen.reading.fills)
+    return max((fill.time_ms for fill in mine), default=seen.grid.started_at_ms)
+
+
+def _after(last: Answer | None, at: datetime) -> datetime:
+    return at if last is None else max(at, last.response.at + MOMENT)
 
 
 def _words(watch: Watch, grid_id: str, since: datetime) -> list[Answer]:
-    """Reports that the grid is closed, or open again."""
-    given = watch.decisions().responses.select(grid_id, since=since)
-    return [one for one in given if one.response.kind in {*FLATS, ResponseKind.REOPENED}]
+    """Reports that the grid is closed, or open again; those of a clock that was ahead were never made."""
+    given, now = watch.decisions().responses.select(grid_id, since=since), watch.now()
+    return [one for one in given if one.response.kind in {*FLATS, ResponseKind.REOPENED} and one.known_at <= now]
 
 
-def _last_word(watch: Watch, grid_id: str, *, since: datetime) -> Response | None:
+def _last_word(watch: Watch, grid_id: str, *, since: datetime) -> Answer | None:
     words = _words(watch, grid_id, since)
-    return words[-1].response if words else None
+    return words[-1] if words else None
 
 
-def _verified(watch: Watch, grid: Grid) -> Response | None:
+def _verified(watch: Watch, grid: Grid) -> Answer | None:
     """The account's word that silences its exits: that it is closed, with nothing told or seen against it since."""
     newest = None
     for word in _words(watch, grid.id, grid.started_at):
@@ -109,7 +160,7 @@ def _verified(watch: Watch, grid: Grid) -> Response | None:
     told = watch.decisions().notifications.decisions(grid.id, since=grid.started_at)
     exits = (one for one in told if one.decision.is_told and one.decision.notice in ASKS_FOR_EXIT)
     is_spent = any(one.decided_at >= newest.known_at for one in exits)
-    return None if is_spent else newest.response
+    return None if is_spent else newest
 
 
 def _journal(watch: Watch, grid_id: str, kind: ResponseKind, at: datetime) -> ResponseKind | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 import dagster as dg
 import polars as pl
@@ -13,7 +14,7 @@ from mm_pipeline.adapters.months import previous_month
 from mm_pipeline.assets import operator_contracts, summaries
 from mm_pipeline.assets.account_reading import Accounts, read_accounts
 from mm_pipeline.assets.accounts import Seen, account_row, seen_positions
-from mm_pipeline.assets.closing import alarm_about_unseen, is_exit_open, verify_flats
+from mm_pipeline.assets.closing import alarm_about_unseen, is_exit_open, needs_check, verify_flats
 from mm_pipeline.assets.contract import Contract
 from mm_pipeline.assets.grids import ByGrid
 from mm_pipeline.assets.stage import contract_result, contract_spec, declared, each, plan_of
@@ -24,10 +25,18 @@ from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import Times
 from mm_pipeline.domain.pipeline import evaluations
 from mm_pipeline.domain.risk import RISK_SCHEMA, StandardisedBars, risk_rows
-from mm_pipeline.domain.risk.joined import figures_of, positions_of
+from mm_pipeline.domain.risk.joined import figures_of, positions_of, with_old_import
 from mm_pipeline.resources import MarketBars, Plan, Watch, WatchedGrid
 
 AGREES = "account_agrees"
+
+
+class _Import(NamedTuple):
+    """Imported fills that are too old to decide anything, at one evaluation."""
+
+    evaluated_at: datetime
+    inventory_base: float
+    until: datetime
 
 
 def _held(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.MaterializeResult[ByGrid]]:
@@ -37,15 +46,17 @@ def _held(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Materi
     grids = {grid.grid_id: grid for grid in plan.grids if _is_enabled(grid, plan)}
     histories = each(bars, lambda market: _history(bars[market], watch), context)
     rows = each(grids, lambda grid: _rows(grids[grid], _due(watch, plan, grid), histories.made, watch), context)
-    accounts, seen = _accounts(watch, plan, {grid.grid_id: grid for grid in plan.grids})
-    verified = verify_flats(watch, seen, accounts)
+    wanted, accounts, seen = _accounts(watch, plan, {grid.grid_id: grid for grid in plan.grids})
+    verified = verify_flats(watch, plan, wanted, accounts)
     # A grid whose model fails is still held as its account shows it.
     made = {grid: pl.DataFrame(schema=RISK_SCHEMA) for grid in seen if grid in grids} | rows.made
-    shown = _shown(plan, seen, accounts)
+    shown, at = _shown(plan, seen, accounts), from_ms(plan.last_ms)
+    imports = {grid: one for grid, one in accounts.old_imports.items() if grid not in shown}
+    beside = {grid: _Import(at, one.position.inventory_base, one.at) for grid, one in imports.items()}
     for subject, problem in accounts.problems.items():
         context.log.warning(f"{subject}: {problem}")
     for asset, contract in (("positions", operator_contracts.POSITIONS), ("risk", operator_contracts.RISK)):
-        frames = each(made, partial(_frame, asset, contract, watch, plan, made, shown), context)
+        frames = each(made, partial(_frame, asset, contract, watch, plan, made, shown, beside), context)
         agreement = [_agreement(accounts, seen)] if asset == "positions" else []
         yield dg.MaterializeResult(
             asset_key=asset,
@@ -115,30 +126,35 @@ def _frame(  # noqa: PLR0917 - bound by partial, one grid at a time
     plan: Plan,
     made: Mapping[str, pl.DataFrame],
     shown: Mapping[str, pl.DataFrame],
+    beside: Mapping[str, _Import],
     grid: str,
 ) -> pl.DataFrame:
     """A grid's frame of one of the two assets, with what is stored before it."""
     rows = made[grid]
     new = figures_of(rows) if asset == "risk" else _with_account(positions_of(rows), shown.get(grid))
+    if asset == "positions" and grid in beside:
+        new = with_old_import(new, *beside[grid])
     frame = _merged(watch, plan, asset, grid, new)
     contract.check(frame)
     return frame
 
 
-def _accounts(watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]) -> tuple[Accounts, dict[str, Seen]]:
+def _accounts(
+    watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]
+) -> tuple[dict[str, Grid], Accounts, dict[str, Seen]]:
     """What accounts show now of grids that trade, or whose exit is open; a run about the past knows of none.
 
     Whatever an account brings, states are judged and pages go out.
     """
     accounts = Accounts()
     if not plan.is_live:
-        return accounts, {}
+        return {}, accounts, {}
     wanted = accounts.attempt("accounts", partial(_wanted, watch, plan, grids)) or {}
     read = accounts.attempt("accounts", partial(read_accounts, watch, wanted)) or Accounts()
     accounts.readings, accounts.problems = read.readings, accounts.problems | read.problems
     seen = accounts.attempt("accounts", partial(seen_positions, watch, plan, wanted, accounts)) or {}
-    accounts.attempt("accounts unseen", partial(alarm_about_unseen, watch, wanted, seen, accounts))
-    return accounts, seen
+    accounts.attempt("accounts unseen", partial(alarm_about_unseen, watch, wanted, accounts))
+    return wanted, accounts, seen
 
 
 def _wanted(watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]) -> dict[str, Grid]:
@@ -146,7 +162,9 @@ def _wanted(watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]) -> dict[
     return {
         grid_id: found[-1]
         for grid_id, found in newest.items()
-        if found and found[-1].started_at_ms <= plan.last_ms and (found[-1].enabled or is_exit_open(watch, found[-1]))
+        if found
+        and found[-1].started_at_ms <= plan.last_ms
+        and (found[-1].enabled or is_exit_open(watch, found[-1]) or needs_check(watch, plan, found[-1]))
     }
 
 

@@ -11,7 +11,9 @@ from itertools import groupby
 from typing import TypeVar
 
 from mm_pipeline.adapters.journal import Decided, Evaluation, EvaluationKind, Page
+from mm_pipeline.assets.flat_check import contradictions
 from mm_pipeline.domain.errors import PipelineError, StorageError
+from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications import (
     EMERGENCY,
     TEXT_LIMIT,
@@ -95,7 +97,8 @@ class _Round:
                 one.grid: grid_report_at(self.states[one.grid, EvaluationKind(one.kind)], one.evaluated_at)
                 for one in told
             }
-            return page_text(told, reports, self.watch.settings.notify)
+            against = contradictions(self.watch, self._contradicted(told))
+            return page_text(told, reports, self.watch.settings.notify, against)
         except Exception:
             _logger.exception("the page about %s is told without details", told[0].grid)
             what = f"{told[0].notice} {', '.join(one.grid for one in told)}"
@@ -103,6 +106,15 @@ class _Round:
                 cut(what, TITLE_LIMIT),
                 cut(f"{what} at {told[0].evaluated_at:%Y-%m-%d %H:%M} UTC\nLook at it yourself: mm status", TEXT_LIMIT),
             )
+
+    def _contradicted(self, told: Sequence[Decision]) -> dict[str, Grid | None]:
+        """Grids of these decisions whose account contradicts a report of flat, by id."""
+        found: dict[str, Grid | None] = {}
+        for one in told:
+            if one.cause is Cause.CONTRADICTED:
+                declared = list(self.states[one.grid, EvaluationKind(one.kind)].grids.values())
+                found[one.grid] = declared[-1] if declared else None
+        return found
 
     def _chart(self, decision: Decision) -> bytes | None:
         """A small picture; a page that cannot have one goes without."""

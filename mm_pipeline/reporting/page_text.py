@@ -22,6 +22,7 @@ from mm_pipeline.domain.notifications.policy import (
     NotifyPolicy,
     WarningNotice,
 )
+from mm_pipeline.reporting.flat_page import Contradiction, flat_page
 from mm_pipeline.reporting.grid_report import GridReport
 from mm_pipeline.reporting.page_limits import PageText, cut, fitted, marked
 from mm_pipeline.reporting.page_words import (
@@ -76,6 +77,7 @@ def page_text(
     decisions: Sequence[Decision],
     reports: Mapping[str, GridReport],
     policy: NotifyPolicy,
+    contradictions: Mapping[str, Contradiction] | None = None,
 ) -> PageText:
     """Title and text of one page.
 
@@ -88,6 +90,8 @@ def page_text(
         is known of what waiting may cost, the page says that it is not available.
     policy
         Windows and priorities.
+    contradictions
+        By grid, what an account showed against a report of flat.
 
     Raises
     ------
@@ -101,6 +105,8 @@ def page_text(
     told = [_Told(one, report, report.delay_risk) for one, report in known]
     if notices == {Notice.UNKNOWN}:
         return _unknown(told, policy)
+    if decisions[0].cause is Cause.CONTRADICTED:
+        return flat_page(decisions[0], told[0].report, policy, (contradictions or {}).get(told[0].id))
     return _PAGES[decisions[0].notice](told[0], policy)
 
 

@@ -215,9 +215,16 @@ def position_line(report: GridReport, quote: str) -> str:
     parts += f"{amount_text(risk['unrealised_quote'])} {quote}"
     held, modelled = (f"{value:,.6g} {base}" for value in (risk["inventory_base"], _modelled_inventory(risk)))
     model = f" (model {modelled})" if modelled != held else ""
-    return (
-        f"Position ({_source_text(risk)}): {held}{model}, PnL {amount_text(risk['total_pnl_quote'])} {quote} ({parts})."
-    )
+    pnl = f"PnL {amount_text(risk['total_pnl_quote'])} {quote} ({parts})"
+    return f"Position ({_source_text(risk)}): {held}{model}, {pnl}.{_old_import(risk, base)}"
+
+
+def _old_import(risk: Mapping[str, Any], base: str) -> str:
+    """What an import says that is too old to decide anything."""
+    imported, until = risk.get("imported_inventory_base"), risk.get("imported_until")
+    if imported is None or until is None:
+        return ""
+    return f" An import with fills until {time_text(until)} shows {imported:,.6g} {base}: too old, it decides nothing."
 
 
 def _modelled_inventory(risk: Mapping[str, Any]) -> float:

@@ -451,3 +451,21 @@ def test_setting_changed_flips_a_page(key: str) -> None:
 
 def test_nothing_is_told_of_an_evaluation_that_is_too_late() -> None:
     assert pages_of(changed_settings("notify.max_lateness", CHANGED["notify.max_lateness"])) == {}
+
+
+@pytest.mark.parametrize("state", ["M", "L", "W", "N", "U"])
+def test_contradicted_report_of_flat_is_an_emergency_once_whatever_the_state(state: str) -> None:
+    story = told("MM" + state * 4, {1: "ack", 1.2: "flat", 1.8: "reopened", 1.9: "contradicted"})
+    paged = [line for line in story if line.endswith("contradicted")]
+    assert paged == ["2 MANDATORY_EXIT contradicted"]
+
+
+def test_state_pages_after_a_contradicted_report_as_if_nobody_had_said_flat() -> None:
+    answers = {1: "ack", 1.2: "flat", 1.8: "reopened", 1.9: "contradicted"}
+    story = told("M" * (EXPIRE + 5), answers)
+    assert story == [
+        "0 MANDATORY_EXIT",
+        "2 MANDATORY_EXIT contradicted",
+        f"{EXPIRE + 2} MANDATORY_EXIT reissue",
+    ]
+    assert told("M" * (EXPIRE + 5), answers | {4: "ack"}) == story[:2]

@@ -2,6 +2,7 @@
 
 from mm_pipeline.adapters.journal.circuits import CircuitChange, JournalCircuits
 from mm_pipeline.adapters.journal.database import sqlite_url
+from mm_pipeline.adapters.journal.flat_checks import FlatCheck, FlatFinding, JournalFlatChecks
 from mm_pipeline.adapters.journal.journal import Journal
 from mm_pipeline.adapters.journal.notification_records import (
     Answer,
@@ -24,9 +25,12 @@ __all__ = [
     "DeliveryOutcome",
     "Evaluation",
     "EvaluationKind",
+    "FlatCheck",
+    "FlatFinding",
     "GridHistoryRow",
     "Journal",
     "JournalCircuits",
+    "JournalFlatChecks",
     "MarketNotice",
     "OpenReceipt",
     "Page",

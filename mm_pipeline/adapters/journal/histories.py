@@ -21,6 +21,7 @@ from mm_pipeline.domain.notifications import History, Judged, NotifyPolicy, Resp
 
 _LONGEST_RUN: Final = 96
 """No notice waits for a longer run (the bound of ``after_evaluations``)."""
+_SEEN_OPEN: Final = frozenset({ResponseKind.REOPENED, ResponseKind.CONTRADICTED})
 
 
 def _earlier() -> sa.ColumnElement[bool]:
@@ -91,7 +92,7 @@ class JournalHistories:
         known = (
             one
             for one in answered
-            if one.known_at <= now and (one.response.kind is not ResponseKind.REOPENED or one.response.at <= until)
+            if one.known_at <= now and (one.response.kind not in _SEEN_OPEN or one.response.at <= until)
         )
         answers = deque(sorted(known, key=lambda one: one.known_at))
         for one in decided:

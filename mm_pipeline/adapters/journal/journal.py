@@ -10,6 +10,7 @@ from typing import Self
 from mm_pipeline.adapters.journal import evaluations, grid_versions, notices
 from mm_pipeline.adapters.journal.circuits import JournalCircuits
 from mm_pipeline.adapters.journal.database import LOCK_WAIT, Database
+from mm_pipeline.adapters.journal.flat_checks import JournalFlatChecks
 from mm_pipeline.adapters.journal.histories import JournalHistories
 from mm_pipeline.adapters.journal.notifications import JournalNotifications
 from mm_pipeline.adapters.journal.outbox import JournalOutbox
@@ -48,6 +49,7 @@ class Journal:
         self.notifications = JournalNotifications(self._database)
         self.outbox = JournalOutbox(self._database)
         self.responses = JournalResponses(self._database)
+        self.flat_checks = JournalFlatChecks(self._database)
         self.histories = JournalHistories(self._database, self.notifications, self.responses)
 
     def __enter__(self) -> Self:

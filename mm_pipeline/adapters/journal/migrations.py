@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mm_pipeline.adapters.journal.flat_tables import FLAT_KEYS, FLAT_TABLES
+
 
 @dataclass(frozen=True)
 class Migration:
@@ -276,5 +278,17 @@ MIGRATIONS = (
         name="who retired a grid",
         sqlite=("ALTER TABLE grid_versions ADD COLUMN retired_by TEXT",),
         postgresql=("ALTER TABLE grid_versions ADD COLUMN retired_by TEXT",),
+    ),
+    Migration(
+        version=6,
+        name="what accounts showed after a report of flat",
+        sqlite=(
+            *_tables(FLAT_TABLES, _SQLITE_TYPES),
+            *(sql for table, key in FLAT_KEYS.items() for sql in _append_only_in_sqlite(table, key)),
+        ),
+        postgresql=(
+            *_tables(FLAT_TABLES, _POSTGRES_TYPES),
+            *_append_only_in_postgres(FLAT_KEYS),
+        ),
     ),
 )

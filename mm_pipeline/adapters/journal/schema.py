@@ -200,6 +200,23 @@ responses = sa.Table(
     sa.Column("recorded_at", UtcMillis, nullable=False),
 )
 
+flat_checks = sa.Table(
+    "flat_checks",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("grid", sa.Text, nullable=False),
+    sa.Column("said_at", UtcMillis, nullable=False),
+    sa.Column("evaluated_at", UtcMillis, nullable=False),
+    sa.Column("read_at", UtcMillis, nullable=False),
+    sa.Column("finding", sa.Text, nullable=False),
+    sa.Column("base_total", sa.Double),
+    sa.Column("held_base", sa.Double),
+    sa.Column("open_orders", sa.Integer),
+    sa.Column("recorded_at", UtcMillis, nullable=False),
+    sa.Column("settings_hash", sa.Text, nullable=False),
+    sa.Column("code_version", sa.Text, nullable=False),
+)
+
 outbox = sa.Table(
     "outbox",
     metadata,

@@ -11,6 +11,8 @@ Where SPEC leaves room, this is meant:
   ones, until something graver, a new mandatory trigger or all-clear is told, also when an outage comes between. One
   that its account showed closed silences exits and warnings altogether. A new ``started_at`` begins anew, and so does a
   position that is seen open again. An exit that is told in spite of such a report wants one of its own.
+- A report of flat that its account contradicts is told as an emergency, whatever the state; from then on the state is
+  told as if nobody had reported anything.
 - A MANDATORY_EXIT that stands while the grid is UNKNOWN is reissued like any other.
 - What is held back by a minimum interval or the page budget is told as soon as neither binds, if it still holds.
 - A response counts for decisions made at or after the moment it was known: live ones say when that was, a replay takes
@@ -57,7 +59,9 @@ def decide(judged: Judged, before: History, policy: NotifyPolicy) -> Decision | 
     The decision, told or held back; None where there is nothing to tell. Its page is its own: see :func:`decide_all`.
     """
     now = before.at(judged)
-    due = _due_exit(judged, now, policy) if judged.kind == EXIT else _due_entry(judged, now, policy)
+    due = _due_contradicted(now)
+    if due is None:
+        due = _due_exit(judged, now, policy) if judged.kind == EXIT else _due_entry(judged, now, policy)
     if due is None:
         return None
     episode = due.continues
@@ -149,6 +153,11 @@ def page_id(notice: Notice, judged: Judged, grids: Iterable[str]) -> str:
     """Name of the page about these grids at this evaluation: equal content, equal name, on any daemon."""
     text = "\n".join([notice, judged.kind, judged.evaluated_at.isoformat(), *sorted(grids)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _due_contradicted(now: History) -> _Due | None:
+    """The account holds what was reported closed: nobody acts upon it, and only a page can say so."""
+    return None if now.contradicted_at is None else _Due(Notice.MANDATORY_EXIT, Cause.CONTRADICTED)
 
 
 def _due_exit(judged: Judged, now: History, policy: NotifyPolicy) -> _Due | None:

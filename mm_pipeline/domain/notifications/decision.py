@@ -30,6 +30,7 @@ class Cause(StrEnum):
     NEW_TRIGGER = "new_trigger"
     REPEAT = "repeat"
     REISSUE = "reissue"
+    CONTRADICTED = "contradicted"
 
 
 class HeldBack(StrEnum):

@@ -46,6 +46,8 @@ class History:
         When the position was last reported, or seen, to be closed.
     verified_at
         When its account showed it closed, where no exit was told and it was not seen open again since.
+    contradicted_at
+        When its account showed that a report of flat is not true, until that is told.
     """
 
     judged: Judged | None = None
@@ -59,6 +61,7 @@ class History:
     acknowledged: frozenset[str] = frozenset()
     flat_at: datetime | None = None
     verified_at: datetime | None = None
+    contradicted_at: datetime | None = None
 
     def at(self, judged: Judged) -> History:
         """The history with this evaluation as its newest."""
@@ -79,7 +82,12 @@ class History:
         def still(at: datetime | None) -> datetime | None:
             return at if at is not None and at >= judged.evaluated_at else None
 
-        return History(acknowledged=self.acknowledged, flat_at=still(self.flat_at), verified_at=still(self.verified_at))
+        return History(
+            acknowledged=self.acknowledged,
+            flat_at=still(self.flat_at),
+            verified_at=still(self.verified_at),
+            contradicted_at=still(self.contradicted_at),
+        )
 
     def is_of(self, judged: Judged) -> bool:
         """Whether an evaluation goes on from here: of the same kind and range, as far as the range is known."""
@@ -102,6 +110,7 @@ class History:
             paged_at=(*kept, decision.evaluated_at),
             flat_at=None if is_spent else self.flat_at,
             verified_at=None if is_spent else self.verified_at,
+            contradicted_at=None if decision.notice is Notice.MANDATORY_EXIT else self.contradicted_at,
         )
 
     def answered(self, response: Response) -> History:
@@ -111,6 +120,8 @@ class History:
             return replace(self, flat_at=response.at, verified_at=response.at if is_verified else self.verified_at)
         if response.kind is ResponseKind.REOPENED:
             return replace(self, last=None, told={}, held=None, flat_at=None, verified_at=None)
+        if response.kind is ResponseKind.CONTRADICTED:
+            return replace(self, contradicted_at=response.at)
         if response.kind is ResponseKind.ACKNOWLEDGED:
             newest = {told.page for told in (self.last, self.stood) if told is not None}
             pages = {response.page} if response.page else newest

@@ -10,13 +10,15 @@ from enum import StrEnum
 class ResponseKind(StrEnum):
     """An acknowledgement is not an exit: somebody knows of the page; flat says that nothing is held any more.
 
-    Reopened is what an account shows: the grid trades again after it was flat.
+    Reopened voids a report of flat: an account shows that the grid trades again, or still holds. Contradicted stands
+    beside it where the account shows on two readings that a report of flat is not true.
     """
 
     ACKNOWLEDGED = "acknowledged"
     FLAT = "flat"
     VERIFIED_FLAT = "verified_flat"
     REOPENED = "reopened"
+    CONTRADICTED = "contradicted"
     MISSED = "missed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"

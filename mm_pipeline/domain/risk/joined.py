@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
@@ -22,8 +23,10 @@ ACCOUNT_COLUMNS: Final[dict[str, pl.DataType]] = {
     "account_total_quote": pl.Float64(),
     "account_available_quote": pl.Float64(),
     "account_locked_quote": pl.Float64(),
+    "imported_inventory_base": pl.Float64(),
+    "imported_until": TIME,
 }
-"""What only an account tells, or imported fills; null where the position is modelled."""
+"""What only an account or imported fills tell. Of a modelled position all is null but what an old import says."""
 
 POSITION_SCHEMA: Final[dict[str, pl.DataType]] = {
     **{name: RISK_SCHEMA[name] for name in (*_KEYS, "source", "price", *_HELD)},
@@ -35,7 +38,9 @@ POSITION_SCHEMA: Final[dict[str, pl.DataType]] = {
 ``modelled_inventory_base`` is what the figures of risk are of, whatever the source; ``is_stopped_out`` says that the
 model, and not the account, has touched its stop and sold everything; ``known_until`` says up to when
 fills are known, ``net_flows_quote`` what was put in or taken out since ``net_flows_from``: the grid's start, or later
-where the exchange tells no more (KuCoin's hf ledger reaches back three days).
+where the exchange tells no more (KuCoin's hf ledger reaches back three days). ``imported_inventory_base`` is what an
+import of fills until ``imported_until`` says where it is older than ``account.import_max_age``: beside the model, whose
+the row is.
 """
 
 FIGURES_SCHEMA: Final[dict[str, pl.DataType]] = {
@@ -55,6 +60,8 @@ _TOLD: Final = (
     "grid_profit_quote",
     "unrealised_quote",
     "capital_utilization",
+    "imported_inventory_base",
+    "imported_until",
 )
 
 RISK_STRUCT: Final = pl.Struct(
@@ -68,6 +75,17 @@ def positions_of(rows: pl.DataFrame) -> pl.DataFrame:
     account = [pl.lit(None, dtype=kind).alias(name) for name, kind in ACCOUNT_COLUMNS.items()]
     modelled = pl.col("inventory_base").alias(_MODELLED_INVENTORY)
     return rows.with_columns(*account, modelled).select(list(POSITION_SCHEMA))
+
+
+def with_old_import(
+    positions: pl.DataFrame, evaluated_at: datetime, inventory_base: float, until: datetime
+) -> pl.DataFrame:
+    """Positions with an import beside the model at one evaluation; it decides nothing."""
+    here = pl.col("evaluated_at") == evaluated_at
+    return positions.with_columns(
+        pl.when(here).then(inventory_base).otherwise("imported_inventory_base").alias("imported_inventory_base"),
+        pl.when(here).then(pl.lit(until, TIME)).otherwise("imported_until").alias("imported_until"),
+    )
 
 
 def figures_of(rows: pl.DataFrame) -> pl.DataFrame:
