@@ -239,7 +239,11 @@ def blind_since(journal: Journal, tick_at: datetime) -> datetime:
 )
 def due_deliveries(context: dg.SensorEvaluationContext, watch: Watch) -> dg.SkipReason:
     """Deliver them here: no run need be started for it."""
-    sent = watch.delivery().relay.run()
+    try:
+        sent = watch.delivery().relay.run()
+    except StorageError as error:  # this process lives on between ticks: it sees how long the outage lasts
+        watch.storage_guard().report(error)
+        raise
     for one in sent:
         context.log.info(f"page {one.page} on {one.channel}, attempt {one.attempt}: {one.outcome} {one.detail}")
     waiting = len(watch.decisions().outbox.waiting())

@@ -39,6 +39,7 @@ from mm_pipeline.resources import (
     SourceFactory,
     Watch,
 )
+from mm_pipeline.resources.last_resort import StorageGuard, storage_guard
 from mm_pipeline.resources.watch import code_version
 from mm_pipeline.settings import Deployment, load_deployment
 
@@ -105,6 +106,21 @@ def watch_of(overrides: Overrides) -> Watch:
         channels=dg.ResourceDefinition.hardcoded_resource(overrides.channels or ConfiguredChannels(home)),
         frames_root=overrides.frames_root or str(frames_dir(home)),
         archive_root=str(archive_dir(home)),
+        home=str(overrides.home or mm_home()),
+    )
+
+
+def storage_guard_of(overrides: Overrides) -> StorageGuard:
+    """What looks after journal and disk of an installation, for whoever runs or supervises it from outside Dagster."""
+    deployment = overrides.deployment or load_deployment()
+    watch = watch_of(overrides)
+    return storage_guard(
+        deployment,
+        overrides.channels or ConfiguredChannels(overrides.home or data_home(is_paper=deployment.settings.is_paper)),
+        home=Path(watch.home),
+        frames_root=watch.frames_root,
+        journal_url=watch.journal.url,
+        clock=watch.clock.clock(),
     )
 
 
@@ -123,7 +139,10 @@ def build_definitions(overrides: Overrides | None = None) -> dg.Definitions:
         resources={
             "watch": watch,
             "io_manager": FramesIOManager(
-                root=watch.frames_root, written_by=written_by, clock=ClockResource(at=overrides.clock_at)
+                root=watch.frames_root,
+                written_by=written_by,
+                clock=ClockResource(at=overrides.clock_at),
+                watch=watch,
             ),
         },
         executor=dg.in_process_executor,

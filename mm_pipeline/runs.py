@@ -20,16 +20,18 @@ from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
 from mm_pipeline.adapters.home import HOME_VARIABLE, dagster_dir, data_home, mm_home
 from mm_pipeline.adapters.journal import EvaluationKind, Journal
+from mm_pipeline.adapters.last_resort import Outcome, RoomState, is_storage_failure
 from mm_pipeline.adapters.months import month_start, next_month, previous_month
 from mm_pipeline.assets.candles import FRESH
 from mm_pipeline.assets.journalling import fired_in
 from mm_pipeline.assets.stage import CONTRACT, FIRST_MONTH, LIVE_TAG, MONTHS
 from mm_pipeline.automation import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG, tick_request
-from mm_pipeline.definitions import Overrides, build_definitions, watch_of
+from mm_pipeline.definitions import Overrides, build_definitions, storage_guard_of, watch_of
 from mm_pipeline.domain.errors import ConfigError, PipelineError, StorageError
 from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.resources.last_resort import dagster_failed
 from mm_pipeline.resources.plan import floor_to_evaluation
 from mm_pipeline.resources.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.settings import Deployment
@@ -98,6 +100,20 @@ def evaluate_now(
         When the run failed as a whole; a market or grid that failed is UNKNOWN instead.
     """
     chosen = replace(overrides or Overrides(), deployment=deployment)
+    if at is not None:
+        return _evaluate(deployment, chosen, at)
+    guard = storage_guard_of(chosen)
+    if guard.room.check() is RoomState.ENOUGH:
+        guard.room.reserve()
+    try:
+        return _evaluate(deployment, chosen, None)
+    except PipelineError as error:  # Dagster's run may not have begun: nobody else would tell of the storage
+        if guard.failed(error) is not Outcome.RECOVERED:
+            raise
+    return _evaluate(deployment, chosen, None)  # room was made, or the database came back
+
+
+def _evaluate(deployment: Deployment, chosen: Overrides, at: datetime | None) -> list[GridEvaluation]:
     home = chosen.home or mm_home()
     if at is not None and chosen.frames_root is None:
         kept = chosen.home or data_home(is_paper=deployment.settings.is_paper)
@@ -166,7 +182,7 @@ def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
     Raises
     ------
     StorageError
-        When the home cannot be written.
+        When the home cannot be written, or Dagster's own storage fails.
     """
     folder = dagster_dir(home)
     settings = folder / "dagster.yaml"
@@ -179,8 +195,13 @@ def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
             f"{folder} cannot be made: {error.strerror or error}.",
             f"Check the path and its permissions, or set {HOME_VARIABLE} to another folder.",
         ) from error
-    with dg.DagsterInstance.from_config(str(folder)) as instance:
-        yield instance
+    try:
+        with dg.DagsterInstance.from_config(str(folder)) as instance:
+            yield instance
+    except Exception as error:
+        if isinstance(error, PipelineError) or not is_storage_failure(error):
+            raise
+        raise dagster_failed(error, home) from error
 
 
 def _run(
@@ -209,7 +230,8 @@ def _run(
     if not result.success:
         failed = [event for event in result.all_events if event.is_step_failure]
         last = _cause(failed[-1]) if failed else "no step says why"
-        raise PipelineError(f"the run {run_id} failed: {last}", "Its log in the Dagster UI has the whole story.")
+        kind = StorageError if "StorageError" in last else PipelineError
+        raise kind(f"the run {run_id} failed: {last}", "Its log in the Dagster UI has the whole story.")
     if on_problem is not None:
         for problem in _problems_of(result.all_events):
             on_problem(problem)

@@ -22,6 +22,7 @@ from mm_pipeline.adapters.archive.policy import ArchivePolicy
 from mm_pipeline.adapters.calibration_files import load_calibration
 from mm_pipeline.adapters.channels import ChannelAccess, ChannelConfigs
 from mm_pipeline.adapters.home import project_root
+from mm_pipeline.adapters.last_resort.policy import LastResortPolicy
 from mm_pipeline.adapters.strict_yaml import load_mapping, parse_mapping, validation_errors
 from mm_pipeline.domain.account import AccountPolicy
 from mm_pipeline.domain.advice import AdvicePolicy
@@ -72,6 +73,7 @@ class Settings(Policy):
     archive: ArchivePolicy
     supervision: SupervisionPolicy
     ui: UiPolicy
+    last_resort: LastResortPolicy
 
     @field_validator("extra_markets", mode="before")
     @classmethod

@@ -20,6 +20,7 @@ from mm_pipeline.assets.stage import (
     note,
     plan_of,
 )
+from mm_pipeline.assets.storage import warn_of_low_disk
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.market import Market
 from mm_pipeline.resources import Plan, Watch
@@ -31,6 +32,7 @@ def _fetched(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Mat
     """Fetch what is missing, refuse what cannot be believed, keep the rest."""
     plan = plan_of(context, watch)
     if plan.is_live:
+        warn_of_low_disk(watch)
         watch.observe_grids(plan.evaluated_ms)
         plan = plan_of(context, watch)
     updates = watch.fetch(plan)

@@ -14,6 +14,7 @@ from mm_pipeline.adapters.months import previous_month
 from mm_pipeline.assets import operator_contracts, summaries
 from mm_pipeline.assets.grids import ByGrid
 from mm_pipeline.assets.stage import contract_result, contract_spec, declared, each, plan_of
+from mm_pipeline.assets.storage import note_recovery
 from mm_pipeline.assets.telling import States, Told, tell
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Timeframe
@@ -125,6 +126,8 @@ def _delivered(
 ) -> Iterator[dg.MaterializeResult[ByGrid]]:
     """Send what is due, hear what came back, and tell the outside that the watch is alive."""
     plan = plan_of(context, watch)
+    if plan.is_live:
+        note_recovery(watch)
     sent = watch.delivery().relay.run() if plan.is_live else []
     heard = watch.delivery().answers.follow() if plan.is_live else None
     is_alive = watch.beat(plan) if plan.is_live else None

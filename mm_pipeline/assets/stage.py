@@ -1,7 +1,8 @@
 """What every asset has in common: how it is declared, what its run has to do, and that one market stops no other."""
 
+import functools
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -40,7 +41,23 @@ def declared(decorator: Callable[..., Any], **options: Any) -> Any:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
-        return decorator(partitions_def=MONTHS, backfill_policy=dg.BackfillPolicy.single_run(), pool=POOL, **options)
+        asset = decorator(partitions_def=MONTHS, backfill_policy=dg.BackfillPolicy.single_run(), pool=POOL, **options)
+    return lambda body: asset(_guarded(body))
+
+
+def _guarded(body: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """The body of an asset; a storage that fails it is told without that storage, before Dagster hears of it."""
+
+    @functools.wraps(body)
+    def run(context: dg.AssetExecutionContext, watch: Watch, **frames: Any) -> Iterator[Any]:
+        try:
+            yield from body(context, watch, **frames)
+        except Exception as error:
+            if context.run.tags.get(LIVE_TAG) != "false":
+                watch.storage_guard().failed(error)
+            raise
+
+    return run
 
 
 def contract_spec(asset: str) -> dg.AssetCheckSpec:

@@ -28,9 +28,6 @@ from mm_pipeline.domain.errors import CandleSourceError, ExchangeUnavailable, Pi
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.settings import Deployment, Settings
 
-FREE_WARN_GB: Final = 2.0
-FREE_FAIL_GB: Final = 0.2
-"""A year of one market's frames takes about 20 MB, Dagster's own log the rest."""
 WAIT: Final = timedelta(seconds=10)
 """How long an exchange is waited for; a doctor asks once and does not repeat."""
 _SECRET = re.compile(r"MM_\w*(KEY|SECRET|PASSPHRASE|TOKEN|PASSWORD)")
@@ -44,7 +41,7 @@ def checks(deployment: Deployment, clock: Clock) -> list[tuple[str, Callable[[],
         for exchange, markets in _markets(folder, settings).items()
     ]
     return [
-        ("home", _home),
+        ("home", partial(_home, settings)),
         ("settings", partial(_settings, deployment)),
         ("calibration", _calibration),
         ("grids", partial(_grids, deployment, folder)),
@@ -66,15 +63,16 @@ def run(name: str, check: Callable[[], Findings]) -> list[Finding]:
         return [Finding(name, Status.FAIL, error.problem, error.mend)]
 
 
-def _home() -> Findings:
+def _home(settings: Settings) -> Findings:
     home = mm_home()
     source = f"from {HOME_VARIABLE}" if os.environ.get(HOME_VARIABLE) else "the default"
     there = "" if home.is_dir() else ", made at the first run"
     yield _writable("home", home, f"{home} ({source}{there})")
-    free_gb = shutil.disk_usage(_nearest(home)).free / 1e9
-    status = Status.FAIL if free_gb < FREE_FAIL_GB else Status.WARN if free_gb < FREE_WARN_GB else Status.OK
+    free_mb, limits = shutil.disk_usage(_nearest(home)).free / 1e6, settings.last_resort
+    is_low = free_mb < limits.warn_free_mb
+    status = Status.FAIL if free_mb < limits.fail_free_mb else Status.WARN if is_low else Status.OK
     mend = "" if status is Status.OK else f"Free some space, or point {HOME_VARIABLE} to another disk."
-    yield Finding("disk", status, f"{free_gb:.1f} GB free", mend)
+    yield Finding("disk", status, f"{free_mb / 1000:.1f} GB free", mend)
     yield from _privacy(home)
 
 

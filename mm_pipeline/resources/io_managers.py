@@ -9,9 +9,11 @@ from pydantic import PrivateAttr
 
 from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore, up_to
+from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.resources.clock import ClockResource
 from mm_pipeline.resources.run_moment import evaluated_ms_of
+from mm_pipeline.resources.watch import Watch
 
 TIMEFRAMES = "timeframes"
 """Asset metadata: the timeframes of which it has a frame per key, each its own dataset."""
@@ -42,11 +44,14 @@ class FramesIOManager(dg.ConfigurableIOManager):
         Metadata of every file: settings hash and code version.
     clock
         What time it is, for a run whose tags name no evaluation.
+    watch
+        Whose storage guard tells of a disk that takes no frame.
     """
 
     root: str
     written_by: dict[str, str]
     clock: dg.ResourceDependency[ClockResource]
+    watch: dg.ResourceDependency[Watch]
     _store: FrameStore | None = PrivateAttr(default=None)
 
     def store(self) -> FrameStore:
@@ -57,6 +62,13 @@ class FramesIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Mapping[str, pl.DataFrame | Parts]) -> None:
         """Replace the run's months of every key, up to the run's evaluation."""
+        try:
+            self._write(context, obj)
+        except StorageError as error:
+            self.watch.storage_guard().failed(error)
+            raise
+
+    def _write(self, context: dg.OutputContext, obj: Mapping[str, pl.DataFrame | Parts]) -> None:
         window = context.asset_partitions_time_window
         declared = context.definition_metadata or {}
         newest = None if declared.get(FROM_JOURNAL) else self._evaluated_at(context)

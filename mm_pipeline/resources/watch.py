@@ -27,6 +27,7 @@ from mm_pipeline.resources.candle_shelf import CandleShelf, MarketBars
 from mm_pipeline.resources.channels import ChannelFactory, Delivery, delivery_of
 from mm_pipeline.resources.clock import ClockResource
 from mm_pipeline.resources.journal import JournalResource
+from mm_pipeline.resources.last_resort import StorageGuard, storage_guard
 from mm_pipeline.resources.plan import Plan, WatchedGrid, make_plan
 from mm_pipeline.resources.sources import SourceFactory
 from mm_pipeline.settings import Deployment, Settings
@@ -52,6 +53,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
     accounts: dg.ResourceDependency[AccountFactory]
     frames_root: str
     archive_root: str = ""
+    home: str = ""
     _plans: dict[tuple[datetime, datetime, int, bool], Plan] = PrivateAttr(default_factory=dict)
     _bars: dict[tuple[Market, int, int], MarketBars] = PrivateAttr(default_factory=dict)
 
@@ -92,6 +94,17 @@ class Watch(dg.ConfigurableResource["Watch"]):
             settings=self.settings,
             clock=self.clock.clock(),
             written_by=self.written_by,
+        )
+
+    def storage_guard(self) -> StorageGuard:
+        """What tells of a failing journal or disk without either."""
+        return storage_guard(
+            self.deployment,
+            self.channels,
+            home=Path(self.home),
+            frames_root=self.frames_root,
+            journal_url=self.journal.url,
+            clock=self.clock.clock(),
         )
 
     def beat(self, plan: Plan) -> str:
