@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -47,6 +47,10 @@ _MENDS = {
     "less_than": "Write a value below {lt}.",
     "less_than_equal": "Write {le} or less.",
 }
+
+
+_MISSING: Final = {"stop_loss": "Add the price of the stop, or `stop_loss: none` for a grid without one."}
+"""What to write for a missing key where its value alone would not tell it."""
 
 
 def load_mapping(path: Path) -> dict[str, Any]:
@@ -253,7 +257,7 @@ def _complaint(details: ErrorDetails, model: type[BaseModel] | None) -> tuple[st
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in location).removeprefix(".")
     kind, message = details["type"], details["msg"]
     if kind == "missing":
-        return key, "is missing.", _MENDS[kind]
+        return key, "is missing.", _MISSING.get(key, _MENDS[kind])
     if kind == "extra_forbidden":
         return key, "is not a known key.", _spelling_mend(location, model)
     if kind == "value_error":

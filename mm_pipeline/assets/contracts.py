@@ -153,7 +153,7 @@ REGIME_METRICS = {timeframe: _metrics_contract(timeframe) for timeframe in (Time
 REGIME = {timeframe: _regime_contract(timeframe) for timeframe in (Timeframe.H1, Timeframe.H4)}
 
 _HEALTH = ("ABOVE_GRID", "IN_GRID", "BELOW_GRID")
-_STOP_RISK = ("BREACHED", "CRITICAL", "HIGH", "MEDIUM", "SAFE")
+_STOP_RISK = ("BREACHED", "CRITICAL", "HIGH", "MEDIUM", "SAFE", "NO_STOP")
 _DISTANCES: Columns = dict.fromkeys(("distance_to_lower_atr", "distance_to_upper_atr", "distance_to_stop_atr"), _F)
 _EVALUATIONS = {
     "one grid": (pl.col("grid").n_unique() <= 1) & complete("grid", "evaluated_at"),
@@ -172,7 +172,7 @@ GRID_ANALYSIS = Contract(
         "started_at": TIME,
         **dict.fromkeys(("lower", "upper", "stop_loss", "fee"), _F),
         "spacing": _S,
-        "unwatched": _S,
+        **dict.fromkeys(("unwatched", "unearned"), _S),
         **dict.fromkeys(("price", "atr_14"), _F),
         "position_health": _S,
         **_DISTANCES,
@@ -183,9 +183,7 @@ GRID_ANALYSIS = Contract(
     },
     {
         **_EVALUATIONS,
-        "the declaration is there": complete(
-            "grid_version", "is_enabled", "started_at", "lower", "upper", "stop_loss", "fee"
-        ),
+        "the declaration is there": complete("grid_version", "is_enabled", "started_at", "lower", "upper", "fee"),
         "stop below lower below upper": (
             (pl.col("stop_loss") < pl.col("lower")) & (pl.col("lower") < pl.col("upper"))
         ).all(),
@@ -245,7 +243,7 @@ EXIT = Contract(
         "UNKNOWN says why": _UNKNOWN_IS_EXPLAINED,
         "a known state has a price and its declaration": (
             (pl.col("state") == "UNKNOWN")
-            | pl.all_horizontal(pl.col(name).is_not_null() for name in ("price", "grid_version", "lower", "stop_loss"))
+            | pl.all_horizontal(pl.col(name).is_not_null() for name in ("price", "grid_version", "lower"))
         ).all(),
     },
 )

@@ -25,6 +25,7 @@ from mm_pipeline.cli.doctor_findings import Finding, Findings, Status
 from mm_pipeline.cli.doctor_watch import watch
 from mm_pipeline.domain.candles import CandleSource, ExchangePolicy, epoch_ms
 from mm_pipeline.domain.errors import CandleSourceError, ExchangeUnavailable, PipelineError
+from mm_pipeline.domain.grid import unprofitable
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.settings import Deployment, Settings
 
@@ -106,6 +107,10 @@ def _calibration() -> Findings:
 def _grids(deployment: Deployment, folder: GridFolder) -> Findings:
     for problem in folder.problems:
         yield Finding("grids", Status.FAIL, problem.error.problem, problem.error.mend)
+    for grid in folder.grids:
+        if (loss := unprofitable(grid)) is not None:
+            mend = "Declare fewer levels or wider bounds: each trade loses."
+            yield Finding("grids", Status.WARN, f"{grid.id}: {loss}", mend)
     enabled = sum(grid.enabled for grid in folder.grids)
     if folder.grids:
         disabled = len(folder.grids) - enabled

@@ -171,9 +171,14 @@ def read_grids(paths: Sequence[Path]) -> GridFolder:
 
 
 def as_data(found: GridFolder) -> dict[str, Any]:
-    """Grids and problems as JSON values."""
+    """Grids and problems as JSON values; ``loss`` says what an interval pays that does not earn its fees."""
+    from mm_pipeline.domain.grid import unprofitable
+
     return {
-        "grids": [grid.model_dump(mode="json") | {"version": grid.version_hash} for grid in found.grids],
+        "grids": [
+            grid.model_dump(mode="json") | {"version": grid.version_hash, "loss": unprofitable(grid)}
+            for grid in found.grids
+        ],
         "problems": [
             {
                 "file": problem.file,
@@ -193,10 +198,14 @@ def _print(found: GridFolder) -> None:
     from rich.text import Text
 
     from mm_pipeline.cli.output import stdout
+    from mm_pipeline.domain.grid import unprofitable
 
     console = stdout()
     if found.grids:
         console.print(_table(found.grids))
+    for grid in found.grids:
+        if (loss := unprofitable(grid)) is not None:
+            console.print(Text.assemble(("note ", "bold yellow"), f"{grid.id}: {loss}."), soft_wrap=True)
     for problem in found.problems:
         console.print(Text.assemble(("problem ", "bold red"), problem.error.problem), soft_wrap=True)
         console.print(Text(f"  {problem.error.mend}"), soft_wrap=True)
@@ -208,7 +217,7 @@ def _table(grids: Sequence[Grid]) -> Table:
     from rich import box
     from rich.table import Table
 
-    from mm_pipeline.reporting.tables import price_text
+    from mm_pipeline.reporting.price_words import price_text, stop_text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("grid", "market", "watched", "range", "levels", "stop", "capital", "started"):
@@ -220,7 +229,7 @@ def _table(grids: Sequence[Grid]) -> Table:
             "for its exit" if grid.enabled else "for its entry",
             f"{price_text(grid.lower)} to {price_text(grid.upper)}",
             f"{grid.levels} {grid.spacing.value}",
-            price_text(grid.stop_loss),
+            stop_text(grid.stop_loss),
             f"{grid.capital:,.0f}",
             f"{grid.started_at:%Y-%m-%d %H:%M}",
         )

@@ -116,7 +116,7 @@ def _print(data: dict[str, Any], simulation: GridSimulation) -> None:
     from rich.table import Table
 
     from mm_pipeline.cli.output import iso, stdout
-    from mm_pipeline.reporting.tables import price_text
+    from mm_pipeline.reporting.price_words import NO_STOP_TEXT, price_text
 
     base, quote = simulation.grid.market.symbol.split("/")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -130,6 +130,8 @@ def _print(data: dict[str, Any], simulation: GridSimulation) -> None:
     for name in _AMOUNTS:
         # What rounding leaves of nothing has no sign.
         table.add_row(name, f"{round(data[name], 2) + 0.0:,.2f}", quote)
+    if simulation.grid.stop_loss is None:
+        table.add_row("stop", NO_STOP_TEXT, "")
     table.add_row("residual", f"{data['residual']:.1e}", quote)
     table.add_row("stopped_at", iso(data["stopped_at"]) or "not stopped", "")
     console = stdout()
@@ -144,7 +146,7 @@ def _newest_fills(simulation: GridSimulation, base: str, quote: str) -> Table:
     from rich import box
     from rich.table import Table
 
-    from mm_pipeline.reporting.tables import price_text
+    from mm_pipeline.reporting.price_words import price_text
 
     fills = simulation.fills.tail(SHOWN_FILLS)
     title = f"{len(fills)} newest of {len(simulation.fills):,} fills"

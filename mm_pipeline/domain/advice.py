@@ -14,7 +14,7 @@ from mm_pipeline.domain.candles import DataPolicy, data_quality
 from mm_pipeline.domain.columns import Bools, epoch_ms
 from mm_pipeline.domain.entry_state import entry_states
 from mm_pipeline.domain.exit_state import EntryPolicy, ExitStatePolicy, exit_states
-from mm_pipeline.domain.exit_state.states import HAS_METRICS, metrics_there
+from mm_pipeline.domain.exit_state.trust import HAS_METRICS, metrics_there
 from mm_pipeline.domain.lookback import longest_lookback_ms
 from mm_pipeline.domain.market_view import MarketView
 

@@ -178,7 +178,8 @@ def _levels(lower: Floats, upper: Floats, analysis: pl.DataFrame, policy: EntryP
     with np.errstate(divide="ignore", invalid="ignore"):
         arithmetic = (upper - lower) * (1 + cost) / (2 * cost * upper)
         geometric = np.log(upper / lower) / np.log((1 + cost) / (1 - cost))
+        is_paid = (cost <= 0) & (upper > lower)  # a rebate: every interval earns
     is_geometric = floats_of(analysis["spacing"] == "geometric") == 1
-    intervals = np.floor(np.where(is_geometric, geometric, arithmetic))
+    intervals = np.where(is_paid, np.inf, np.floor(np.where(is_geometric, geometric, arithmetic)))
     levels = np.minimum(intervals + 1, policy.max_levels)
     return np.where(levels >= 2, levels, np.nan)

@@ -11,7 +11,15 @@ from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.market import Market
@@ -41,6 +49,20 @@ def _started_at_in_utc(value: datetime) -> datetime:
 RESERVED_IDS = frozenset({"watch", "pipeline", "grid"})
 """Names under which the program files what concerns no grid."""
 
+_NO_STOP = "none"
+
+
+def _stop_or_none(value: object) -> object:
+    if value is None:
+        raise ValueError("no price is there; write the price of the stop, or `none` for a grid without one")
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
+        raise ValueError(f"{value:g} is no stop; write a price above 0, or `none` for a grid without one")
+    return None if value == _NO_STOP else value
+
+
+def _stop_written(value: float | None) -> float | str:
+    return _NO_STOP if value is None else value
+
 
 class Spacing(StrEnum):
     """How levels divide the range: equal differences, or equal ratios."""
@@ -52,7 +74,9 @@ class Spacing(StrEnum):
 class Grid(Policy):
     """A declared grid; ``levels`` counts prices, so there are ``levels - 1`` intervals.
 
-    Bars count from the first whose ``open_time >= started_at``; a new ``started_at`` is a re-ranged grid.
+    ``stop_loss`` None (written ``none``) is a grid without a stop. ``allow_unprofitable`` lets an enabled grid have
+    intervals that do not earn their own fees. Bars count from the first whose ``open_time >= started_at``; a new
+    ``started_at`` is a re-ranged grid.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
@@ -63,10 +87,13 @@ class Grid(Policy):
     upper: float = threshold(unit="quote", source=_OPERATOR, gt=0)
     levels: int = threshold(unit="prices", source=_OPERATOR, ge=2, le=1000)
     spacing: Annotated[Spacing, Field(strict=False)]
-    stop_loss: float = threshold(unit="quote", source=_OPERATOR, gt=0)
+    stop_loss: Annotated[float | None, BeforeValidator(_stop_or_none), PlainSerializer(_stop_written)] = threshold(
+        unit="quote, or `none`", source=_OPERATOR
+    )
     capital: float = threshold(unit="quote", source=_OPERATOR, ge=0)
-    fee: float = threshold(unit="fraction of a fill, a side", source=_OPERATOR, ge=0, le=0.05)
+    fee: float = threshold(unit="fraction of a fill, a side; a rebate below 0", source=_OPERATOR, ge=-0.001, le=0.05)
     started_at: Annotated[datetime, AfterValidator(_started_at_in_utc)]
+    allow_unprofitable: bool = False
 
     @field_validator("id")
     @classmethod
@@ -94,9 +121,9 @@ class Grid(Policy):
 
     @field_validator("stop_loss")
     @classmethod
-    def _stop_is_below_lower(cls, stop_loss: float, info: ValidationInfo) -> float:
+    def _stop_is_below_lower(cls, stop_loss: float | None, info: ValidationInfo) -> float | None:
         lower = info.data.get("lower")
-        if lower is not None and stop_loss >= lower:
+        if lower is not None and stop_loss is not None and stop_loss >= lower:
             raise ValueError(f"stop_loss {stop_loss:g} is not below lower {lower:g}; put the stop below the grid")
         return stop_loss
 
@@ -111,6 +138,11 @@ class Grid(Policy):
     def market(self) -> Market:
         """The market that the grid trades."""
         return Market(self.exchange, self.symbol)
+
+    @property
+    def stop_price(self) -> float:
+        """The stop (quote); without a stop 0, which no price reaches."""
+        return 0.0 if self.stop_loss is None else self.stop_loss
 
     @property
     def interval_count(self) -> int:
@@ -142,8 +174,25 @@ class Grid(Policy):
     @property
     def version_hash(self) -> str:
         """First 16 hex digits of the SHA-256 of the declaration as canonical JSON: equal content, equal hash."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        declared = self.model_dump(mode="json")
+        if not self.allow_unprofitable:  # a key that came later must not make every grid a new version
+            del declared["allow_unprofitable"]
+        content = json.dumps(declared, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def unprofitable(grid: Grid) -> str | None:
+    """What the worst interval of a grid earns and pays, where it does not earn its own fees; None where all do.
+
+    An interval from a to b earns b - a and pays fee x (a + b); both are said in percent of a.
+    """
+    levels = grid.level_prices()
+    low, high = levels[:-1], levels[1:]
+    earned, paid = (high - low) / low, grid.fee * (high + low) / low
+    worst = int(np.argmin(earned - paid))
+    if earned[worst] > paid[worst]:
+        return None
+    return f"an interval of {100 * earned[worst]:.2g} % pays {100 * paid[worst]:.2g} % in fees"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -15,13 +16,15 @@ from numpy.typing import NDArray
 
 from mm_pipeline.domain.columns import TIME, Bools, Type, constant_column, float_column, name_column, times_of
 from mm_pipeline.domain.exit_state.policy import ExitStatePolicy, StopLossRiskPolicy
-from mm_pipeline.domain.grid import Grid, GridVersion, from_epoch_ms, to_epoch_ms, unwatched
+from mm_pipeline.domain.grid import Grid, GridVersion, from_epoch_ms, to_epoch_ms, unprofitable, unwatched
 from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from, is_same_range
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView, Timeline
 
 Times = NDArray[np.int64]
+NO_STOP: Final = "NO_STOP"
+"""Stop risk of a grid that was declared without one."""
 
 
 def grid_analysis(
@@ -45,6 +48,7 @@ def grid_analysis(
     -------
     One row per evaluation: ``grid, evaluated_at, grid_version``; the declaration in force (``is_enabled, started_at,
     lower, upper, stop_loss, fee, spacing``); ``unwatched`` (why an enabled grid is not watched; null where it is);
+    ``unearned`` (what an interval earns and pays, where an enabled grid does not earn its fees; else null);
     ``price`` (quote; null before the first bar), ``atr_14`` (quote, 1h), ``position_health, distance_to_lower_atr,
     distance_to_upper_atr, distance_to_stop_atr, stop_loss_risk``; and since the start: ``closes_outside`` (count),
     ``range_excess_atr`` (farthest 4h close beyond the range, in ATR(4h); negative inside), ``lowest_low`` and
@@ -77,7 +81,8 @@ def _is_due(version: GridVersion, evaluated_ms: Times) -> Bools:
 def _analyse(version: GridVersion, seen: _SeenRanges, evaluated_ms: Times, policy: ExitStatePolicy) -> pl.DataFrame:
     grid, market = version.grid, seen.market
     price, atr = market.bars.at(evaluated_ms).floats("close"), market.hourly.at(evaluated_ms).floats("atr_14")
-    to_stop = _in_atr(price - grid.stop_loss, atr)
+    stop = np.nan if grid.stop_loss is None else grid.stop_loss
+    to_stop = _in_atr(price - stop, atr)
     latches = seen.latches(grid)
     nearest = latches.nearest_to_stop.at(evaluated_ms)
 
@@ -97,13 +102,14 @@ def _analyse(version: GridVersion, seen: _SeenRanges, evaluated_ms: Times, polic
             constant("fee", grid.fee, pl.Float64),
             constant("spacing", grid.spacing.value, pl.String),
             _unwatched(version, evaluated_ms),
+            constant("unearned", unprofitable(grid) if grid.enabled else None, pl.String),
             float_column("price", price),
             float_column("atr_14", atr),
             _position_health(grid, price),
             float_column("distance_to_lower_atr", _in_atr(price - grid.lower, atr)),
             float_column("distance_to_upper_atr", _in_atr(grid.upper - price, atr)),
             float_column("distance_to_stop_atr", to_stop),
-            _stop_loss_risk(price <= grid.stop_loss, to_stop, policy.stop_loss_risk),
+            _stop_loss_risk(grid, price, to_stop, policy.stop_loss_risk),
             pl.Series("closes_outside", latches.closes_outside_at(evaluated_ms)),
             float_column("range_excess_atr", market.four_hourly.at(evaluated_ms).pick(latches.range_excess_atr)),
             float_column("lowest_low", nearest.price),
@@ -132,9 +138,11 @@ def _position_health(grid: Grid, price: Floats) -> pl.Series:
     return name_column("position_health", codes, ("ABOVE_GRID", "BELOW_GRID", "IN_GRID"))
 
 
-def _stop_loss_risk(is_breached: Bools, to_stop_atr: Floats, policy: StopLossRiskPolicy) -> pl.Series:
+def _stop_loss_risk(grid: Grid, price: Floats, to_stop_atr: Floats, policy: StopLossRiskPolicy) -> pl.Series:
+    if grid.stop_loss is None:
+        return constant_column("stop_loss_risk", NO_STOP, len(price), pl.String)
     bounds = (policy.critical_atr, policy.high_atr, policy.medium_atr, np.inf)
-    levels = [is_breached, *(to_stop_atr < bound for bound in bounds)]
+    levels = [price <= grid.stop_loss, *(to_stop_atr < bound for bound in bounds)]
     codes = np.select(levels, list(range(len(levels))), -1)
     return name_column("stop_loss_risk", codes, ("BREACHED", "CRITICAL", "HIGH", "MEDIUM", "SAFE"))
 

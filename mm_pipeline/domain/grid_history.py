@@ -73,8 +73,9 @@ class RangeHistory:
         return cls((RangePiece(int(_ALWAYS_MS), first.grid, first.is_on), *pieces[1:]))
 
     def stops_at(self, times_ms: Times) -> Floats:
-        """Stop in force at each time (quote)."""
-        return self._values([piece.grid.stop_loss for piece in self.pieces], times_ms)
+        """Stop in force at each time (quote); NaN where there was none."""
+        stops = [np.nan if piece.grid.stop_loss is None else piece.grid.stop_loss for piece in self.pieces]
+        return self._values(stops, times_ms)
 
     def uppers_at(self, times_ms: Times) -> Floats:
         """Upper bound in force at each time (quote)."""

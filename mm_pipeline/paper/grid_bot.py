@@ -59,8 +59,9 @@ class GridBot:
             self._buy(interval, price=None)
         for interval in range(first_held):
             self._buy(interval, price=floored(float(self._ladder.levels[interval]), self._price_increment))
-        stop = floored(self.grid.stop_loss, self._price_increment)
-        self._market.watch(float(stop), self._stop)
+        if self.grid.stop_loss is not None:
+            stop = floored(self.grid.stop_loss, self._price_increment)
+            self._market.watch(float(stop), self._stop)
 
     def _buy(self, interval: int, *, price: Decimal | None) -> None:
         size = floored(float(self._ladder.quantity_base[interval]), self._base_increment)

@@ -12,7 +12,7 @@ import polars as pl
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.reporting.confusion import ConfusionTable
 from mm_pipeline.reporting.grid_report import SEVERITY
-from mm_pipeline.reporting.tables import price_text
+from mm_pipeline.reporting.price_words import price_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -166,14 +166,16 @@ def _draw_grid(axes: Axes, grid: Grid, bars: pl.DataFrame) -> None:
     if grid.enabled:
         for price in grid.level_prices()[1:-1]:
             axes.axhline(price, color=_GRID, linewidth=0.4, alpha=0.6, zorder=1)
-        axes.axhline(grid.stop_loss, color=_STOP, linewidth=1.3, linestyle="--", zorder=2)
+        if grid.stop_loss is not None:
+            axes.axhline(grid.stop_loss, color=_STOP, linewidth=1.3, linestyle="--", zorder=2)
     axes.set_ylim(*_price_limits(grid, bars))
 
 
 def _price_limits(grid: Grid, bars: pl.DataFrame) -> tuple[float, float]:
     """All of the price; bounds and stop too unless that would press the price into less than a quarter."""
     low, high = float(bars["low"].min()), float(bars["high"].max())  # type: ignore[arg-type]
-    lines = (grid.lower, grid.upper, grid.stop_loss) if grid.enabled else (grid.lower, grid.upper)
+    has_stop = grid.enabled and grid.stop_loss is not None
+    lines = (grid.lower, grid.upper, grid.stop_price) if has_stop else (grid.lower, grid.upper)
     height = max(high - low, high * 1e-4)
     bottom, top = min(low, *lines), max(high, *lines)
     if top - bottom > 4 * height:
@@ -210,7 +212,7 @@ def _finish(axes: Axes, bars: pl.DataFrame, end: datetime | None, grid: Grid | N
     labels = {"price": (float(bars["close"][-1]), _INK)}
     if grid is not None:
         labels |= {"upper": (grid.upper, _GRID), "lower": (grid.lower, _GRID)}
-        if grid.enabled:
+        if grid.enabled and grid.stop_loss is not None:
             labels["stop"] = (grid.stop_loss, _STOP)
     gap = 0.055 * (top - bottom)
     for name, y, (price, colour) in _apart(labels, gap, bottom, top):

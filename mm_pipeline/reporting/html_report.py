@@ -9,7 +9,8 @@ from html import escape
 
 from mm_pipeline.reporting.charts import STATE_COLOURS
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading, by_severity
-from mm_pipeline.reporting.tables import age_text, price_text, proposal_text
+from mm_pipeline.reporting.price_words import price_text, stop_text
+from mm_pipeline.reporting.tables import age_text, proposal_text
 from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, value_text
 
 _STYLE = """
@@ -116,7 +117,7 @@ def _bounds(report: GridReport) -> str:
     if not report.grid.enabled:
         return "disabled"
     bounds = f"{price_text(report.grid.lower)} to {price_text(report.grid.upper)}"
-    return f"{bounds}, stop {price_text(report.grid.stop_loss)}"
+    return f"{bounds}, stop {stop_text(report.grid.stop_loss)}"
 
 
 def _triggers(triggers: Sequence[TriggerReading]) -> str:

@@ -21,7 +21,7 @@ from mm_pipeline.adapters.journal import (
 )
 from mm_pipeline.domain.candles import HEALTHY
 from mm_pipeline.domain.plain_text import plain_text
-from mm_pipeline.reporting.tables import price_text
+from mm_pipeline.reporting.price_words import price_text, stop_text
 
 GRID_NOTICE: Final = "grid:"
 """How a notice about a grid's file begins its subject."""
@@ -91,7 +91,7 @@ def of_grid(row: GridHistoryRow, *, is_first: bool) -> JournalLine:
         detail = f"by {row.retired_by}, {detail}"
     if grid is not None:
         watched = "for its exit" if grid.enabled else "for its entry"
-        bounds = f"{price_text(grid.lower)} to {price_text(grid.upper)}, stop {price_text(grid.stop_loss)}"
+        bounds = f"{price_text(grid.lower)} to {price_text(grid.upper)}, stop {stop_text(grid.stop_loss)}"
         detail = f"{grid.market} {bounds}, watched {watched}, {detail}"
     data = {"grid": row.grid_id, "version_hash": row.version_hash, "valid_from": row.valid_from} | {
         "definition": None if grid is None else grid.model_dump(mode="json")

@@ -137,8 +137,9 @@ class _Asked:
         """The evaluation as it was journalled."""
         last_known = None
         if newest.state == UNKNOWN and newest.kind is EvaluationKind.EXIT:
-            started_at = None if grid is None else grid.started_at
-            last_known = self.journal.last_known_state(newest.grid, newest.evaluated_at, since=started_at)
+            versions = self.journal.grid_versions(newest.grid)
+            same = [v.grid.version_hash for v in versions if grid is not None and v.grid.started_at == grid.started_at]
+            last_known = self.journal.last_known_state(newest.grid, newest.evaluated_at, versions=same or None)
         return GridReport(
             grid_id=newest.grid,
             grid=grid,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from mm_pipeline.reporting.journal_line import JournalLine
 from mm_pipeline.reporting.operator_pages import Due, LastPage
 from mm_pipeline.reporting.operator_status import GridStatus, by_urgency
-from mm_pipeline.reporting.tables import WIDE_COLUMNS, age_text, price_text, reason_text, state_text
+from mm_pipeline.reporting.price_words import price_text
+from mm_pipeline.reporting.tables import WIDE_COLUMNS, age_text, reason_text, state_text
 
 if TYPE_CHECKING:
     import polars as pl

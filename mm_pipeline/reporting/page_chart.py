@@ -117,7 +117,7 @@ def _draw_labels(axes: Axes, bars: pl.DataFrame, grid: Grid | None) -> None:
     labels = {"last": (last, _INK)}
     if grid is not None:
         labels |= {"upper": (grid.upper, _GRID), "lower": (grid.lower, _GRID)}
-        if grid.enabled:
+        if grid.enabled and grid.stop_loss is not None:
             labels["stop"] = (grid.stop_loss, _STOP)
     bottom, top = axes.get_ylim()
     axes.plot([bars["close_time"][-1]], [last], marker="o", markersize=9, color=_INK, zorder=4, clip_on=False)

@@ -30,6 +30,7 @@ from mm_pipeline.reporting.page_words import (
     amount_text,
     clean_reason,
     grid_text,
+    has_stop,
     notice_words,
     ordinal,
     other_trigger_lines,
@@ -142,7 +143,7 @@ def _exit(told: _Told, policy: NotifyPolicy) -> PageText:
         verdict_line(report),
         stop_line(report),
         position_line(report, told.quote),
-        *risk_lines(told.risk, told.quote),
+        *risk_lines(told.risk, told.quote, has_stop=has_stop(report)),
         *told.notes,
         *other_trigger_lines(report.fired, notice, told.quote),
     ]

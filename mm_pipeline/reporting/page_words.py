@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from mm_pipeline.domain.account import PositionSource
 from mm_pipeline.domain.exit_state import LATEST, MANDATORY, WARNING
-from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.grid import Grid, unprofitable
 from mm_pipeline.domain.notifications.decision import Notice
 from mm_pipeline.domain.notifications.delay_risk import HORIZONS, DelayRisk
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading
-from mm_pipeline.reporting.tables import price_text
+from mm_pipeline.reporting.price_words import NO_STOP_TEXT, price_text
 from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS
 
 TIERS: Final[Mapping[Notice, Sequence[str]]] = {
@@ -23,7 +23,7 @@ TIERS: Final[Mapping[Notice, Sequence[str]]] = {
 }
 """Triggers of each state that has its own, most urgent first."""
 NOT_AVAILABLE: Final = "not available"
-_FULL_DIGITS_FROM, _FULL_DIGITS_BELOW = 1e-10, 1e10
+_FULL_DIGITS_BELOW = 1e10
 _REASON_LENGTH = 160
 _HORIZON_WORDS = dict(zip(HORIZONS, ("15 min", "1 h", "4 h"), strict=True))
 _HEALTH = {"ABOVE_GRID": ", above the grid", "IN_GRID": ", in the grid", "BELOW_GRID": ", below the grid"}
@@ -67,13 +67,7 @@ def quote_text(price: float | None, quote: str) -> str:
 
 def price_digits(price: float) -> str:
     """A price with as many digits as tell it apart, very small and very large ones included."""
-    if not math.isfinite(price):
-        return NOT_AVAILABLE
-    if abs(price) >= _FULL_DIGITS_BELOW or 0 < abs(price) < _FULL_DIGITS_FROM:
-        return f"{price:.4g}"
-    return (
-        price_text(price) if abs(price) >= 0.1 or price == 0 else f"{price:.{3 - math.floor(math.log10(abs(price)))}f}"
-    )
+    return price_text(price) if math.isfinite(price) else NOT_AVAILABLE
 
 
 _ROUNDING: Final = 1e-8
@@ -164,7 +158,10 @@ def grid_text(report: GridReport, *, price_name: str = "price") -> str:
     if grid is None:
         return f"{report.grid_id}: {price}; market and bounds are not known."
     bounds = f"{price_digits(grid.lower)} to {price_digits(grid.upper)} {quote}"
-    return f"{report.grid_id} {grid.market}: {price}, grid {bounds}{_HEALTH.get(report.position_health or '', '')}."
+    loss = unprofitable(grid) if grid.enabled else None
+    lost = "" if loss is None else f" {loss[:1].upper()}{loss[1:]}."
+    health = _HEALTH.get(report.position_health or "", "")
+    return f"{report.grid_id} {grid.market}: {price}, grid {bounds}{health}.{lost}"
 
 
 def proposal_line(report: GridReport) -> str:
@@ -191,6 +188,8 @@ def stop_line(report: GridReport, *, price_name: str = "price") -> str:
     grid, price, atr, quote = report.grid, report.price, report.distance_to_stop_atr, quote_of(report.grid)
     if grid is None or price is None or not math.isfinite(price) or price <= 0:
         return f"Stop distance: {NOT_AVAILABLE}."
+    if grid.stop_loss is None:
+        return f"{NO_STOP_TEXT.capitalize()} may be lost."
     distance = abs(price - grid.stop_loss)
     in_atr = "" if atr is None or not math.isfinite(atr) else f", {number_text(abs(atr), 2)} ATR"
     risk = "" if report.stop_loss_risk is None else f", stop risk {report.stop_loss_risk}"
@@ -203,6 +202,11 @@ def stop_line(report: GridReport, *, price_name: str = "price") -> str:
 def percent_text(share: float) -> str:
     """A share in percent."""
     return f"{number_text(100 * share, 2)} %"
+
+
+def has_stop(report: GridReport) -> bool:
+    """Whether the grid was declared with a stop; True where its declaration is not known."""
+    return report.grid is None or report.grid.stop_loss is not None
 
 
 def position_line(report: GridReport, quote: str) -> str:
@@ -240,7 +244,7 @@ def _source_text(risk: Mapping[str, Any]) -> str:
     return f"import, fills until {known_until:%Y-%m-%d %H:%M} UTC"
 
 
-def risk_lines(risk: DelayRisk | None, quote: str) -> list[str]:
+def risk_lines(risk: DelayRisk | None, quote: str, *, has_stop: bool = True) -> list[str]:
     """Capital at risk and expected give-back for each delay of an exit."""
     if risk is None:
         return [f"Capital at risk: {NOT_AVAILABLE}.", f"Expected give-back if delayed: {NOT_AVAILABLE}."]
@@ -253,7 +257,8 @@ def risk_lines(risk: DelayRisk | None, quote: str) -> list[str]:
         f"{quote}"
         for horizon, words in _HORIZON_WORDS.items()
     )
-    worst = f"worst case at the stop {amount_text(risk.worst_case_quote)} {quote}"
+    end = "at the stop" if has_stop else f"({NO_STOP_TEXT})"
+    worst = f"worst case {end} {amount_text(risk.worst_case_quote)} {quote}"
     return [
         f"Capital at risk if delayed: {at_risk}; {worst} ({risk.source}).",
         f"Expected give-back if delayed (p50 / p90): {giveback}.",

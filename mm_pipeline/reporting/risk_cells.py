@@ -38,10 +38,11 @@ def risk_cell(report: GridReport) -> Text:
 
 def risk_facts(report: GridReport) -> list[str]:
     """What is held and what waiting may cost, as a page says it."""
-    from mm_pipeline.reporting.page_words import position_line, quote_of, risk_lines
+    from mm_pipeline.reporting.page_words import has_stop, position_line, quote_of, risk_lines
 
     if report.risk_level is None:
         return []
     quote = quote_of(report.grid)
-    lines = [f"risk {report.risk_level}", position_line(report, quote), *risk_lines(report.delay_risk, quote)]
+    costs = risk_lines(report.delay_risk, quote, has_stop=has_stop(report))
+    lines = [f"risk {report.risk_level}", position_line(report, quote), *costs]
     return [line[:1].lower() + line[1:].removesuffix(".") for line in lines if line]

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading, by_severity
+from mm_pipeline.reporting.price_words import NO_STOP_TEXT, price_text, stop_text
 from mm_pipeline.reporting.risk_cells import RISK_STYLES, risk_cell, risk_facts
 from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, comparison_text, value_text
 
@@ -133,14 +134,6 @@ def proposal_text(report: GridReport) -> str:
     return f"proposed {bounds}{levels}, stop {price_text(proposed.get('stop_loss'))}"
 
 
-def price_text(price: float | None) -> str:
-    """A price with as many digits as tell it apart."""
-    if price is None:
-        return _NOTHING
-    decimals = 2 if abs(price) >= 10 else 4 if abs(price) >= 0.1 else 8
-    return f"{price:,.{decimals}f}"
-
-
 def age_text(since: datetime | None, now: datetime) -> str:
     """How long something has been so, in the two largest units."""
     if since is None:
@@ -198,6 +191,8 @@ def _stop(report: GridReport) -> Text:
 
     if report.grid is None or not report.grid.enabled:
         return Text(_NOTHING)
+    if report.grid.stop_loss is None:
+        return Text(NO_STOP_TEXT.replace(": ", ":\n"))
     lines = [price_text(report.grid.stop_loss)]
     if report.distance_to_stop_atr is not None:
         lines.append(f"{report.distance_to_stop_atr:.1f} ATR away")
@@ -231,7 +226,7 @@ def _facts(report: GridReport) -> Text:
         facts.append(f"grid {price_text(grid.lower)} to {price_text(grid.upper)}, {grid.levels} levels")
         distance = report.distance_to_stop_atr
         away = "" if distance is None else f" ({distance:.1f} ATR away, {report.stop_loss_risk})"
-        facts.append(f"stop {price_text(grid.stop_loss)}{away}")
+        facts.append(NO_STOP_TEXT if grid.stop_loss is None else f"stop {stop_text(grid.stop_loss)}{away}")
     if report.verdict is not None:
         said = "" if report.confidence is None else f", confidence {report.confidence:.2f}"
         facts.append(f"verdict {report.verdict}{said}")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from mm_pipeline.reporting.price_words import price_text
+
 
 @dataclass(frozen=True)
 class TriggerWords:
@@ -55,6 +57,8 @@ def value_text(name: str, value: float | None) -> str:
     words = TRIGGER_WORDS[name]
     if value is None:
         return "-"
+    if words.unit == "quote":
+        return price_text(value)
     return ("yes" if value else "no") if words.is_yes_no else f"{value:,.{words.decimals}f}"
 
 

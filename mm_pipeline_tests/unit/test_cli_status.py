@@ -187,9 +187,7 @@ def test_triggers_are_those_that_were_journalled(journal: Journal) -> None:
     assert "volatility_expanded" in printed(status_table([one], now=AT))
 
 
-def test_grid_that_was_never_evaluated_is_unknown_and_one_that_has_not_begun_is_not_shown(
-    home: OperatedHome, journal: Journal
-) -> None:
+def test_grid_that_was_never_evaluated_or_starts_in_the_future_is_unknown(home: OperatedHome, journal: Journal) -> None:
     judged(journal, "NORMAL")
     home.declare(grid("new"), sample_grid("later", started_at=AT + timedelta(days=1)))
     (home.folder / "grids" / "bad.yaml").write_text("id: bad\nlower: 3\n")
@@ -200,7 +198,9 @@ def test_grid_that_was_never_evaluated_is_unknown_and_one_that_has_not_begun_is_
         "eth": ("NORMAL", False),
         "new": ("UNKNOWN", True),
         "bad": ("UNKNOWN", True),
+        "later": ("UNKNOWN", True),
     }
+    assert "starts in the future" in told_of["later"]["reasons"][0]
     assert "never evaluated" in told_of["new"]["reasons"][0]
     assert "bad.yaml" in told_of["bad"]["reasons"][0]
 
@@ -223,7 +223,7 @@ def test_disabled_grid_without_its_file_is_not_shown(journal: Journal) -> None:
 
 
 def test_enabled_grid_that_starts_in_the_future_is_unknown_and_says_what_to_write(journal: Journal) -> None:
-    ahead = grid(started_at=AT + timedelta(days=365))
+    ahead = sample_grid("eth", started_at=AT + timedelta(days=365))
     journal.observe_grids([ahead], AT)
     report = found(journal)["eth"].report
     assert report.state == "UNKNOWN"

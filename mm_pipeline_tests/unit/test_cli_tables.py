@@ -14,7 +14,8 @@ from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.reporting.grid_report import SEVERITY, GridReport, by_severity, report_of, state_since
 from mm_pipeline.reporting.html_report import html_report
-from mm_pipeline.reporting.tables import STATE_STYLES, age_text, evaluation_table, explanation, price_text
+from mm_pipeline.reporting.price_words import price_text
+from mm_pipeline.reporting.tables import STATE_STYLES, age_text, evaluation_table, explanation
 from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, comparison_text
 
 NOW = datetime(2025, 3, 1, 12, 1, tzinfo=UTC)
@@ -212,7 +213,8 @@ def test_age_is_told_in_its_two_largest_units(minutes: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("price", "text"), [(60123.456, "60,123.46"), (0.52341, "0.5234"), (0.00001234, "0.00001234"), (None, "-")]
+    ("price", "text"),
+    [(60123.456, "60,123.46"), (0.52341, "0.5234"), (0.00001234, "0.00001234"), (3.8e-7, "0.0000003800"), (None, "-")],
 )
 def test_price_has_as_many_digits_as_it_needs(price: float | None, text: str) -> None:
     assert price_text(price) == text

@@ -187,7 +187,7 @@ class _Attribution:
         """Judge the order that sells off the ladder here for the first time, and those that leave together with it."""
         name = _order_of(self._fills[place])
         order = self._orders[name]
-        stop = self._grid.stop_loss + tolerance_quote(order.price, self._policy, self._increments)
+        stop = self._grid.stop_price + tolerance_quote(order.price, self._policy, self._increments)
         if order.price <= stop and order.quantity_base <= self._held + self._slack:
             self._sales[name] = FillRole.STOP
             return

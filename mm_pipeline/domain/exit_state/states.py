@@ -35,6 +35,7 @@ from mm_pipeline.domain.exit_state.triggers import (
     grid_triggers,
     market_triggers,
 )
+from mm_pipeline.domain.exit_state.trust import metrics_there, reasons_in_front, stop_risk_now
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView, Times
 from mm_pipeline.domain.risk.level import risk_level
@@ -47,9 +48,6 @@ _STOP: Final = "stop_loss_breached"
 _NO_HISTORY: Final = "candles do not reach back to the grid's started_at"
 _NO_VERDICT: Final = "no verdict at 1h or 4h: too many bars are missing"
 _NO_BASELINE: Final = "half_life_doubled and reversion_slowing are off: the market did not revert over the last 30 days"
-
-HAS_METRICS: Final = "has_metrics"
-"""Column of ``quality``: false where 1h and 4h bars do not reach as far as the 15m ones."""
 
 STOP_RISK: Final = "stop_loss_risk"
 
@@ -186,10 +184,10 @@ def exit_states(
             name_column("state", decisions.state[shown], STATES),
             seen["price"],
             *(seen[name] for name in ANALYSIS_COLUMNS if name != STOP_RISK),
-            _stop_risk(seen[STOP_RISK], quality["is_stale"].slice(first)),
+            stop_risk_now(seen[STOP_RISK], quality["is_stale"].slice(first)),
             *(_struct(name, triggers[name], evaluated_ms, window_ms, shown) for name in TRIGGERS),
             decisions.counterfactual(shown),
-            texts_column("reasons", told, in_front=_in_front(seen["unwatched"], quality["reasons"].slice(first))),
+            texts_column("reasons", told, in_front=reasons_in_front(seen, quality["reasons"].slice(first))),
             name_column("last_known_state", last_known[shown], STATES),
             constant_column("policy", policy_name, len(seen), pl.String),
             *(seen[name] for name in ("grid_version", "lower", "upper", "stop_loss")),
@@ -200,21 +198,6 @@ def exit_states(
     )
 
 
-def _in_front(unwatched: pl.Series, problems: pl.Series) -> list[pl.Series]:
-    """What stands before the triggers among the reasons."""
-    if unwatched.null_count() == len(unwatched):
-        return [problems]
-    texts = [[] if text is None else [text] for text in unwatched.to_list()]
-    return [pl.Series("unwatched", texts, dtype=pl.List(pl.String)), problems]
-
-
-def _stop_risk(risk: pl.Series, is_stale: pl.Series) -> pl.Series:
-    """Stop risk as far as the price says it now: null where the market is stale, but a breach stays one."""
-    if not is_stale.any():
-        return risk
-    return risk.set(is_stale & (risk != "BREACHED").fill_null(False), None)
-
-
 @dataclass(frozen=True)
 class _Trust:
     """What may be believed at each evaluation; see :func:`decide_state`."""
@@ -222,13 +205,6 @@ class _Trust:
     is_good: Bools
     is_fresh: Bools
     has_metrics: Bools
-
-
-def metrics_there(quality: pl.DataFrame) -> Bools:
-    """Whether 1h and 4h bars reach as far as the 15m ones; true where nothing says otherwise."""
-    if HAS_METRICS in quality.columns:
-        return quality[HAS_METRICS].to_numpy()
-    return np.ones(len(quality), dtype=bool)
 
 
 @dataclass(frozen=True)

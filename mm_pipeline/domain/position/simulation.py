@@ -193,7 +193,7 @@ class GridSimulation:
             resting_quantity_base=self.ladder.quantity_base[resting],
             resting_price=self.ladder.levels[resting],
             price=values["close"],
-            stop_loss=self.grid.stop_loss,
+            stop_loss=self.grid.stop_price,
             fee=self.grid.fee,
         )
 

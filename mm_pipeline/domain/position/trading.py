@@ -28,7 +28,7 @@ class GridLadder:
     quantity_base
         Shape ``(N - 1,)``: what interval i buys and sells, ``capital / (N - 1) / (levels[i] (1 + fee))``.
     stop_loss, fee
-        Quote, and fraction of a fill a side.
+        Quote, 0 where there is no stop; and fraction of a fill a side.
     """
 
     levels: Floats
@@ -41,7 +41,7 @@ class GridLadder:
         """The ladder of a declared grid."""
         levels = grid.level_prices()
         quantity = grid.interval_capital_quote / (levels[:-1] * (1 + grid.fee))
-        return cls(levels, quantity, grid.stop_loss, grid.fee)
+        return cls(levels, quantity, grid.stop_price, grid.fee)
 
     @cached_property
     def held_base(self) -> Floats:

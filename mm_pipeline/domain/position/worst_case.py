@@ -33,8 +33,8 @@ def worst_case_quote(
 
     Returns
     -------
-    Quote; 0 where nothing is held or resting.
+    Quote; 0 where nothing is held or resting, or a rebate for selling is more than the way to the stop.
     """
     out = min(stop_loss, price) * (1 - fee)
     bought = np.minimum(resting_price, price) * (1 + fee)
-    return float(inventory_base * (price - out) + np.sum(resting_quantity_base * (bought - out)))
+    return max(0.0, float(inventory_base * (price - out) + np.sum(resting_quantity_base * (bought - out))))

@@ -18,8 +18,8 @@ def risk_level(state: pl.Series, stop_loss_risk: pl.Series) -> pl.Series:
     """Risk level of each evaluation of an enabled grid, from its exit state and its stop's risk (SPEC 7).
 
     HIGH for MANDATORY_EXIT, LATEST_ACCEPTABLE_EXIT, BREACHED or CRITICAL; MEDIUM for WARNING or a stop risk of HIGH;
-    else LOW. UNKNOWN stays UNKNOWN, whatever the stop's risk says: it is made of the same bars. So does a stop risk
-    that is not known (null) where the state alone does not say HIGH.
+    else LOW, also without a stop (NO_STOP). UNKNOWN stays UNKNOWN, whatever the stop's risk says: it is made of the
+    same bars. So does a stop risk that is not known (null) where the state alone does not say HIGH.
     """
     state, stop_loss_risk = state.fill_null("UNKNOWN"), stop_loss_risk.fill_null("UNKNOWN")
     is_high = state.is_in(_HIGH_STATES) | stop_loss_risk.is_in(_HIGH_STOP_RISKS)

@@ -141,7 +141,8 @@ def run_paths(pool: Pool, ladder: Ladder, drawing: Drawing, start: Start, ends: 
     price, volatility = start.price, start.volatility
     flows = (quantity * levels[:-1] * (1.0 + fee), quantity * levels[1:] * (1.0 - fee))
     held = held_from(quantity)
-    lines, stop = np.log(levels / price) / volatility, math.log(stop_loss / price) / volatility
+    lines = np.log(levels / price) / volatility
+    stop = math.log(stop_loss / price) / volatility if stop_loss > 0.0 else -math.inf
     state, row = start.seed, 0
     for path in range(drawing.paths):
         rung, inventory = start.rung, held[start.rung] + start.beside_base

@@ -123,5 +123,7 @@ def _worst_case_quote(positions: GridPositions, price: Floats) -> Floats:
     resting = np.arange(len(ladder.quantity_base)) < positions.rung[:, None]
     bought = np.minimum(ladder.levels[:-1], price[:, None]) * (1 + ladder.fee)
     lost = np.where(resting, ladder.quantity_base * (bought - out[:, None]), 0.0).sum(axis=1)
-    worst: Floats = np.where(positions.is_over, 0.0, positions.inventory_base * (price - out) + lost)
+    worst: Floats = np.where(
+        positions.is_over, 0.0, np.fmax(positions.inventory_base * (price - out) + lost, 0.0 * price)
+    )
     return worst

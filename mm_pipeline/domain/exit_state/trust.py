@@ -1,0 +1,41 @@
+"""What may be believed of an evaluation, and how its reasons begin; the decision itself is in ``states``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from mm_pipeline.domain.columns import Bools
+
+HAS_METRICS: Final = "has_metrics"
+"""Column of ``quality``: false where 1h and 4h bars do not reach as far as the 15m ones."""
+
+
+def metrics_there(quality: pl.DataFrame) -> Bools:
+    """Whether 1h and 4h bars reach as far as the 15m ones; true where nothing says otherwise."""
+    if HAS_METRICS in quality.columns:
+        return quality[HAS_METRICS].to_numpy()
+    return np.ones(len(quality), dtype=bool)
+
+
+def reasons_in_front(analysis: pl.DataFrame, problems: pl.Series) -> list[pl.Series]:
+    """What stands before the triggers among the reasons: why the grid is not watched first, what it loses last."""
+    unwatched, unearned = analysis["unwatched"], analysis["unearned"]
+    return [*_as_lists(unwatched), problems, *_as_lists(unearned)]
+
+
+def _as_lists(texts: pl.Series) -> list[pl.Series]:
+    """Each text as a list of its own, nulls as empty ones; nothing where all are null."""
+    if texts.null_count() == len(texts):
+        return []
+    lists = [[] if text is None else [text] for text in texts.to_list()]
+    return [pl.Series(texts.name, lists, dtype=pl.List(pl.String))]
+
+
+def stop_risk_now(risk: pl.Series, is_stale: pl.Series) -> pl.Series:
+    """Stop risk as far as the price says it now: null where the market is stale; a breach, or no stop, stays so."""
+    if not is_stale.any():
+        return risk
+    return risk.set(is_stale & ~risk.is_in(["BREACHED", "NO_STOP"]).fill_null(True), None)
