@@ -68,7 +68,7 @@ def replay(
     notifications.parquet alone), and summary.json; with --risk risk.parquet, and quarantine.parquet where rows were
     refused.
     The files' market overrides the grid's. Bars that open at or after --from and close by --to are written; all bars
-    before them are looked back to.
+    before them are looked back to. A grid whose stop has sold everything in the simulation is not judged after that.
     """
     from mm_pipeline.cli.output import print_json, steps
     from mm_pipeline.cli.replay_inputs import conflict_note, read_grid, read_market
@@ -154,7 +154,7 @@ def _frames(
     view: MarketView, recorded: RecordedMarket, grid: Grid, settings: Settings, span_ms: tuple[int, int]
 ) -> dict[str, pl.DataFrame]:
     """Everything that is written, by name; an evaluation belongs to the bar that closes at it."""
-    from mm_pipeline.cli.replay_outputs import advice_frame, metrics_frame, position_frames
+    from mm_pipeline.cli.replay_outputs import advice_frame, metrics_frame, position_frames, stopped_out_at
     from mm_pipeline.domain.grid import GridVersion
     from mm_pipeline.domain.market import Timeframe
     from mm_pipeline.domain.pipeline import evaluate
@@ -167,7 +167,9 @@ def _frames(
         for timeframe in (Timeframe.H1, Timeframe.H4)
     }
     name, rows = advice_frame(advice, grid)
-    frames[name] = rows
+    stopped_at = stopped_out_at(grid, recorded.bars, last_ms)
+    # A grid that its stop has sold out holds nothing that could be exited: it is judged once more, and no further.
+    frames[name] = rows if stopped_at is None else rows.filter(rows["evaluated_at"] <= stopped_at)
     frames |= position_frames(grid, recorded.bars, span_ms)
     if len(recorded.clean.quarantine):
         frames["quarantine"] = recorded.clean.quarantine
@@ -208,7 +210,7 @@ def _summary(
     from mm_pipeline.adapters.calibration_files import candles_used, shipped_calibration
     from mm_pipeline.adapters.clock import from_ms
     from mm_pipeline.cli.output import iso
-    from mm_pipeline.cli.replay_outputs import bars_per_state, fired_per_trigger, notices_told
+    from mm_pipeline.cli.replay_outputs import bars_per_state, fired_per_trigger, notices_told, stopped_out_at
 
     rows = frames["exit_states" if grid.enabled else "entry_states"]
     quarantine = recorded.clean.quarantine
@@ -219,6 +221,7 @@ def _summary(
         "policy": deployment.settings.policy,
         "from": iso(from_ms(span_ms[0])),
         "to": iso(from_ms(span_ms[1])),
+        "stopped_out_at": iso(stopped_out_at(grid, recorded.bars, span_ms[1])),
         "rows": {name: len(frame) for name, frame in frames.items()},
         "bars_per_state": bars_per_state(rows["state"], is_enabled=grid.enabled),
         "fired_per_trigger": fired_per_trigger(rows),
@@ -260,6 +263,10 @@ def _print(summary: dict[str, Any], grid: Grid, out: Path) -> None:
     if summary["fired_per_trigger"]:
         console.print(_shares("trigger", summary["fired_per_trigger"], total))
     console.print(_pages(summary, total), soft_wrap=True)
+    if summary["stopped_out_at"] is not None:
+        console.print(
+            f"Its stop sold everything by {summary['stopped_out_at']}: not judged after that.", soft_wrap=True
+        )
     if refused := summary["quarantined"]["rows"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary["quarantined"]["by_reason"].items())
         console.print(f"{refused} rows were refused ({reasons}): quarantine.parquet.", soft_wrap=True)

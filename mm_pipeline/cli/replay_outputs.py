@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,6 +112,16 @@ def position_frames(grid: Grid, bars: pl.DataFrame, span_ms: tuple[int, int]) ->
     simulation = simulate_grid(grid, bars, end_ms=end)
     inside = pl.col("time").dt.epoch("ms") >= first
     return {"fills": simulation.fills.filter(inside), "equity": simulation.equity.filter(inside)}
+
+
+def stopped_out_at(grid: Grid, bars: pl.DataFrame, end_ms: int) -> datetime | None:
+    """Evaluation from which the stop of an enabled grid is known to have sold everything; None where it has not."""
+    if not grid.enabled:
+        return None
+    simulation = simulate_grid(grid, bars, end_ms=end_ms)
+    stopped = simulation.trades.stopped_bar
+    known_at: datetime | None = simulation.bars["known_at"][stopped] if stopped >= 0 else None
+    return known_at
 
 
 def bars_per_state(states: pl.Series, *, is_enabled: bool) -> dict[str, int]:

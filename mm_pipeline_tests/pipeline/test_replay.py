@@ -116,6 +116,28 @@ def test_replay_writes_what_the_pipeline_says(tmp_path: Path, candles: Path) -> 
     assert (summary["from"], summary["to"]) == ("2024-01-01T00:00:00Z", "2024-03-31T00:00:00Z")
 
 
+def test_grid_that_its_stop_sold_out_is_not_judged_or_paged_any_further(tmp_path: Path, candles: Path) -> None:
+    grid_file = write_grid(tmp_path)
+    declared = check_grid_file(grid_file)
+    text = grid_file.read_text().replace(
+        f"stop_loss: {declared.stop_loss:.2f}", f"stop_loss: {declared.lower - 0.01:.2f}"
+    )
+    grid_file.write_text(text)
+    summary = replayed(tmp_path / "out", candles, grid_file)
+
+    states = pl.read_parquet(tmp_path / "out" / "exit_states.parquet")
+    fills = pl.read_parquet(tmp_path / "out" / "fills.parquet")
+    equity = pl.read_parquet(tmp_path / "out" / "equity.parquet")
+    notifications = pl.read_parquet(tmp_path / "out" / "notifications.parquet")
+    at = datetime.fromisoformat(summary["stopped_out_at"])
+    assert states["evaluated_at"][-1] == at == fills["time"][-1] + timedelta(minutes=15)
+    assert states["stop_loss_breached"].struct.field("fired").to_list()[-2:] == [False, True]
+    assert notifications["evaluated_at"].max() == at
+    assert notifications["notice"][-1] == "MANDATORY_EXIT"
+    assert equity["close_time"][-1] > at  # the cash that is left is shown to the end
+    assert sum(summary["bars_per_state"].values()) == len(states)
+
+
 def test_metrics_have_the_columns_of_the_contract(tmp_path: Path, candles: Path) -> None:
     replayed(tmp_path / "out", candles, write_grid(tmp_path))
     for timeframe, hours in (("1h", 1), ("4h", 4)):
