@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,19 +13,7 @@ import click
 from mm_pipeline.cli.options import EXISTING_FILE, UTC_TIME, json_option, settings_option
 
 if TYPE_CHECKING:
-    import polars as pl
     from rich.table import Table
-
-    from mm_pipeline.cli.replay_inputs import RecordedMarket
-    from mm_pipeline.domain.grid import Grid
-    from mm_pipeline.domain.notifications import Decision, NotifyPolicy, Response
-    from mm_pipeline.settings import Settings
-
-ANSWERS: Final = ("never", "acknowledged", "flat")
-"""What the operator does ten minutes after each page that asks for an exit: nothing, acknowledge, or close."""
-_ANSWERS_AFTER: Final = timedelta(minutes=10)
-_FEE: Final = 0.001
-_DAYS: Final = 30.0
 
 
 @click.command()
@@ -33,8 +22,25 @@ _DAYS: Final = 30.0
 @click.option("--policy", "policies", multiple=True, metavar="NAME", help="Default: every packaged policy.")
 @click.option("--from", "start", type=UTC_TIME, help="First month; default: the first after the warm-up.")
 @click.option("--to", "end", type=UTC_TIME, help="Month before which to end; default: the last whole one.")
-@click.option("--width-pct", type=click.FloatRange(0.1, 50), default=10.0, show_default=True, help="Grid width, %.")
+@click.option(
+    "--width-pct",
+    "widths_pct",
+    type=click.FloatRange(0.1, 50),
+    multiple=True,
+    default=(10.0,),
+    show_default=True,
+    help="Grid width, %; may be given again.",
+)
 @click.option("--stop-pct", type=click.FloatRange(0.1, 50), default=3.0, show_default=True, help="Stop below it, %.")
+@click.option(
+    "--first-pages",
+    "first_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write when each trigger of each grid was paged first, as JSON.",
+)
+@click.option(
+    "--compare", "former_file", type=EXISTING_FILE, help="Such a file, to count which first pages have moved."
+)
 @settings_option
 @json_option
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the table of the README.")
@@ -45,8 +51,10 @@ def pages(
     policies: tuple[str, ...],
     start: datetime | None,
     end: datetime | None,
-    width_pct: float,
+    widths_pct: tuple[float, ...],
     stop_pct: float,
+    first_file: Path | None,
+    former_file: Path | None,
     settings_file: Path | None,
     as_json: bool,
     as_markdown: bool,
@@ -54,183 +62,134 @@ def pages(
     """Count the pages of grids that are set anew around the price on the first of each month.
 
     Each FILE holds 15m candles of one market. Pages are counted per 30 days that a grid is watched, for an operator
-    who never answers, one who acknowledges ten minutes after each page, and one who closes the position then; the last
-    is not paged again before something graver comes.
+    who never answers, one who acknowledges ten minutes after each page, and one who closes the position then. The worst
+    day is the one with most emergencies about one grid.
     """
-    from mm_pipeline.cli.output import print_json, stdout, steps
+    from mm_pipeline.cli.output import steps
     from mm_pipeline.cli.replay_inputs import read_market
+    from mm_pipeline.cli.study_pages_counts import counted_months
     from mm_pipeline.settings import load_settings, policy_names
 
     names = policies or tuple(policy_names())
     paths = (*files, *more_files)
     rows: list[dict[str, Any]] = []
-    with steps(len(names) * len(paths)) as advance:
+    with steps(len(names) * len(paths) * len(widths_pct)) as advance:
         for path in paths:
             recorded = read_market([path], None)
             for name in names:
-                advance(f"{recorded.market}, policy {name}")
                 settings = load_settings(settings_file, policy=name)
-                counts = _months(recorded, settings, start, end, width_pct=width_pct, stop_pct=stop_pct)
-                rows += [{"market": str(recorded.market), "policy": name} | row for row in counts]
+                for width_pct in widths_pct:
+                    advance(f"{recorded.market}, policy {name}, width {width_pct:g} %")
+                    counts = counted_months(recorded, settings, start, end, width_pct=width_pct, stop_pct=stop_pct)
+                    about = {"market": str(recorded.market), "policy": name, "width_pct": width_pct}
+                    rows += [about | row for row in counts]
+    if first_file is not None:
+        first_file.write_text(json.dumps(_first_pages(rows), indent=1, sort_keys=True))
+    former = None if former_file is None else json.loads(former_file.read_text())
+    _tell(rows, former, stop_pct=stop_pct, as_json=as_json, as_markdown=as_markdown)
+
+
+def _tell(
+    rows: Sequence[Mapping[str, Any]],
+    former: Mapping[str, Any] | None,
+    *,
+    stop_pct: float,
+    as_json: bool,
+    as_markdown: bool,
+) -> None:
+    from mm_pipeline.cli.output import print_json, stdout
+
+    moved = None if former is None else moved_first_pages(former, _first_pages(rows))
     if as_json:
-        print_json({"width_pct": width_pct, "stop_pct": stop_pct, "rows": rows})
-    elif as_markdown:
+        shown = [{name: value for name, value in row.items() if name != "first_pages"} for row in rows]
+        print_json({"stop_pct": stop_pct, "rows": shown} | ({} if moved is None else {"first_pages": moved}))
+        return
+    if as_markdown:
         click.echo(_markdown(rows))
     else:
-        stdout().print(_table(rows))
+        for policy in dict.fromkeys(row["policy"] for row in rows):
+            stdout().print(_table(policy, [row for row in rows if row["policy"] == policy]))
+    for line in [] if moved is None else _moved_lines(moved):
+        click.echo(line)
 
 
-def _months(
-    recorded: RecordedMarket,
-    settings: Settings,
-    start: datetime | None,
-    end: datetime | None,
-    *,
-    width_pct: float,
-    stop_pct: float,
-) -> list[dict[str, Any]]:
-    """Pages per 30 days by answer; each month has a grid of its own."""
-    from mm_pipeline.domain.grid import GridVersion
-    from mm_pipeline.domain.pipeline import evaluate, market_view
-
-    view = market_view(recorded.bars, recorded.quarantined_ms, settings.market)
-    told: dict[str, dict[str, int]] = {answer: {} for answer in ANSWERS}
-    evaluations = 0
-    spans = _spans(recorded, settings, start, end)
-    if not spans:
-        warm_up = f"{settings.data.warm_up_days + 1} days"
-        problem = f"no whole month of {recorded.market} lies {warm_up} or more after its first candle."
-        raise click.BadParameter(problem, param_hint="--candles, --from, --to")
-    for begins, ends in spans:
-        grid = _grid(recorded, begins, width_pct=width_pct, stop_pct=stop_pct)
-        versions = [GridVersion(grid, begins)]
-        rows = evaluate(versions, view, settings.advice, first_ms=_ms(begins) + 1, last_ms=_ms(ends)).exit_states
-        evaluations += rows.height
-        for answer in ANSWERS:
-            for notice, count in _told(rows, grid, settings.notify, answer).items():
-                told[answer][notice] = told[answer].get(notice, 0) + count
-    days = evaluations / 96
-    return [
-        {"answers": answer, "days": round(days, 1), "pages": sum(told[answer].values())}
-        | {"per_30_days": {notice: count * _DAYS / days for notice, count in sorted(told[answer].items())}}
-        for answer in ANSWERS
-        if days
-    ]
+def _first_pages(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """When each trigger of each grid was paged first, by what names the grid and the operator."""
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        for month, by_trigger in row["first_pages"].items():
+            key = f"{row['market']} {row['policy']} {row['width_pct']:g} % {row['answers']} {month}"
+            found[key] = by_trigger
+    return found
 
 
-def _spans(
-    recorded: RecordedMarket, settings: Settings, start: datetime | None, end: datetime | None
-) -> list[tuple[datetime, datetime]]:
-    """Months that lie whole between the ends of the candles, after the warm-up."""
-    from mm_pipeline.adapters.clock import from_ms
-    from mm_pipeline.adapters.months import month_start, next_month
+def moved_first_pages(former: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Count first pages of both studies that are the same, earlier, later, gone or new, by tier; and list the others.
 
-    first_ms, last_ms = recorded.span_ms
-    warm = from_ms(first_ms) + timedelta(days=settings.data.warm_up_days + 1)
-    begins = month_start(max(warm, start or warm))
-    begins = begins if begins >= max(warm, start or warm) else next_month(begins)
-    spans = []
-    while next_month(begins) <= min(from_ms(last_ms), end or from_ms(last_ms)):
-        spans.append((begins, next_month(begins)))
-        begins = next_month(begins)
-    return spans
-
-
-def _grid(recorded: RecordedMarket, begins: datetime, *, width_pct: float, stop_pct: float) -> Grid:
-    """A grid centred at the price with which the month begins."""
-    import polars as pl
-
-    from mm_pipeline.domain.grid import Grid, Spacing
-
-    price = float(recorded.bars.filter(pl.col("open_time") >= begins)["open"][0])
-    lower = price * (1 - width_pct / 200)
-    return Grid(
-        id="study",
-        exchange=recorded.market.exchange,
-        symbol=recorded.market.symbol,
-        enabled=True,
-        lower=lower,
-        upper=price * (1 + width_pct / 200),
-        levels=11,
-        spacing=Spacing.ARITHMETIC,
-        stop_loss=lower * (1 - stop_pct / 100),
-        capital=1000.0,
-        fee=_FEE,
-        started_at=begins,
-    )
-
-
-def _told(rows: pl.DataFrame, grid: Grid, policy: NotifyPolicy, answer: str) -> dict[str, int]:
-    """Pages by notice.
-
-    What is answered depends on what is paged, and the other way round: replayed until both agree, which each replay
-    does for at least one page more than the one before it.
+    Parameters
+    ----------
+    former, now
+        Time by ``TIER trigger``, by grid. Grids that one study lacks are left out.
     """
-    from mm_pipeline.domain.notifications import judged_in, replay
-
-    judged = judged_in(rows, {grid.version_hash: grid}, policy, kind="exit")
-    responses: list[Response] = []
-    decisions = replay(judged, responses, policy)
-    while (answers := _answers(decisions, answer)) != responses:
-        responses = answers
-        decisions = replay(judged, responses, policy)
-    counts: dict[str, int] = {}
-    for decision in decisions:
-        if decision.is_told:
-            counts[decision.notice.value] = counts.get(decision.notice.value, 0) + 1
-    return counts
+    counts: dict[str, dict[str, int]] = {}
+    moved: list[str] = []
+    for grid in sorted(former.keys() & now.keys()):
+        for trigger in sorted(former[grid].keys() | now[grid].keys()):
+            before, after = former[grid].get(trigger), now[grid].get(trigger)
+            how = _how(before, after)
+            of_tier = counts.setdefault(trigger.split()[0], {})
+            of_tier[how] = of_tier.get(how, 0) + 1
+            if how != "same":
+                moved.append(f"{grid} {trigger}: {before or 'never'} -> {after or 'never'}")
+    return {"counts": counts, "moved": moved}
 
 
-def _answers(decisions: Sequence[Decision], answer: str) -> list[Response]:
-    """What the operator does about each page that asks for an exit."""
-    from mm_pipeline.domain.notifications import Notice, Response, ResponseKind
+def _how(before: str | None, after: str | None) -> str:
+    if before == after:
+        return "same"
+    if before is None or after is None:
+        return "new" if before is None else "gone"
+    return "later" if after > before else "earlier"
 
-    if answer == "never":
-        return []
-    kind = ResponseKind.ACKNOWLEDGED if answer == "acknowledged" else ResponseKind.FLAT
-    asked = (Notice.MANDATORY_EXIT, Notice.LATEST_ACCEPTABLE_EXIT)
-    return [
-        Response(
-            grid=one.grid,
-            at=one.evaluated_at + _ANSWERS_AFTER,
-            kind=kind,
-            page=one.page if kind is ResponseKind.ACKNOWLEDGED else "",
-        )
-        for one in decisions
-        if one.is_told and one.notice in asked
+
+def _moved_lines(moved: Mapping[str, Any]) -> list[str]:
+    counts = [
+        f"first pages of {tier} triggers: {', '.join(f'{count} {how}' for how, count in sorted(by_how.items()))}"
+        for tier, by_how in moved["counts"].items()
     ]
+    return [*counts, *moved["moved"]]
 
 
-def _ms(at: datetime) -> int:
-    from mm_pipeline.adapters.clock import to_ms
-
-    return to_ms(at)
-
-
-_NOTICES: Final = ("MANDATORY_EXIT", "LATEST_ACCEPTABLE_EXIT", "WARNING", "NORMAL", "UNKNOWN", "SOLD_OUT")
+_NOTICES: Final = ("MANDATORY_EXIT", "LATEST_ACCEPTABLE_EXIT", "WARNING", "NORMAL", "UNKNOWN", "SOLD_OUT", "REMINDER")
+_HEADINGS: Final = ("exit", "latest", "warn", "normal", "unkn.", "sold", "remind")
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     by_notice = row["per_30_days"]
     told = [f"{by_notice.get(notice, 0.0):.1f}" for notice in _NOTICES]
-    return [row["market"], row["policy"], row["answers"], *told, f"{sum(by_notice.values()):.1f}"]
+    return [*told, f"{sum(by_notice.values()):.1f}", str(row["worst_day"])]
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _table(policy: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(title="pages per 30 days watched", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("market", "policy", "operator answers"):
-        table.add_column(heading)
-    for heading in (*_NOTICES, "all"):
-        table.add_column(heading.lower().replace("_", " "), justify="right")
+    title = f"pages per 30 days watched, policy {policy}; worst day: emergencies about one grid"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("market")
+    table.add_column("%", justify="right")
+    table.add_column("operator")
+    for heading in (*_HEADINGS, "all", "worst"):
+        table.add_column(heading, justify="right")
     for row in rows:
-        table.add_row(*_cells(row))
+        table.add_row(row["market"], f"{row['width_pct']:g}", row["answers"], *_cells(row))
     return table
 
 
 def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    head = ["market", "policy", "operator answers", *(notice.lower().replace("_", " ") for notice in _NOTICES), "all"]
-    lines = [" | ".join(head), " | ".join(["---"] * 3 + ["---:"] * (len(_NOTICES) + 1))]
-    return "\n".join(f"| {line} |" for line in [*lines, *(" | ".join(_cells(row)) for row in rows)])
+    about = ("market", "policy", "width %", "operator answers")
+    head = [*about, *(notice.lower().replace("_", " ") for notice in _NOTICES), "all", "worst day"]
+    lines = [" | ".join(head), " | ".join(["---"] * len(about) + ["---:"] * (len(_NOTICES) + 2))]
+    for row in rows:
+        lines.append(" | ".join([row["market"], row["policy"], f"{row['width_pct']:g}", row["answers"], *_cells(row)]))
+    return "\n".join(f"| {line} |" for line in lines)
