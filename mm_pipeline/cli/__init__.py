@@ -17,6 +17,7 @@ COMMANDS = {
     "status": "mm_pipeline.cli.status:status",
     "ack": "mm_pipeline.cli.answer:ack",
     "flat": "mm_pipeline.cli.answer:flat",
+    "reopen": "mm_pipeline.cli.answer:reopen",
     "journal": "mm_pipeline.cli.journal:journal",
     "kpi": "mm_pipeline.cli.kpi:kpi",
     "notify": "mm_pipeline.cli.notify:notify",

@@ -1,8 +1,9 @@
-"""``mm ack`` and ``mm flat``: what the operator has done. An acknowledgement is not an exit; both are on record."""
+"""``mm ack``, ``mm flat``, ``mm reopen``: what the operator has done. An acknowledgement is no exit; both are kept."""
 
 from __future__ import annotations
 
 import getpass
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,18 +57,26 @@ def ack(
 @click.command()
 @click.argument("grid_ids", nargs=-1, required=True, metavar="GRID...")
 @click.option("--at", type=UTC_TIME, help="When the position was closed; default: now.")
+@click.option("--disable", is_flag=True, help="Also write `enabled: false` into the grid's file: no bot runs.")
 @click.option("--by", metavar="NAME", help="Who says so; default: the user of this shell.")
 @settings_option
 @json_option
 def flat(
-    *, grid_ids: tuple[str, ...], at: datetime | None, by: str | None, settings_file: Path | None, as_json: bool
+    *,
+    grid_ids: tuple[str, ...],
+    at: datetime | None,
+    disable: bool,
+    by: str | None,
+    settings_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Report that the position of each GRID is closed: nothing is held and no order rests.
 
-    Ends alarms and repetitions about it. Something graver, or a new mandatory reason, still pages; set
-    `enabled: false` in the grid's file while no bot runs, and a new `started_at` when it runs again.
+    Ends alarms and repetitions about it, and no exit is paged any more until a new `started_at` in the grid's file,
+    `mm reopen`, or an account that shows the position open. After a day a quiet page tells that it is still enabled.
     """
     from mm_pipeline.adapters.clock import SystemClock
+    from mm_pipeline.adapters.grid_switch import disable_grid
     from mm_pipeline.cli.journal_access import check_grid, open_journal
     from mm_pipeline.domain.errors import ConfigError
     from mm_pipeline.domain.notifications import Response, ResponseKind
@@ -81,8 +90,47 @@ def flat(
             check_grid(journal, grid)
         said = [Response(grid=grid, at=at or now, kind=ResponseKind.FLAT) for grid in dict.fromkeys(grid_ids)]
         _record(deployment, journal, said, source="mm flat", by=by)
-    lines = [f"{grid}: flat since {at or now:%Y-%m-%d %H:%M} UTC, noted." for grid in grid_ids]
-    _tell([{"grid": grid, "flat_at": at or now} for grid in grid_ids], lines, as_json=as_json)
+    disabled = {grid: disable_grid(deployment.grids_folder, grid).name for grid in grid_ids} if disable else {}
+    lines = [
+        f"{grid}: flat since {at or now:%Y-%m-%d %H:%M} UTC, noted. {_what_follows(grid, disabled)}"
+        for grid in grid_ids
+    ]
+    _tell(
+        [{"grid": grid, "flat_at": at or now, "disabled": grid in disabled} for grid in grid_ids],
+        lines,
+        as_json=as_json,
+    )
+
+
+def _what_follows(grid: str, disabled: Mapping[str, str]) -> str:
+    if grid in disabled:
+        return f"Disabled in {disabled[grid]}."
+    return f"No exit is paged until a new started_at, or `mm reopen {grid}`."
+
+
+@click.command()
+@click.argument("grid_ids", nargs=-1, required=True, metavar="GRID...")
+@click.option("--by", metavar="NAME", help="Who says so; default: the user of this shell.")
+@settings_option
+@json_option
+def reopen(*, grid_ids: tuple[str, ...], by: str | None, settings_file: Path | None, as_json: bool) -> None:
+    """Take back that the position of each GRID is closed: it holds something, or trades again in the same range.
+
+    From the next evaluation on its exits are paged as if nothing had been told of them.
+    """
+    from mm_pipeline.adapters.clock import SystemClock
+    from mm_pipeline.cli.journal_access import check_grid, open_journal
+    from mm_pipeline.domain.notifications import Response, ResponseKind
+    from mm_pipeline.settings import load_deployment
+
+    deployment, now = load_deployment(settings_file), SystemClock().now()
+    with open_journal(deployment) as journal:
+        for grid in grid_ids:
+            check_grid(journal, grid)
+        said = [Response(grid=grid, at=now, kind=ResponseKind.REOPENED) for grid in dict.fromkeys(grid_ids)]
+        _record(deployment, journal, said, source="mm reopen", by=by)
+    lines = [f"{grid}: open again since {now:%Y-%m-%d %H:%M} UTC, noted. Its exits are paged." for grid in grid_ids]
+    _tell([{"grid": grid, "reopened_at": now} for grid in grid_ids], lines, as_json=as_json)
 
 
 def _standing(journal: Journal, grid: str) -> list[Decided]:
