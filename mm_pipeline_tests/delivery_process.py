@@ -127,10 +127,10 @@ def work(order: Mapping[str, Any]) -> None:
 
 def phone_settings(pushover: str, *, secondary: tuple[str, ...] = (), **delivery: Any) -> Any:
     """The packaged settings with a Pushover channel named phone, and secondary ones of these names."""
-    from mm_pipeline.adapters.channels import ConsoleConfig, PushoverConfig
+    from mm_pipeline.adapters.channels import AppriseConfig, PushoverConfig
     from mm_pipeline_tests.notification_samples import settings_with
 
-    others = [ConsoleConfig(kind="console", name=name, is_secondary=True) for name in secondary]
+    others = [AppriseConfig(kind="apprise", name=name, url_env="MM_OTHER", is_secondary=True) for name in secondary]
     keys = dict(zip(("token_env", "user_env"), ENVIRONMENT, strict=True))
     phone = PushoverConfig(kind="pushover", name="phone", api_url=pushover, **keys)
     return settings_with(delivery=delivery).model_copy(update={"channels": (phone, *others)})

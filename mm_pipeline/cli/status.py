@@ -12,6 +12,7 @@ from mm_pipeline.cli.commands import REFUSED
 from mm_pipeline.cli.options import json_option, settings_option
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from mm_pipeline.adapters.journal import Journal
@@ -41,13 +42,15 @@ def status(ctx: click.Context, *, settings_file: Path | None, as_json: bool) -> 
     with open_journal(deployment) as journal:
         found = statuses_in(journal, deployment, now)
         alarms = _alarms(journal, now)
-    _tell(found, alarms, now, as_json=as_json)
+        failing = _failing(journal, deployment)
+    _tell(found, alarms, failing, now, as_json=as_json)
     if any(one.report.state == UNKNOWN for one in found):
         ctx.exit(REFUSED)
 
 
 def statuses_in(journal: Journal, deployment: Deployment, now: datetime) -> list[GridStatus]:
     """How every grid of an installation stands, by its journal."""
+    from mm_pipeline.adapters.channels import records_of
     from mm_pipeline.adapters.grid_files import load_grids
     from mm_pipeline.reporting.operator_status import grid_statuses
 
@@ -58,7 +61,15 @@ def statuses_in(journal: Journal, deployment: Deployment, now: datetime) -> list
         now=now,
         max_lateness=settings.notify.max_lateness,
         overdue_after=settings.delivery.overdue_after,
+        records=records_of(settings.channels),
     )
+
+
+def _failing(journal: Journal, deployment: Deployment) -> dict[str, str]:
+    """Why each channel that should reach a person does not, by its name."""
+    from mm_pipeline.cli.delivery_access import delivery_for
+
+    return delivery_for(deployment.settings, journal).health.failing()
 
 
 def _alarms(journal: Journal, now: datetime) -> list[tuple[datetime, str]]:
@@ -68,7 +79,14 @@ def _alarms(journal: Journal, now: datetime) -> list[tuple[datetime, str]]:
     return [(page.decided_at, page.title) for page in journal.notifications.pages(since=now - _ALARMS_OF, notice=ALARM)]
 
 
-def _tell(found: list[GridStatus], alarms: list[tuple[datetime, str]], now: datetime, *, as_json: bool) -> None:
+def _tell(
+    found: list[GridStatus],
+    alarms: list[tuple[datetime, str]],
+    failing: Mapping[str, str],
+    now: datetime,
+    *,
+    as_json: bool,
+) -> None:
     from mm_pipeline.cli.output import print_json, stdout
     from mm_pipeline.reporting.operator_status import by_urgency
     from mm_pipeline.reporting.operator_tables import alarm_lines, status_table
@@ -77,9 +95,11 @@ def _tell(found: list[GridStatus], alarms: list[tuple[datetime, str]], now: date
         newest = max((one.report.evaluated_at for one in found if one.is_evaluated), default=None)
         grids = [one.as_json(now=now) for one in by_urgency(found)]
         told = [{"at": at, "title": title} for at, title in alarms]
-        print_json({"evaluated_at": newest, "grids": grids, "alarms": told})
+        print_json({"evaluated_at": newest, "grids": grids, "alarms": told, "unreached": failing})
         return
     console = stdout()
     console.print(status_table(found, now=now, width=console.width))
     for line in alarm_lines(alarms):
         console.print(line, soft_wrap=True)
+    for name, problem in failing.items():
+        console.print(f"nobody is reached through {name}: {problem}", soft_wrap=True, markup=False, highlight=False)

@@ -61,7 +61,13 @@ class GridStatus:
 
 
 def grid_statuses(
-    journal: Journal, folder: GridFolder, *, now: datetime, max_lateness: timedelta, overdue_after: timedelta
+    journal: Journal,
+    folder: GridFolder,
+    *,
+    now: datetime,
+    max_lateness: timedelta,
+    overdue_after: timedelta,
+    records: frozenset[str] = frozenset(),
 ) -> list[GridStatus]:
     """Every grid in force, by id.
 
@@ -77,8 +83,10 @@ def grid_statuses(
         Age from which on an evaluation counts no more (``notify.max_lateness``).
     overdue_after
         Age from which on an unsent page is overdue (``delivery.overdue_after``).
+    records
+        Channels whose acceptance is no delivery: they put a page before nobody.
     """
-    pages = PageBook.open(journal, now=now, overdue_after=overdue_after)
+    pages = PageBook.open(journal, now=now, overdue_after=overdue_after, records=records)
     known = journal.known_grids()
     in_force = {grid: version for grid in known if (version := journal.grid_in_force(grid, now)) is not None}
     declared = {grid.id: GridVersion(grid, now) for grid in folder.grids if grid.id not in in_force} | in_force

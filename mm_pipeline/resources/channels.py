@@ -8,9 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from mm_pipeline.adapters.channels import ChannelConfig, channel_of
+from mm_pipeline.adapters.channels import ChannelConfig, channel_of, records_of
 from mm_pipeline.adapters.clock import Clock
-from mm_pipeline.adapters.delivery import Alarms, Answers, ChannelLadder, Relay
+from mm_pipeline.adapters.delivery import Alarms, Answers, ChannelHealth, ChannelLadder, Relay
 from mm_pipeline.adapters.delivery.answers import page_tag
 from mm_pipeline.adapters.journal import Claim, Journal
 from mm_pipeline.domain.errors import ConfigError
@@ -66,6 +66,7 @@ class Delivery:
     relay: Relay
     answers: Answers
     alarms: Alarms
+    health: ChannelHealth
 
 
 def delivery_of(
@@ -78,11 +79,13 @@ def delivery_of(
 ) -> Delivery:
     """Wire relay, answers and alarms together."""
     secondary = frozenset(config.name for config in settings.channels if config.is_secondary)
-    ladder = ChannelLadder(channels, secondary & set(channels))
+    ladder = ChannelLadder(channels, secondary & set(channels), records_of(settings.channels) & set(channels))
     journal.sign(written_by)
     alarms = Alarms(journal, ladder, clock=clock, written_by=written_by)
+    unusable = {name: one.error.problem for name, one in channels.items() if isinstance(one, _Unusable)}
     return Delivery(
         ladder=ladder,
+        health=ChannelHealth(journal, ladder, policy=settings.delivery, unusable=unusable),
         relay=Relay(journal, ladder, policy=settings.delivery, clock=clock, alarms=alarms, render=_render(settings)),
         answers=Answers(journal, ladder, policy=settings.notify, clock=clock, written_by=written_by),
         alarms=alarms,

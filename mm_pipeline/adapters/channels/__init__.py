@@ -11,6 +11,7 @@ from mm_pipeline.adapters.channels.config import (
     FileConfig,
     PushoverConfig,
     named_once,
+    records_of,
 )
 from mm_pipeline.adapters.channels.opening import channel_of, open_channels
 
@@ -25,4 +26,5 @@ __all__ = [
     "channel_of",
     "named_once",
     "open_channels",
+    "records_of",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -20,6 +21,8 @@ class _Channel(Policy):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
     is_secondary: bool = False
+    reaches_a_person: ClassVar[bool] = True
+    """Whether what it takes is put before a person (phone, chat, mail), not only kept (console, file)."""
 
 
 class PushoverConfig(_Channel):
@@ -45,12 +48,14 @@ class ConsoleConfig(_Channel):
     """Standard error."""
 
     kind: Literal["console"]
+    reaches_a_person: ClassVar[bool] = False
 
 
 class FileConfig(_Channel):
     """A file of JSON lines; ``path`` is absolute or starts at the home."""
 
     kind: Literal["file"]
+    reaches_a_person: ClassVar[bool] = False
     path: Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 
 
@@ -71,6 +76,16 @@ def named_once(configs: tuple[ChannelConfig, ...]) -> tuple[ChannelConfig, ...]:
     if twice:
         raise ValueError(f"two channels are named {twice[0]}; give each a name of its own")
     return configs
+
+
+def records_of(configs: Iterable[ChannelConfig]) -> frozenset[str]:
+    """Names of the channels whose acceptance does not count as delivery: they keep a page and put it before nobody.
+
+    Where no channel reaches a person every one counts, and there is none.
+    """
+    found = list(configs)
+    kept = frozenset(config.name for config in found if not config.reaches_a_person)
+    return kept if len(kept) < len(found) else frozenset()
 
 
 def _as_tuple(value: object) -> object:

@@ -42,7 +42,7 @@ class Alarms:
         subject
             What it is about; the same subject is told of once in ``every``.
         without
-            Channels that are not to carry it, unless there is no other.
+            Channels that are not to carry it, unless no other reaches a person.
 
         Returns
         -------
@@ -67,7 +67,7 @@ class Alarms:
                 settings_hash=self._written_by["settings_hash"],
                 code_version=self._written_by["code_version"],
             ),
-            channels=self._ladder.first(without=without) or self._ladder.first(),
+            channels=self._ladder.others(without),
             due_at=now,
         )
 

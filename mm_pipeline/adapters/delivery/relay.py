@@ -22,7 +22,7 @@ from mm_pipeline.adapters.delivery.alarms import Alarms
 from mm_pipeline.adapters.delivery.answers import page_tag
 from mm_pipeline.adapters.delivery.ladder import ChannelCircuits, ChannelLadder
 from mm_pipeline.adapters.delivery.page_answers import PageAnswers
-from mm_pipeline.adapters.journal import Claim, DeliveryOutcome, Journal, Waiting
+from mm_pipeline.adapters.journal import Claim, DeliveryOutcome, Journal, Page, Waiting
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.notifications import Accepted, ChannelError, DeliveryPolicy, Message, backoff
 
@@ -239,20 +239,30 @@ class Relay:
             self._journal.outbox.hand_over(waiting.page, waiting.channel, to, at=self._clock.now(), detail=detail)
 
     def _rescue_unclaimable(self) -> None:
-        """A page that nobody took and that is due nowhere goes to a channel it was never due on, or is given up, once.
+        """A page that reached nobody and is due nowhere goes to a channel it was never due on, or is given up, once.
 
         It is due nowhere where a relay died after a refusal, where there was no channel, or where all have refused it.
+        What was given up is tried again now and then.
         """
-        now = self._clock.now()
-        for page in self._journal.outbox.unsent(decided_before=now, not_due_on=list(self._ladder.channels)):
-            untried = self._ladder.after(-1, tried=sorted(self._journal.outbox.channels(page.page)))
+        now, outbox = self._clock.now(), self._journal.outbox
+        unsent = outbox.unsent(decided_before=now, not_due_on=list(self._ladder.reaching), records=self._ladder.records)
+        for page in unsent:
+            untried = self._ladder.after(-1, tried=sorted(outbox.channels(page.page)))
             if untried is not None:
                 name, rank = untried
-                self._journal.outbox.escalate(
-                    page.page, name, rank, at=now, detail="nobody took it, and it was due nowhere"
-                )
-            elif self._journal.outbox.give_up(page.page, at=now, detail="every channel refused it, or there is none"):
+                outbox.escalate(page.page, name, rank, at=now, detail="nobody took it, and it was due nowhere")
+            elif outbox.give_up(page.page, at=now, detail="every channel refused it, or there is none"):
                 _logger.error("page %s (%s) reached nobody: every channel refused it", page.page, page.title)
+            else:
+                self._ask_again(page)
+
+    def _ask_again(self, page: Page) -> None:
+        """Try channels again that refused a page long ago: a wrong key may have been put right meanwhile."""
+        now = self._clock.now()
+        for name in self._ladder.reaching:
+            self._journal.outbox.ask_again(
+                page.page, name, at=now, refused_before=now - self._policy.refused_again_after
+            )
 
     def _watch_quota(self, channel: str, accepted: Accepted) -> None:
         left, limit = accepted.quota_remaining, accepted.quota_limit

@@ -17,7 +17,6 @@ from mm_pipeline.adapters.journal import receipts
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.insertion import insert_new
 from mm_pipeline.adapters.journal.notification_records import (
-    ALARM,
     Claim,
     DeliveryEvent,
     DeliveryOutcome,
@@ -25,19 +24,17 @@ from mm_pipeline.adapters.journal.notification_records import (
     Page,
     Waiting,
 )
-from mm_pipeline.adapters.journal.notifications import page_of, select_page, superseding
-from mm_pipeline.adapters.journal.schema import decisions, outbox, pages, responses
+from mm_pipeline.adapters.journal.notifications import select_page, superseding
 from mm_pipeline.adapters.journal.schema import delivery_events as events
-from mm_pipeline.domain.notifications import FLATS, ResponseKind
+from mm_pipeline.adapters.journal.schema import outbox, pages
+from mm_pipeline.adapters.journal.undelivered import unsent_pages
 
 _EVENT = tuple(field.name for field in fields(DeliveryEvent))
 _EVENT_KEY = ("page", "channel", "attempt", "event")
-_UNPICTURED = tuple(field.name for field in fields(Page) if field.name != "image")
 _ENDED = frozenset(
     {DeliveryOutcome.SENT, DeliveryOutcome.REFUSED, DeliveryOutcome.SUPERSEDED, DeliveryOutcome.ANSWERED}
 )
-_NEWS_FOR = timedelta(days=1)
-"""What the watch says of itself is said anew each day while it is so."""
+_OUTCOMES = (DeliveryOutcome.SENT, DeliveryOutcome.FAILED, DeliveryOutcome.UNCLEAR, DeliveryOutcome.REFUSED)
 
 
 class JournalOutbox:
@@ -181,35 +178,44 @@ class JournalOutbox:
             rows = connection.execute(query.order_by(outbox.c.due_at, outbox.c.page, outbox.c.rank))
             return [Waiting(**row._mapping) for row in rows]
 
-    def unsent(self, *, decided_before: datetime, not_due_on: Collection[str] | None = None) -> list[Page]:
+    def ask_again(self, page: str, channel: str, *, at: datetime, refused_before: datetime) -> bool:
+        """Make a page due again on a channel that refused it before a moment; False where it did not."""
+        mine = (events.c.page == page) & (events.c.channel == channel)
+        last = sa.select(sa.func.max(events.c.at)).where(mine & (events.c.event == DeliveryOutcome.REFUSED.value))
+        with self._database.writing() as connection:
+            refused_at: datetime | None = connection.scalar(last)
+            if refused_at is None or refused_at > refused_before:
+                return False
+            idle = _of(page, channel).where(~outbox.c.is_due)
+            return bool(connection.execute(idle.values(is_due=True, due_at=at)).rowcount)
+
+    def last_outcomes(self, channels: Collection[str]) -> dict[str, DeliveryEvent]:
+        """The newest attempt of each channel that ended, well or not."""
+        ended = [one.value for one in _OUTCOMES]
+        is_one = events.c.channel.in_(channels) & events.c.event.in_(ended) & (events.c.attempt > 0)
+        newest = sa.select(sa.func.max(events.c.id)).where(is_one).group_by(events.c.channel)
+        query = sa.select(*(events.c[name] for name in _EVENT)).where(events.c.id.in_(newest))
+        with self._database.reading() as connection:
+            return {row.channel: _event_of(row) for row in connection.execute(query)}
+
+    def unsent(
+        self,
+        *,
+        decided_before: datetime,
+        not_due_on: Collection[str] | None = None,
+        records: Collection[str] = (),
+    ) -> list[Page]:
         """Pages older than this that no channel took, nobody answered and nothing superseded.
+
+        What one of the ``records`` took is among them for a day: it was put before nobody.
 
         One that was given up is among them until it is no news: a later page about one of its grids was taken, somebody
         acknowledged it or closed the position, or it has been there for a day and later pages were taken since (one
         about the watch itself: in any case). With ``not_due_on`` only those that are due
         on none of these channels.
         """
-        has_ended = _has(pages, DeliveryOutcome.SENT, DeliveryOutcome.SUPERSEDED, DeliveryOutcome.ANSWERED)
-        mine, later = decisions.alias("mine"), decisions.alias("later")
-        is_later = (mine.c.page == pages.c.page) & (later.c.grid == mine.c.grid) & (later.c.id > mine.c.id)
-        is_later &= (later.c.page != pages.c.page) & _has(later, DeliveryOutcome.SENT)
-        is_known = (responses.c.page == pages.c.page) & (responses.c.kind == ResponseKind.ACKNOWLEDGED.value)
-        is_closed = (mine.c.page == pages.c.page) & (responses.c.grid == mine.c.grid)
-        is_closed &= (responses.c.at >= pages.c.evaluated_at) & responses.c.kind.in_([kind.value for kind in FLATS])
-        is_closed &= responses.c.recorded_at > pages.c.decided_at
-        after = pages.alias("after")
-        is_well = (after.c.id > pages.c.id) & _has(after, DeliveryOutcome.SENT)
-        is_old = (pages.c.decided_at < decided_before - _NEWS_FOR) & (
-            (pages.c.notice == ALARM) | sa.exists().where(is_well)
-        )
-        is_no_news = sa.or_(is_old, *(sa.exists().where(one) for one in (is_known, is_closed, is_later)))
-        query = sa.select(*(pages.c[name] for name in _UNPICTURED)).where(pages.c.decided_at < decided_before)
-        query = query.where(~has_ended & ~(_has(pages, DeliveryOutcome.UNDELIVERABLE) & is_no_news))
-        if not_due_on is not None:  # in one statement: between two, another relay may send it
-            is_due = (outbox.c.page == pages.c.page) & outbox.c.is_due & outbox.c.channel.in_(not_due_on)
-            query = query.where(~sa.exists().where(is_due))
         with self._database.reading() as connection:
-            return [page_of(row) for row in connection.execute(query.order_by(pages.c.id))]
+            return unsent_pages(connection, decided_before=decided_before, not_due_on=not_due_on, records=records)
 
     def events(
         self, *, page: str | None = None, since: datetime | None = None, until: datetime | None = None
@@ -223,15 +229,13 @@ class JournalOutbox:
         if until is not None:
             query = query.where(events.c.at < until)
         with self._database.reading() as connection:
-            return [
-                DeliveryEvent(**(dict(row._mapping) | {"event": DeliveryOutcome(row.event)}))
-                for row in connection.execute(query.order_by(events.c.id))
-            ]
+            return [_event_of(row) for row in connection.execute(query.order_by(events.c.id))]
 
-    def first_sent(self, *, since: datetime) -> dict[str, datetime]:
-        """When a channel first took each page, of those taken at ``since`` or later."""
+    def first_sent(self, *, since: datetime, records: Collection[str] = ()) -> dict[str, datetime]:
+        """When a channel that is none of the ``records`` first took each page, of those taken at ``since`` or later."""
         query = sa.select(events.c.page, sa.func.min(events.c.at)).group_by(events.c.page)
         query = query.where((events.c.event == DeliveryOutcome.SENT.value) & (events.c.at >= since))
+        query = query.where(events.c.channel.not_in(records))
         with self._database.reading() as connection:
             return dict(connection.execute(query).tuples().all())
 
@@ -262,10 +266,8 @@ class JournalOutbox:
         return bool(insert_new(connection, events, _EVENT_KEY, [asdict(made) | {"event": event.value}]))
 
 
-def _has(table: sa.FromClause, *outcomes: DeliveryOutcome) -> sa.ColumnElement[bool]:
-    """Whether one of these has happened to a page."""
-    is_one = events.c.event.in_([outcome.value for outcome in outcomes])
-    return sa.exists().where((events.c.page == table.c.page) & is_one).correlate(table)
+def _event_of(row: sa.Row[Any]) -> DeliveryEvent:
+    return DeliveryEvent(**(dict(row._mapping) | {"event": DeliveryOutcome(row.event)}))
 
 
 def _of(page: str, channel: str) -> sa.Update:

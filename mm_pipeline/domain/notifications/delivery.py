@@ -38,6 +38,12 @@ class DeliveryPolicy(Policy):
         ge=_SECOND,
         le=60 * _MINUTE,
     )
+    refused_again_after: Duration = threshold(
+        unit="duration",
+        source="a refusal is final until somebody puts the key right; a page that reached nobody asks again",
+        ge=timedelta(minutes=5),
+        le=timedelta(days=1),
+    )
     breaker_failures: int = threshold(
         unit="failed sends in a row", source="two pages that failed after escalating", ge=1, le=1000
     )
