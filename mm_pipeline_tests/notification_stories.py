@@ -31,6 +31,9 @@ LETTERS: Mapping[str, Mapping[str, Any]] = {
     "M": {"state": "MANDATORY_EXIT", "mandatory": ("closes_outside",)},
     "X": {"state": "MANDATORY_EXIT", "mandatory": ("regime_trend", "closes_outside")},
     "S": {"state": "MANDATORY_EXIT", "mandatory": ("closes_outside",), "is_sold_out": True},
+    "T": {"state": "MANDATORY_EXIT", "mandatory": ("closes_outside", "stop_loss_breached")},
+    "H": {"state": "MANDATORY_EXIT", "mandatory": ("closes_outside", "stop_loss_breached"), "is_held": True},
+    "F": {"state": "UNKNOWN", "cause": "kucoin: stale", "blind_for": 2},
     "U": {"state": "UNKNOWN", "cause": "kucoin: stale"},
     "E": {"state": "ENTER", "kind": "entry"},
     "A": {"state": "AVOID", "kind": "entry"},
@@ -55,8 +58,8 @@ def evaluations(story: str) -> list[tuple[int, bool, Judged]]:
             continue
         if letter != ".":
             one = judged(letter.upper(), bar, started_at=started_at)
-            if letter.upper() == "U":
-                one = judged("U", bar, started_at=started_at, last_known_state=known)
+            if letter.upper() in "UF":
+                one = judged(letter.upper(), bar, started_at=started_at, last_known_state=known)
             elif one.kind == "exit":
                 known = one.state
             found.append((bar, letter.isupper(), one))
@@ -114,5 +117,6 @@ def held_back(story: str, responses: Mapping[float, str] | None = None, policy: 
 def _response(kind: str, at: datetime, history: History) -> Response:
     if kind in ("flat", "verified_flat", "reopened", "contradicted"):
         return Response(grid="eth", at=at, kind=ResponseKind(kind))
-    assert history.last is not None, "there is nothing to acknowledge"
-    return Response(grid="eth", at=at, kind=ResponseKind.ACKNOWLEDGED, page=history.last.page)
+    newest = max(history.told.values(), key=lambda told: told.evaluated_at, default=None)
+    assert newest is not None, "there is nothing to acknowledge"
+    return Response(grid="eth", at=at, kind=ResponseKind.ACKNOWLEDGED, page=newest.page)

@@ -39,6 +39,8 @@ FIRED: Mapping[str, tuple[str, ...]] = {
     "M": ("closes_outside",),
     "X": ("regime_trend", "closes_outside"),
     "S": ("closes_outside",),
+    "T": ("closes_outside", "stop_loss_breached"),
+    "H": ("closes_outside", "stop_loss_breached"),
 }
 """Triggers of a letter of ``notification_stories``."""
 WRITTEN_BY = {"settings_hash": "c3d4", "code_version": "0.1.0"}

@@ -21,9 +21,16 @@ POLICY = NotifyPolicy.model_validate(
     {
         "max_lateness": "20min",
         "decided_after": "1min",
-        "mandatory_exit": {"priority": 2, "window": "15min", "retry": "60s", "expire": "3h"},
+        "mandatory_exit": {
+            "priority": 2,
+            "window": "15min",
+            "retry": "60s",
+            "expire": "3h",
+            "quick_reissues": 4,
+            "then_every": "6h",
+        },
         "latest_acceptable_exit": {"priority": 1, "window": "60min", "repeat": "60min"},
-        "warning": {"priority": 0, "window": "4h", "min_interval": "4h"},
+        "warning": {"push": True, "priority": 0, "window": "4h", "min_interval": "4h"},
         "normal": {"priority": -1, "after_evaluations": 2},
         "unknown": {
             "priority": 1,
@@ -33,6 +40,8 @@ POLICY = NotifyPolicy.model_validate(
             "then_every": "1d",
         },
         "sold_out": {"priority": 0, "dust_share": 0.1},
+        "reminder": {"priority": 0, "first_after": "4h", "then_every": "24h"},
+        "still_enabled": {"priority": -1, "after": "24h"},
         "enter": {"priority": 0, "min_interval": "4h"},
         "budget": {"pages": 12, "per": "1d"},
     }
@@ -142,6 +151,10 @@ def with_cost(report: GridReport, risk: DelayRisk) -> GridReport:
     return replace(report, risk=held)
 
 
+def _nothing_held(report: GridReport) -> dict[str, Any]:
+    return {**(with_cost(report, RISK).risk or {}), "inventory_base": 0.0, "source": "modelled"}
+
+
 def said(decision: Decision, report: GridReport, risk: DelayRisk | None = RISK) -> PageText:
     return page_text([decision], {decision.grid: with_cost(report, risk) if risk else report}, POLICY)
 
@@ -198,6 +211,22 @@ def pages() -> dict[str, PageText]:
         "mandatory exit, reissued": said(
             decided(exit_, Cause.REISSUE, number=2, episode_at=AT - timedelta(hours=3)), standing
         ),
+        "mandatory exit, stopped out": page_text(
+            [decided(exit_)], {"eth-main": replace(with_cost(breached, RISK), risk=_nothing_held(breached))}, POLICY
+        ),
+        "mandatory exit, reissued in a milder state": said(
+            decided(
+                exit_,
+                Cause.REISSUE,
+                number=6,
+                state="WARNING",
+                triggers=("closes_outside",),
+                episode_at=AT - timedelta(hours=18),
+            ),
+            warned,
+        ),
+        "reminder": said(decided(Notice.REMINDER, Cause.REPEAT, number=2, state="MANDATORY_EXIT"), standing),
+        "still enabled": said(decided(Notice.STILL_ENABLED, state="MANDATORY_EXIT"), standing),
         "mandatory exit, no risk known": said(decided(exit_), breached, None),
         "mandatory exit, nothing known": page_text([decided(exit_)], {}, POLICY),
         "mandatory exit, tiny prices": said(

@@ -13,13 +13,13 @@ from mm_pipeline.assets.accounts import Seen
 from mm_pipeline.assets.flat_check import ACCOUNT, MOMENT, FlatChecks
 from mm_pipeline.domain.account import AccountPolicy, is_closed, is_emptied, traded_again_ms
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.notifications import ASKS_FOR_EXIT, FLATS, Notice, Response, ResponseKind
+from mm_pipeline.domain.notifications import ASKS_FOR_EXIT, FLATS, TAKES_NOTHING_BACK, Response, ResponseKind
 from mm_pipeline.resources import Plan, Watch
 
 
 def is_exit_open(watch: Watch, grid: Grid) -> bool:
     """Whether an exit was asked for in the grid's present range, and nobody has said that it is closed."""
-    told = watch.decisions().notifications.newest_told(grid.id, but=Notice.UNKNOWN, kind=EvaluationKind.EXIT)
+    told = watch.decisions().notifications.newest_told(grid.id, but=TAKES_NOTHING_BACK, kind=EvaluationKind.EXIT)
     if told is None or told.decision.notice not in ASKS_FOR_EXIT or told.decision.evaluated_at < grid.started_at:
         return False
     last = _last_word(watch, grid.id, since=told.decision.episode_at)
@@ -97,7 +97,7 @@ def _look(watch: Watch, plan: Plan, grid: Grid, accounts: Accounts) -> ResponseK
         return ResponseKind.REOPENED if checks.is_contradicted(seen, last, is_explained=is_explained) else None
     if not is_exit_open(watch, grid) or not _is_closed(seen, policy):
         return None
-    told = watch.decisions().notifications.newest_told(grid.id, but=Notice.UNKNOWN, kind=EvaluationKind.EXIT)
+    told = watch.decisions().notifications.newest_told(grid.id, but=TAKES_NOTHING_BACK, kind=EvaluationKind.EXIT)
     closed_at = from_ms(_last_fill_ms(seen))
     if told is not None:
         closed_at = max(closed_at, told.decision.episode_at)

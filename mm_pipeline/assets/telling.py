@@ -70,8 +70,9 @@ class _Round:
         return [self._page(told) for told in together.values()]
 
     def _page(self, told: Sequence[Decision]) -> Page:
-        first, policy = told[0], self.watch.settings.notify
-        text = self._text(told)
+        """The page of these decisions; its window begins now, for it must not be over when the page arrives."""
+        first, policy, decided_at = told[0], self.watch.settings.notify, self.watch.now()
+        text = self._text(told, decided_at)
         priority, window = priority_of(first.notice, policy), window_of(first.notice, policy)
         rings = priority == EMERGENCY
         return Page(
@@ -79,18 +80,18 @@ class _Round:
             notice=first.notice.value,
             grids=tuple(one.grid for one in told),
             evaluated_at=first.evaluated_at,
-            decided_at=self.watch.now(),
+            decided_at=decided_at,
             priority=priority,
             title=text.title,
             text=text.text,
             image=self._chart(first) if len(told) == 1 else None,
             retry_s=int(policy.mandatory_exit.retry.total_seconds()) if rings else None,
             expire_s=int(policy.mandatory_exit.expire.total_seconds()) if rings else None,
-            respond_by=None if window is None else first.evaluated_at + window,
+            respond_by=None if window is None else decided_at + window,
             **self.watch.written_by,
         )
 
-    def _text(self, told: Sequence[Decision]) -> PageText:
+    def _text(self, told: Sequence[Decision], decided_at: datetime) -> PageText:
         """What the page says; a fault in saying it keeps neither this page nor those of the other grids."""
         try:
             reports = {
@@ -98,7 +99,7 @@ class _Round:
                 for one in told
             }
             against = contradictions(self.watch, self._contradicted(told))
-            return page_text(told, reports, self.watch.settings.notify, against)
+            return page_text(told, reports, self.watch.settings.notify, against, decided_at=decided_at)
         except Exception:
             _logger.exception("the page about %s is told without details", told[0].grid)
             what = f"{told[0].notice} {', '.join(one.grid for one in told)}"
@@ -226,7 +227,11 @@ def _decide(deciding: _Round, judged: Sequence[Judged]) -> list[Decided]:
             return []
         decided = [_decided(deciding, decision, now) for decision in decisions]
         pages = deciding.pages(decisions)
-        if watch.decisions().notifications.commit(decided, pages, channels=channels, due_at=now):
+        everywhere = {one.page: watch.delivery().ladder.ranks for one in decisions if one.cause is Cause.REISSUE}
+        committed = watch.decisions().notifications.commit(
+            decided, pages, channels=channels, due_at=now, channels_of=everywhere
+        )
+        if committed:
             return decided
     raise StorageError(
         f"others decided about {', '.join(sorted({one.grid for one in judged}))} again and again at the same moment.",

@@ -133,7 +133,7 @@ def _row(decision: Decision, text: PageText | None, policy: NotifyPolicy, *, is_
         "triggers": list(decision.triggers),
         "held_back": None if decision.held_back is None else decision.held_back.value,
         "priority": priority_of(decision.notice, policy),
-        "respond_by": None if window is None else decision.evaluated_at + window,
+        "respond_by": None if window is None else decision.evaluated_at + policy.decided_after + window,
         "title": None if text is None else text.title,
         "text": None if text is None else text.text,
         "is_live": is_live,

@@ -20,7 +20,7 @@ from mm_pipeline.adapters.journal import (
 )
 from mm_pipeline.adapters.journal.operator_queries import OperatorQueries
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.notifications import FLATS, Notice, ResponseKind
+from mm_pipeline.domain.notifications import FLATS, TAKES_NOTHING_BACK, ResponseKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +118,13 @@ class PageBook:
     waiting: Mapping[str, Sequence[Waiting]]
 
     @classmethod
-    def open(cls, journal: Journal, *, now: datetime, overdue_after: timedelta) -> Self:
+    def open(
+        cls, journal: Journal, *, now: datetime, overdue_after: timedelta, records: frozenset[str] = frozenset()
+    ) -> Self:
         """Read what is on its way, once for all grids. What something newer has overtaken is due no more."""
         unsent = [
             page
-            for page in journal.outbox.unsent(decided_before=now + timedelta(milliseconds=1))
+            for page in journal.outbox.unsent(decided_before=now + timedelta(milliseconds=1), records=records)
             if not journal.outbox.is_superseded(page)
         ]
         waiting: dict[str, list[Waiting]] = defaultdict(list)
@@ -142,8 +144,8 @@ class PageBook:
         """The newest page of a kind about a grid, and what is due about it."""
         newest = self.queries.newest_told(grid_id, kind)
         asking = newest
-        if newest is not None and newest.decision.notice is Notice.UNKNOWN:  # it takes nothing back
-            asking = self.queries.newest_told(grid_id, kind, without=[Notice.UNKNOWN])
+        if newest is not None and newest.decision.notice in TAKES_NOTHING_BACK:
+            asking = self.queries.newest_told(grid_id, kind, without=sorted(TAKES_NOTHING_BACK))
         respond_by = None if asking is None else self._asked_by(asking, grid)
         mine = [page for page in self.unsent if grid_id in page.grids]
         due = Due(
@@ -157,7 +159,7 @@ class PageBook:
 
     def flat(self, grid_id: str, *, since: datetime | None) -> tuple[datetime | None, str]:
         """When, and by whom, the position was last reported or seen flat; ``(None, "")`` where it was not."""
-        answers = self.journal.responses.select(grid_id, since=since)
+        answers = self.journal.responses.select(grid_id, known_since=since)
         flats = [answer for answer in answers if answer.response.kind in FLATS]
         return (flats[-1].response.at, flats[-1].by_whom or flats[-1].source) if flats else (None, "")
 

@@ -8,36 +8,34 @@ who must act needs the cost of waiting sooner.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
-from mm_pipeline.domain.notifications.channel import EMERGENCY, TITLE_LIMIT
+from mm_pipeline.domain.notifications.channel import EMERGENCY
 from mm_pipeline.domain.notifications.decision import Cause, Decision, Notice
-from mm_pipeline.domain.notifications.delay_risk import DelayRisk
+from mm_pipeline.domain.notifications.judged import is_held
 from mm_pipeline.domain.notifications.policy import (
     LatestExitNotice,
     MandatoryExitNotice,
     NotifyPolicy,
     WarningNotice,
 )
+from mm_pipeline.domain.notifications.rules import STOP
 from mm_pipeline.reporting.flat_page import Contradiction, flat_page
 from mm_pipeline.reporting.grid_report import GridReport
-from mm_pipeline.reporting.page_limits import PageText, cut, fitted, marked
+from mm_pipeline.reporting.page_limits import PageText, marked
+from mm_pipeline.reporting.page_parts import Subject, answer_lines, page_of, why_line
 from mm_pipeline.reporting.page_words import (
     TIERS,
     amount_text,
-    clean_reason,
     grid_text,
     has_stop,
-    notice_words,
     ordinal,
     other_trigger_lines,
     percent_text,
     position_line,
     proposal_line,
-    quote_of,
     quote_text,
     risk_lines,
     some_of,
@@ -45,33 +43,10 @@ from mm_pipeline.reporting.page_words import (
     stop_line,
     time_text,
     trigger_lines,
-    triggers_among,
     verdict_line,
 )
 
 __all__ = ["PageText", "marked", "page_text"]
-
-
-@dataclass(frozen=True)
-class _Told:
-    """One grid of a page, and what is known of it."""
-
-    decision: Decision
-    report: GridReport
-    risk: DelayRisk | None = None
-
-    @property
-    def id(self) -> str:
-        return self.decision.grid
-
-    @property
-    def quote(self) -> str:
-        return quote_of(self.report.grid)
-
-    @property
-    def notes(self) -> list[str]:
-        """Reasons beside the fired triggers, a line each."""
-        return [f"Reason: {reason}" for text in self.report.other_reasons if (reason := clean_reason(text))]
 
 
 def page_text(
@@ -79,6 +54,8 @@ def page_text(
     reports: Mapping[str, GridReport],
     policy: NotifyPolicy,
     contradictions: Mapping[str, Contradiction] | None = None,
+    *,
+    decided_at: datetime | None = None,
 ) -> PageText:
     """Title and text of one page.
 
@@ -93,6 +70,8 @@ def page_text(
         Windows and priorities.
     contradictions
         By grid, what an account showed against a report of flat.
+    decided_at
+        When the page is decided, with which its window begins; ``decided_after`` the evaluation if None.
 
     Raises
     ------
@@ -103,7 +82,8 @@ def page_text(
     if len(notices) != 1 or (len(decisions) > 1 and notices != {Notice.UNKNOWN}):
         raise ValueError(f"a page has one notice, and one grid unless it is UNKNOWN: {sorted(notices)}")
     known = [(one, reports.get(one.grid) or _nothing_known(one)) for one in decisions]
-    told = [_Told(one, report, report.delay_risk) for one, report in known]
+    begins_at = decided_at or decisions[0].evaluated_at + policy.decided_after
+    told = [Subject(one, report, begins_at, report.delay_risk) for one, report in known]
     if notices == {Notice.UNKNOWN}:
         return _unknown(told, policy)
     if decisions[0].cause is Cause.CONTRADICTED:
@@ -115,29 +95,16 @@ def _nothing_known(decision: Decision) -> GridReport:
     return GridReport(grid_id=decision.grid, grid=None, evaluated_at=decision.evaluated_at, state=decision.state)
 
 
-def _page(
-    told: _Told, asks: str, essential: Sequence[str], optional: Sequence[str], asks_short: str = "", *, others: int = 0
-) -> PageText:
-    """A page whose first line and title say what to do; ``others`` is how many grids it tells of beside this one."""
-    words = notice_words(told.decision.notice)
-    title = f"{words} {told.id}{f' and {others} more grid' + 's' * (others != 1) if others else ''}"
-    is_state = told.report.state == told.decision.notice and not others
-    since = f" since {time_text(told.report.since)}" if told.report.since is not None and is_state else ""
-    lines = [f"{words}{since}: {asks}.", *essential]
-    more = [*(line for line in optional if line), f"More: mm evaluate --grid {told.id}"]
-    return PageText(cut(f"{title}: {asks_short or asks}", TITLE_LIMIT), fitted(lines, more))
-
-
-def _exit(told: _Told, policy: NotifyPolicy) -> PageText:
+def _exit(told: Subject, policy: NotifyPolicy) -> PageText:
     """A page that asks for an exit, or to prepare one."""
     notice, report = told.decision.notice, told.report
-    verb = "prepare to exit, decide" if notice is Notice.WARNING else "exit"
     rules = _rules(notice, policy)
     essential = [
         grid_text(report),
-        _why(told.decision, report, policy),
+        why_line(told.decision, report, policy),
+        *_milder_now(told),
         *trigger_lines(report.fired, TIERS[notice], told.quote),
-        *_answers(told.decision, rules.priority),
+        *answer_lines(told.decision, rules.priority),
     ]
     optional = [
         verdict_line(report),
@@ -147,8 +114,30 @@ def _exit(told: _Told, policy: NotifyPolicy) -> PageText:
         *told.notes,
         *other_trigger_lines(report.fired, notice, told.quote),
     ]
-    asks, asks_short = (_asked(told.decision, verb, rules.window, is_short=short) for short in (False, True))
-    return _page(told, asks, essential, optional, asks_short)
+    if _is_stopped_out(told, policy):
+        return page_of(told, "the stop was touched, nothing is held: CHECK that nothing is left", essential, optional)
+    asks, asks_short = (_asked(told, policy, rules.window, is_short=short) for short in (False, True))
+    if told.decision.cause is Cause.REISSUE:
+        asks_short += f" ({ordinal(told.decision.number)} page, nobody answered)"
+    return page_of(told, asks, essential, optional, asks_short)
+
+
+def _is_stopped_out(told: Subject, policy: NotifyPolicy) -> bool:
+    """Whether the stop was touched, and the position is known to hold nothing."""
+    risk, is_touched = told.report.risk, any(one.name == STOP for one in told.report.fired)
+    if told.decision.notice is not Notice.MANDATORY_EXIT or not is_touched or risk is None:
+        return False
+    held = risk["inventory_base"]
+    return held is not None and not is_held(held, str(risk["source"]), told.report.grid, policy)
+
+
+def _milder_now(told: Subject) -> list[str]:
+    """Of an emergency that is issued anew while the state is milder: why it is not over."""
+    decision = told.decision
+    if decision.notice is not Notice.MANDATORY_EXIT or decision.state == Notice.MANDATORY_EXIT:
+        return []
+    named = f" It named: {some_of(decision.triggers, 'trigger')}." if decision.triggers else ""
+    return [f"The state is {decision.state.replace('_', ' ')} now; the emergency stands until all-clear.{named}"]
 
 
 def _rules(notice: Notice, policy: NotifyPolicy) -> MandatoryExitNotice | LatestExitNotice | WarningNotice:
@@ -157,24 +146,27 @@ def _rules(notice: Notice, policy: NotifyPolicy) -> MandatoryExitNotice | Latest
     return policy.latest_acceptable_exit if notice is Notice.LATEST_ACCEPTABLE_EXIT else policy.warning
 
 
-def _asked(decision: Decision, verb: str, window: timedelta, *, is_short: bool) -> str:
-    """What to do, and until when: the window of all pages of an episode begins with its first."""
-    ends_at = decision.episode_at + window
-    ends = time_text(ends_at, beside=decision.evaluated_at if is_short else None)
-    left = ends_at - decision.evaluated_at
+def _asked(told: Subject, policy: NotifyPolicy, window: timedelta, *, is_short: bool) -> str:
+    """What to do, and until when: the window of all pages of an episode begins when its first is decided."""
+    decision, decided_at = told.decision, told.decided_at
+    verb = "prepare to exit, decide" if decision.notice is Notice.WARNING else "exit"
+    is_first = decision.episode_at == decision.evaluated_at
+    ends_at = (decided_at if is_first else decision.episode_at + policy.decided_after) + window
+    ends = time_text(ends_at, beside=decided_at if is_short else None)
+    left = ends_at - decided_at
     if left > timedelta(0):
         return f"{verb} within {span_text(max(left, timedelta(minutes=1)))}, by {ends}"
     return f"{verb} NOW, the {span_text(window)} window ended {ends}"
 
 
-def _normal(told: _Told, policy: NotifyPolicy) -> PageText:
+def _normal(told: Subject, policy: NotifyPolicy) -> PageText:
     report = told.report
-    essential = [grid_text(report), _why(told.decision, report, policy)]
+    essential = [grid_text(report), why_line(told.decision, report, policy)]
     others = other_trigger_lines(report.fired, Notice.NORMAL, told.quote)
-    return _page(told, "back to normal, nothing to do", essential, [verdict_line(report), stop_line(report), *others])
+    return page_of(told, "back to normal, nothing to do", essential, [verdict_line(report), stop_line(report), *others])
 
 
-def _sold_out(told: _Told, policy: NotifyPolicy) -> PageText:
+def _sold_out(told: Subject, policy: NotifyPolicy) -> PageText:
     """Above the grid there is nothing left to sell, so nothing is said that asks for it."""
     grid, price, decision = told.report.grid, told.report.price, told.decision
     optional = [verdict_line(told.report)]
@@ -183,29 +175,54 @@ def _sold_out(told: _Told, policy: NotifyPolicy) -> PageText:
         optional.insert(0, f"Price is {above} above the upper bound.")
     essential = [
         grid_text(told.report),
-        _why(decision, told.report, policy),
+        why_line(decision, told.report, policy),
         "To set the range anew: lower, upper, stop_loss and a new started_at in the grid's file.",
-        *_answers(decision, policy.sold_out.priority),
+        *answer_lines(decision, policy.sold_out.priority),
     ]
     asks = "above the grid, all is sold, set the range anew"
-    return _page(told, asks, essential, optional)
+    return page_of(told, asks, essential, optional)
 
 
-def _enter(told: _Told, policy: NotifyPolicy) -> PageText:
+def _reminder(told: Subject, policy: NotifyPolicy) -> PageText:
+    """That an emergency is known, and not yet acted upon as far as anybody has said."""
+    report, quote = told.report, told.quote
+    essential = [
+        grid_text(report),
+        why_line(told.decision, report, policy),
+        *trigger_lines(report.fired, TIERS[Notice.MANDATORY_EXIT], quote),
+        f"After exiting: mm flat {told.id}",
+    ]
+    optional = [stop_line(report), position_line(report, quote), *risk_lines(told.risk, quote), *told.notes]
+    return page_of(told, "the acknowledged MANDATORY EXIT still stands, exit if not done", essential, optional)
+
+
+def _still_enabled(told: Subject, policy: NotifyPolicy) -> PageText:
+    """What the operator's word keeps from being paged, and how to take it back."""
+    essential = [
+        f"{told.id} was reported flat more than {span_text(policy.still_enabled.after)} ago, and is still enabled.",
+        "While that stands, no exit of it is paged.",
+        f"No bot runs: mm flat {told.id} --disable",
+        f"It trades again: a new started_at in the grid's file, or mm reopen {told.id}",
+        *answer_lines(told.decision, policy.still_enabled.priority),
+    ]
+    return page_of(told, "reported flat, no exit is paged", essential, [])
+
+
+def _enter(told: Subject, policy: NotifyPolicy) -> PageText:
     """Only what an operator needs who has no position: nothing about leaving one."""
     grid, report = told.report.grid, told.report
     market = "market not known" if grid is None else str(grid.market)
     essential = [
         f"{told.id} {market}: price {quote_text(report.price, told.quote)}, the grid is disabled.",
         proposal_line(report),
-        _why(told.decision, report, policy),
+        why_line(told.decision, report, policy),
         "To start: this range, enabled: true and a new started_at in the grid's file; else do nothing.",
-        *_answers(told.decision, policy.enter.priority),
+        *answer_lines(told.decision, policy.enter.priority),
     ]
-    return _page(told, "a good moment to start this grid", essential, [verdict_line(report)])
+    return page_of(told, "a good moment to start this grid", essential, [verdict_line(report)])
 
 
-def _unknown(told: Sequence[_Told], policy: NotifyPolicy) -> PageText:
+def _unknown(told: Sequence[Subject], policy: NotifyPolicy) -> PageText:
     """Grids that are blind for one cause; those whose exit stays in force come first."""
     ordered = sorted(told, key=lambda one: one.report.last_known_state != Notice.MANDATORY_EXIT)
     exits = [one.id for one in ordered if one.report.last_known_state == Notice.MANDATORY_EXIT]
@@ -218,9 +235,9 @@ def _unknown(told: Sequence[_Told], policy: NotifyPolicy) -> PageText:
     essential = [
         *_standing_lines(exits),
         *([f"Grids: {some_of([one.id for one in ordered], 'grid')}."] if are_several else [where[0], last_known[0]]),
-        _why(newest, first.report, policy),
+        why_line(newest, first.report, policy),
         notes[0],
-        *([] if exits and rings_once else _answers(newest, policy.unknown.priority, are_several=are_several)),
+        *([] if exits and rings_once else answer_lines(newest, policy.unknown.priority, are_several=are_several)),
     ]
     each = [f"{at} {state}" for at, state in zip(where, last_known, strict=True)]
     stop = stop_line(first.report, price_name="last price")
@@ -228,7 +245,7 @@ def _unknown(told: Sequence[_Told], policy: NotifyPolicy) -> PageText:
     asks = f"the watch is blind, check the grid{'s' * are_several} on the exchange"
     whose = f" of {some_of(exits, 'grid', room=45)}" if exits and are_several else ""
     standing = f"blind, MANDATORY EXIT{whose} stays in force, EXIT NOW if not done"
-    return _page(first, asks, essential, optional, standing if exits else asks, others=len(told) - 1)
+    return page_of(first, asks, essential, optional, standing if exits else asks, others=len(told) - 1)
 
 
 def _standing_lines(exits: Sequence[str]) -> list[str]:
@@ -248,46 +265,15 @@ def _last_known(report: GridReport) -> str:
     return f"Last known state: {'none' if state is None else state.replace('_', ' ')}."
 
 
-def _why(decision: Decision, report: GridReport, policy: NotifyPolicy) -> str:
-    """Why it is told now."""
-    notice, page = decision.notice, f"{ordinal(decision.number)} page"
-    if decision.cause is Cause.CHANGE:
-        return f"Why now: {_change(notice, policy)}."
-    if decision.cause is Cause.NEW_TRIGGER:
-        mandatory = triggers_among(report.fired, TIERS[Notice.MANDATORY_EXIT])
-        begun = [trigger.name for trigger in mandatory if trigger.since == decision.evaluated_at]
-        return f"Why now: a new mandatory trigger{': ' + ', '.join(begun) if begun else ''}; {page}."
-    if decision.cause is Cause.REISSUE:
-        return f"Why now: the alarm expired unanswered and is issued anew; {page}."
-    is_exit = notice in (Notice.MANDATORY_EXIT, Notice.LATEST_ACCEPTABLE_EXIT)
-    still = "unacknowledged" if is_exit else "blind" if notice is Notice.UNKNOWN else "so"
-    return f"Why now: still {still}; {page}."
-
-
-def _change(notice: Notice, policy: NotifyPolicy) -> str:
-    waited = {Notice.NORMAL: policy.normal.after_evaluations, Notice.UNKNOWN: policy.unknown.after_evaluations}
-    if notice in waited:
-        return f"{notice.value} for {waited[notice]} evaluation{'s' * (waited[notice] != 1)} in a row"
-    return "price is above the grid and all is sold" if notice is Notice.SOLD_OUT else "the state changed"
-
-
-def _answers(decision: Decision, priority: int, *, are_several: bool = False) -> list[str]:
-    """How to answer: an emergency rings until it is acknowledged, another exit is told again until it is."""
-    is_exit = decision.notice in (Notice.MANDATORY_EXIT, Notice.LATEST_ACCEPTABLE_EXIT)
-    if priority != EMERGENCY and not is_exit:
-        return ["No acknowledgement is needed."]
-    ways = "in Pushover or with" if priority == EMERGENCY else "with"
-    asked = [f"Acknowledge {ways}: mm ack {'GRID' if are_several else decision.grid}"]
-    return [*asked, f"After exiting: mm flat {decision.grid}"] if is_exit else asked
-
-
-_PAGES: Final[Mapping[Notice, Callable[[_Told, NotifyPolicy], PageText]]] = MappingProxyType(
+_PAGES: Final[Mapping[Notice, Callable[[Subject, NotifyPolicy], PageText]]] = MappingProxyType(
     {
         Notice.MANDATORY_EXIT: _exit,
         Notice.LATEST_ACCEPTABLE_EXIT: _exit,
         Notice.WARNING: _exit,
         Notice.NORMAL: _normal,
         Notice.SOLD_OUT: _sold_out,
+        Notice.REMINDER: _reminder,
+        Notice.STILL_ENABLED: _still_enabled,
         Notice.ENTER: _enter,
     }
 )

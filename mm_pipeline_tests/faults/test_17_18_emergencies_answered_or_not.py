@@ -63,7 +63,14 @@ class Desk:
         at = AT + bars * BAR
         self.journal.record_evaluations([replace(SAMPLE, grid="eth", evaluated_at=at, state=state)])
         judged = Judged(
-            grid="eth", kind="exit", evaluated_at=at, started_at=None, state=state, mandatory=mandatory, cause="stale"
+            grid="eth",
+            kind="exit",
+            evaluated_at=at,
+            started_at=None,
+            state=state,
+            mandatory=mandatory,
+            is_held=True,
+            cause="stale",
         )
         policy, now = self.settings.notify, self.clock.now()
         history = self.journal.histories.before(judged, now=now, started_at={}, policy=policy)
@@ -260,24 +267,20 @@ def test_18_emergency_that_rings_unrecorded_is_ended_when_it_was_answered_meanwh
         (("MANDATORY_EXIT", STOP), ("MANDATORY_EXIT", STOP, "regime_trend")),
     ],
 )
-def test_18_what_is_decided_in_spite_of_a_flat_is_sent_and_issued_again(
+def test_18_word_that_it_is_flat_stands_until_it_is_taken_back(
     desk: Desk, first: tuple[str, ...], second: tuple[str, ...]
 ) -> None:
     desk.tick(0, *first)
     desk.pass_to(BAR + 20 * SECOND)  # after the bar has closed, before anybody decides about it
     desk.respond(ResponseKind.FLAT)
-    desk.tick(1, *second)
-    assert len(desk.server.messages) == 2
-    for bars in range(2, 14):
+    for bars in range(1, 14):
         desk.tick(bars, *second)
-    assert len(desk.server.messages) == 3
+    assert len(desk.server.messages) == 1
     desk.pass_to(13 * BAR + 2 * MINUTE)
-    desk.respond(ResponseKind.FLAT)
-    desk.pass_to(14 * BAR)
-    desk.hear()
-    for bars in range(14, 28):
+    desk.respond(ResponseKind.REOPENED)
+    for bars in range(14, 16):
         desk.tick(bars, *second)
-    assert len(desk.server.messages) == 3
+    assert len(desk.server.messages) == 2
 
 
 def test_18_repetitions_that_the_grid_is_blind_are_sent_after_a_flat_too(desk: Desk) -> None:

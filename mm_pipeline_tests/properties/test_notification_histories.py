@@ -152,7 +152,8 @@ def answer(journal: Journal, step: Step, at: datetime, told: list[Decision]) -> 
 
 def as_decided_by(history: History) -> History:
     """Without acknowledgements of pages that are not the newest of their notice in this range: none is asked for."""
-    return replace(history, acknowledged=history.acknowledged & {told.page for told in history.told.values()})
+    known = {told.page for told in history.told.values()}
+    return replace(history, acknowledged={page: at for page, at in history.acknowledged.items() if page in known})
 
 
 @settings(max_examples=20, deadline=None)

@@ -42,7 +42,7 @@ def runs_of(letters: str, ranges: list[int]) -> st.SearchStrategy[Run]:
     )
 
 
-enabled = st.lists(runs_of("NWLMXSUMXLU", [0]), min_size=1, max_size=12)
+enabled = st.lists(runs_of("NWLMXSUMXLUTHFS", [0]), min_size=1, max_size=12)
 any_kind = st.lists(runs_of("".join(LETTERS) + "EE", [0, 0, 0, 0, 1, 2, UNREAD]), min_size=1, max_size=12)
 stories = st.one_of(enabled, any_kind)
 answers = st.lists(
@@ -68,7 +68,7 @@ def told_of(grid: str, story: list[Run]) -> list[Judged]:
                 "grid": grid,
                 "started_at": None if run.range == UNREAD else NOON - run.range * BAR,
             }
-            if run.letter in "UB":
+            if run.letter in "UBF":
                 changes |= {"cause": CAUSES[run.cause], "last_known_state": known}
             one = judged(run.letter, bar, **changes)
             known = one.state if one.state != "UNKNOWN" else known
@@ -86,6 +86,8 @@ def as_said(one: Judged) -> Said:
         state=one.state,
         triggers=frozenset(one.mandatory),
         is_sold_out=one.is_sold_out,
+        is_held=one.is_held,
+        blind_for=one.blind_for,
         last_known=one.last_known_state,
         cause=one.cause,
     )
@@ -123,7 +125,7 @@ def answered(
             continue
         at = told[number % len(told)].evaluated_at + minutes * MINUTE
         minute = (at - NOON) // MINUTE
-        newest = ([one for one in told if one.evaluated_at < at] or told)[-1]
+        newest = ([one for one in told if one.evaluated_at < at] or told[:1])[-1]
         if kind in ("flat", "verified_flat"):
             responses.append(Response(grid=grid, at=at, kind=ResponseKind(kind)))
             done.append(Done(minute, grid, None, verifies=kind == "verified_flat"))

@@ -14,6 +14,12 @@ class Rules:
     decided_after: int = 1
     damping: int = 2
     mandatory_expires: int = 3 * 60
+    mandatory_patience: int = 4
+    mandatory_then: int = 6 * 60
+    reminder_first: int = 4 * 60
+    reminder_then: int = 24 * 60
+    enabled_after: int = 24 * 60
+    pushes_warnings: bool = True
     latest_every: int = 60
     warning_apart: int = 4 * 60
     enter_apart: int = 4 * 60
@@ -34,6 +40,8 @@ class Said:
     state: str
     triggers: frozenset[str] = frozenset()
     is_sold_out: bool = False
+    is_held: bool = False
+    blind_for: int = 0
     last_known: str | None = None
     cause: str = ""
 
@@ -134,17 +142,23 @@ class _Moment:
         while self.run < len(past) and past[-1 - self.run].state == now.state:
             self.run += 1
         self.run_began = past[-self.run].at
+        self.flats = [one for one in answers if one.tells is None and not one.reopens]
 
     def decide(self) -> Told | None:
+        state = self.now.state
         if self.now.kind == "entry":
-            return self.enter() if self.now.state == "ENTER" else None
-        if self.now.state == "UNKNOWN":
-            return self.standing() or self.unknown()
-        if self.now.state == "MANDATORY_EXIT":
-            return self.sold_out() if self.now.is_sold_out else self.mandatory()
-        if self.now.state == "LATEST_ACCEPTABLE_EXIT":
-            return self.latest()
-        return self.warning() if self.now.state == "WARNING" else self.normal()
+            return self.enter() if state == "ENTER" else None
+        if self.flats:
+            if state in ("NORMAL", "UNKNOWN"):
+                return (self.normal() if state == "NORMAL" else self.unknown()) or self.enabled()
+            return self.enabled()
+        if state == "NORMAL":
+            return self.normal()
+        if state == "MANDATORY_EXIT" and self.now.is_sold_out:
+            return self.sold_out()
+        return self.emergency() or self.milder()
+
+    # What is known
 
     def new(self, notice: str, cause: str = "change", after: Told | None = None) -> Told:
         fired = self.now.triggers if notice == "MANDATORY_EXIT" else frozenset()
@@ -154,69 +168,111 @@ class _Moment:
         return Told(self.now.at, self.now.grid, notice, cause, began, number, fired | told)
 
     def newest(self, *notices: str) -> Told | None:
-        found = [told for told in self.told if not notices or told.notice in notices]
+        found = [told for told in self.told if told.notice in notices]
         return found[-1] if found else None
 
     def age(self, told: Told) -> int:
         return self.now.at - told.at
 
-    def is_acknowledged(self, told: Told) -> bool:
-        return any(one.tells == (told.grid, told.at) for one in self.answers)
+    def acknowledged_at(self, told: Told) -> int | None:
+        given = [one.at for one in self.answers if one.tells == (told.grid, told.at)]
+        return given[0] if given else None
 
-    def is_silenced(self, *notices: str) -> bool:
-        """Flat, and said so while one of these notices was the newest that says how the grid is."""
-        stands = [told for told in self.told if told.notice != "UNKNOWN"]
-        if self.is_verified():
-            return True
-        return (
-            bool(stands)
-            and stands[-1].notice in notices
-            and any(one.tells is None and one.at >= stands[-1].began for one in self.unknown_yet())
-        )
-
-    def is_verified(self) -> bool:
-        return any(one.verifies for one in self.unknown_yet())
-
-    def unknown_yet(self) -> list[Done]:
-        """Answers that were not known when an exit was last told."""
-        exits = [one.at for one in self.told if one.notice in ("MANDATORY_EXIT", "LATEST_ACCEPTABLE_EXIT")]
-        known = max(exits, default=self.past[0].at - self.rules.decided_after - 1) + self.rules.decided_after
-        return [one for one in self.answers if one.at > known]
-
-    def is_new_exit(self, notice: str) -> bool:
-        """Nothing was told yet, or the newest decision, told or held back, was about something else."""
-        if not self.told or self.told[-1].notice != notice:
-            return True
-        return self.mine[-1].notice != notice
-
-    def mandatory(self) -> Told | None:
-        if self.is_silenced("MANDATORY_EXIT"):
-            stands = [told for told in self.told if told.notice != "UNKNOWN"]
-            if self.is_verified() or self.now.triggers <= stands[-1].triggers:
-                return None
-            return self.new("MANDATORY_EXIT", "new_trigger")
-        if self.is_new_exit("MANDATORY_EXIT"):
-            return self.new("MANDATORY_EXIT")
-        last = self.told[-1]
-        if self.now.triggers - last.triggers:
-            return self.new("MANDATORY_EXIT", "new_trigger", last)
-        return self.reissue(last)
-
-    def reissue(self, last: Told) -> Told | None:
-        if self.is_acknowledged(last) or self.age(last) < self.rules.mandatory_expires:
+    def open_emergency(self) -> Told | None:
+        """The newest emergency page, where nothing has ended it."""
+        page = self.newest("MANDATORY_EXIT")
+        if page is None:
             return None
-        return self.new("MANDATORY_EXIT", "reissue", last)
-
-    def standing(self) -> Told | None:
-        last = self.newest(*(told.notice for told in self.told if told.notice != "UNKNOWN")) if self.told else None
-        if last is None or last.notice != "MANDATORY_EXIT" or self.now.last_known != "MANDATORY_EXIT":
+        after = [told for told in self.mine if told.at > page.at]
+        if any(told.notice == "NORMAL" for told in after):
             return None
-        return None if self.is_silenced("MANDATORY_EXIT") else self.reissue(last)
+        sold = any(told.notice == "SOLD_OUT" and told.held_back != "unconfirmed" for told in after)
+        return None if sold and self.acknowledged_at(page) is None else page
+
+    def has_been_stopped(self) -> bool:
+        page = self.newest("MANDATORY_EXIT")
+        named = self.now.triggers | (page.triggers if page else frozenset())
+        return "stop_loss_breached" in named and not self.now.is_held
+
+    def talked_of(self) -> str:
+        """What the operator was told last, reminders aside, or that all is clear although nobody was told."""
+        said = [
+            told
+            for told in self.mine
+            if told.notice == "NORMAL" or (not told.held_back and told.notice not in ("REMINDER", "STILL_ENABLED"))
+        ]
+        return said[-1].notice if said else ""
+
+    # Emergencies
+
+    def emergency(self) -> Told | None:
+        """An emergency page, or a reminder of one."""
+        page, stopped = self.open_emergency(), self.has_been_stopped()
+        is_on = self.now.state == "MANDATORY_EXIT"
+        if is_on:
+            known = page or (self.newest("MANDATORY_EXIT") if stopped else None)
+            if known is None:
+                return self.new("MANDATORY_EXIT")
+            if self.now.triggers - known.triggers:
+                return self.new("MANDATORY_EXIT", "new_trigger", known)
+        if page is None or stopped:
+            return None
+        answered_at = self.acknowledged_at(page)
+        if answered_at is None:
+            is_patient = page.number > self.rules.mandatory_patience
+            wait = self.rules.mandatory_then if is_patient else self.rules.mandatory_expires
+            return self.new("MANDATORY_EXIT", "reissue", page) if self.age(page) >= wait else None
+        return self.reminder(page, answered_at) if is_on else None
+
+    def reminder(self, page: Told, answered_at: int) -> Told | None:
+        before = [told for told in self.told if told.notice == "REMINDER" and told.at > page.at]
+        if not before:
+            return self.new("REMINDER") if self.now.at - answered_at >= self.rules.reminder_first else None
+        is_due = self.age(before[-1]) >= self.rules.reminder_then
+        return self.new("REMINDER", "repeat", before[-1]) if is_due else None
+
+    def sold_out(self) -> Told | None:
+        page = self.open_emergency()
+        if page is not None and self.acknowledged_at(page) is None:
+            calm = 1 + self.calm_before()
+            if calm < self.rules.damping:
+                told = self.new("SOLD_OUT")
+                told.held_back = "unconfirmed"
+                return told
+        return None if self.talked_of() == "SOLD_OUT" else self.within_limits("SOLD_OUT", 0)
+
+    def calm_before(self) -> int:
+        """Evaluations in a row before this one that say NORMAL, or at which a sold-out waited to be confirmed."""
+        if len(self.past) < 2:
+            return 0
+        last = self.past[-2]
+        if any(told.at == last.at and told.held_back == "unconfirmed" for told in self.mine):
+            return 1
+        count = 0
+        while count + 2 <= len(self.past) and self.past[-2 - count].state == "NORMAL":
+            count += 1
+        return count
+
+    # Everything else
+
+    def milder(self) -> Told | None:
+        if self.now.state == "UNKNOWN":
+            return self.unknown() or self.blind_reminder()
+        if self.now.is_sold_out or self.now.state == "MANDATORY_EXIT":
+            return None
+        return self.latest() if self.now.state == "LATEST_ACCEPTABLE_EXIT" else self.warning()
+
+    def blind_reminder(self) -> Told | None:
+        page = self.open_emergency()
+        if page is None or self.has_been_stopped() or self.now.last_known != "MANDATORY_EXIT":
+            return None
+        answered_at = self.acknowledged_at(page)
+        return None if answered_at is None else self.reminder(page, answered_at)
 
     def unknown(self) -> Told | None:
         outage = [told for told in self.told if told.notice == "UNKNOWN" and told.at >= self.run_began]
         if not outage:
-            return self.new("UNKNOWN") if self.run >= self.rules.damping else None
+            return self.new("UNKNOWN") if max(self.run, self.now.blind_for) >= self.rules.damping else None
         waits = dict(enumerate(self.rules.unknown_after, start=1))
         if len(outage) in waits:
             is_due = self.now.at - outage[0].at >= waits[len(outage)]
@@ -225,45 +281,63 @@ class _Moment:
         return self.new("UNKNOWN", "repeat", outage[-1]) if is_due else None
 
     def latest(self) -> Told | None:
-        if self.is_silenced("MANDATORY_EXIT", "LATEST_ACCEPTABLE_EXIT"):
-            return None
-        if self.is_new_exit("LATEST_ACCEPTABLE_EXIT"):
+        last = self.newest("LATEST_ACCEPTABLE_EXIT")
+        if last is None or self.talked_of() != "LATEST_ACCEPTABLE_EXIT":
             return self.new("LATEST_ACCEPTABLE_EXIT")
-        last = self.told[-1]
-        if self.is_acknowledged(last) or self.age(last) < self.rules.latest_every:
+        if self.acknowledged_at(last) is not None or self.age(last) < self.rules.latest_every:
             return None
         return self.new("LATEST_ACCEPTABLE_EXIT", "repeat", last)
 
     def warning(self) -> Told | None:
-        if self.is_silenced("MANDATORY_EXIT", "LATEST_ACCEPTABLE_EXIT") or self.was_last("WARNING"):
+        if self.talked_of() == "WARNING":
             return None
-        return self.within_limits("WARNING", self.rules.warning_apart)
-
-    def sold_out(self) -> Told | None:
-        if self.is_silenced("MANDATORY_EXIT", "LATEST_ACCEPTABLE_EXIT") or self.was_last("SOLD_OUT"):
-            return None
-        return self.within_limits("SOLD_OUT", 0)
+        reason = "" if self.rules.pushes_warnings else "not_pushed"
+        return self.within_limits("WARNING", self.rules.warning_apart, reason)
 
     def normal(self) -> Told | None:
-        if not self.told or self.was_last("NORMAL") or self.run < self.rules.damping:
+        if self.run < self.rules.damping or not self.talked_of():
             return None
-        return self.within_limits("NORMAL", 0)
+        clear = [told for told in self.mine if told.notice == "NORMAL"]
+        if self.talked_of() == "NORMAL" and clear[-1].held_back in ("", "nothing_to_clear"):
+            return None
+        since = max((told.at for told in clear if not told.held_back), default=-1)
+        asking = [
+            told.notice
+            for told in self.told
+            if told.notice in ("MANDATORY_EXIT", "LATEST_ACCEPTABLE_EXIT", "UNKNOWN") and told.at > since
+        ]
+        if not asking:
+            return self.within_limits("NORMAL", 0, "nothing_to_clear")
+        has_nothing = bool(self.flats) or self.now.is_sold_out
+        is_idle = has_nothing and asking[-1] != "UNKNOWN"
+        return self.within_limits("NORMAL", 0, "nothing_held" if is_idle else "")
+
+    def enabled(self) -> Told | None:
+        """Once after each word that all is closed, unless the account has said it too."""
+        if any(one.verifies for one in self.flats):
+            return None
+        said_at = max(one.at for one in self.flats)
+        if self.now.at - said_at < self.rules.enabled_after:
+            return None
+        is_told = any(told.notice == "STILL_ENABLED" and told.at > said_at for told in self.told)
+        return None if is_told else self.within_limits("STILL_ENABLED", 0)
 
     def enter(self) -> Told | None:
         if any(told.at >= self.run_began for told in self.told if told.notice == "ENTER"):
             return None
         return self.within_limits("ENTER", self.rules.enter_apart)
 
-    def was_last(self, notice: str) -> bool:
-        return bool(self.told) and self.told[-1].notice == notice
-
-    def within_limits(self, notice: str, apart: int) -> Told | None:
-        """Tell it, or note once in a run that it is held back."""
+    def within_limits(self, notice: str, apart: int, reason: str = "") -> Told | None:
+        """Tell it, or note once in a run for each reason that it is held back."""
         made, before = self.new(notice), self.newest(notice)
-        if before is not None and self.age(before) < apart:
+        if reason:
+            made.held_back = reason
+        elif before is not None and self.age(before) < apart:
             made.held_back = "min_interval"
         elif sum(self.now.at - at < self.rules.budget_per for at in self.paged) >= self.rules.budget_pages:
             made.held_back = "budget"
         last = self.mine[-1] if self.mine else None
-        is_noted = last is not None and bool(last.held_back) and last.at >= self.run_began
+        is_noted = (
+            last is not None and last.at >= self.run_began and (last.notice, last.held_back) == (notice, made.held_back)
+        )
         return None if made.held_back and is_noted else made

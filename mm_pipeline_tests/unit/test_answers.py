@@ -237,16 +237,14 @@ def test_answer_from_before_the_page_does_not_end_it(desk: Desk, kind: ResponseK
     ("states", "is_over"),
     [
         (("NORMAL", "NORMAL"), True),
-        (("WARNING", "LATEST_ACCEPTABLE_EXIT"), True),
+        (("WARNING", "LATEST_ACCEPTABLE_EXIT"), False),
         (("NORMAL",), False),
         (("NORMAL", "UNKNOWN"), False),
         (("NORMAL", "MANDATORY_EXIT"), False),
         (("UNKNOWN", "UNKNOWN", "UNKNOWN"), False),
     ],
 )
-def test_two_evaluations_that_are_known_to_be_better_end_the_alarms(
-    desk: Desk, states: tuple[str, ...], is_over: bool
-) -> None:
+def test_two_evaluations_that_say_normal_end_the_alarms(desk: Desk, states: tuple[str, ...], is_over: bool) -> None:
     desk.evaluate("NORMAL", "NORMAL", "MANDATORY_EXIT", first=AT - 2 * BAR)
     desk.send(respond_by=None)
     desk.evaluate(*states, first=AT + BAR)

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.journal import Journal, Page, sqlite_url
+from mm_pipeline.adapters.journal import Answer, Decided, Journal, Page, sqlite_url
 from mm_pipeline.domain.notifications import Response, ResponseKind, decide_all, judged_in, replay
 from mm_pipeline.settings import Settings, describe, load_settings
 from mm_pipeline_tests.grid_samples import hundreds_grid
@@ -29,7 +29,7 @@ from mm_pipeline_tests.notification_stories import (
     lived,
     told,
 )
-from mm_pipeline_tests.notification_watch import MovingClock, ScriptedRow, ScriptedWatch, at_bar
+from mm_pipeline_tests.notification_watch import WRITTEN_BY, MovingClock, ScriptedRow, ScriptedWatch, at_bar
 
 EXPIRE = 3 * HOUR
 """Bars after which an emergency ends unanswered."""
@@ -58,13 +58,98 @@ def test_unanswered_mandatory_exit_is_reissued_whenever_it_has_expired() -> None
 
 @pytest.mark.parametrize("response", ["ack", "flat"])
 def test_answered_mandatory_exit_is_not_reissued(response: str) -> None:
-    assert told("M" * DAY, {1: response}) == ["0 MANDATORY_EXIT"]
+    assert [page for page in told("M" * DAY, {1: response}) if "REMINDER" not in page] == ["0 MANDATORY_EXIT"]
 
 
 @pytest.mark.parametrize("response", ["ack", "flat"])
 def test_reissued_mandatory_exit_ends_once_it_is_answered(response: str) -> None:
-    story = told("M" * DAY, {EXPIRE + 1.5: response})
+    story = told("M" * 2 * EXPIRE, {EXPIRE + 1.5: response})
     assert story == ["0 MANDATORY_EXIT", f"{EXPIRE} MANDATORY_EXIT reissue"]
+
+
+def test_unanswered_mandatory_exit_is_reissued_more_seldom_after_the_fourth_time() -> None:
+    bars = [*(n * EXPIRE for n in range(5)), *(4 * EXPIRE + n * 6 * HOUR for n in (1, 2))]
+    assert [int(page.split()[0]) for page in told("M" * (bars[-1] + 1))] == bars
+
+
+def test_unanswered_mandatory_exit_is_reissued_whatever_milder_state_comes() -> None:
+    for milder in "LWU":
+        assert f"{EXPIRE} MANDATORY_EXIT reissue" in told("M" + milder * (EXPIRE + 1))
+    assert not any("reissue" in page for page in told("MNN" + "W" * EXPIRE))
+    assert not any("reissue" in page for page in told("MSS" + "W" * EXPIRE))
+
+
+@pytest.mark.parametrize("between", ["S", "L", "W", "UU", "SLWUU" * 3, "N", "NWN"])
+def test_acknowledged_emergency_stays_answered_through_everything_but_all_clear(between: str) -> None:
+    story = told("M" + between + "M", {0.5: "ack"})
+    assert [page for page in story if "MANDATORY" in page] == ["0 MANDATORY_EXIT"]
+
+
+def test_acknowledged_emergency_pages_again_after_all_clear_or_with_a_new_trigger() -> None:
+    assert told("MNNM", {0.5: "ack"}) == ["0 MANDATORY_EXIT", "2 NORMAL", "3 MANDATORY_EXIT"]
+    assert told("MSX", {0.5: "ack"}) == ["0 MANDATORY_EXIT", "1 SOLD_OUT", "2 MANDATORY_EXIT new_trigger"]
+
+
+@pytest.mark.parametrize("story", ["MS" * 48, "SM" * 48])
+def test_price_that_crosses_the_upper_bound_at_every_bar_pages_one_emergency(story: str) -> None:
+    acknowledged: dict[float, str] = {1.5: "ack"}
+    pages = told(story, acknowledged)
+    assert len([page for page in pages if "MANDATORY" in page]) == 1
+    assert len(pages) <= 5
+
+
+def test_unanswered_emergency_ends_with_two_evaluations_that_say_normal_or_sold_out() -> None:
+    again = "MANDATORY_EXIT"
+    assert told("MSM" + "S") == ["0 MANDATORY_EXIT"]
+    assert held_back("MSM") == ["1 SOLD_OUT unconfirmed"]
+    assert told("MSSM") == ["0 MANDATORY_EXIT", "2 SOLD_OUT", f"3 {again}"]
+    assert told("MNSM") == ["0 MANDATORY_EXIT", "2 SOLD_OUT", f"3 {again}"]
+    assert told("MNM") == ["0 MANDATORY_EXIT"]
+
+
+# Reminders
+
+
+def test_acknowledged_emergency_that_stands_is_reminded_of_after_four_hours_and_then_daily() -> None:
+    first = 4 * HOUR + 1
+    assert told("M" * (first + 2 * DAY), {1: "ack"}) == [
+        "0 MANDATORY_EXIT",
+        f"{first} REMINDER",
+        f"{first + DAY} REMINDER repeat",
+    ]
+
+
+@pytest.mark.parametrize("response", ["flat", "verified_flat"])
+def test_closed_position_is_not_reminded_of_its_emergency(response: str) -> None:
+    assert not any("REMINDER" in page for page in told("M" * 2 * DAY, {1: "ack", 2: response}))
+
+
+def test_emergency_is_reminded_of_only_while_it_stands() -> None:
+    quiet = "MM" + "W" * 4 * HOUR
+    assert told(quiet + "W", {1: "ack"}) == ["0 MANDATORY_EXIT", "2 WARNING"]
+    assert told(quiet + "M", {1: "ack"})[-1] == f"{len(quiet)} REMINDER"
+    assert "17 REMINDER" in told("MM" + "U" * 4 * HOUR, {1: "ack"})
+
+
+# Stopped out
+
+
+def test_stopped_out_grid_says_so_once() -> None:
+    assert told("T" * 3 * DAY) == ["0 MANDATORY_EXIT"]
+    assert told("TT" + "T" * 3 * DAY, {1: "ack"}) == ["0 MANDATORY_EXIT"]
+    assert told("T" + "U" * (EXPIRE + 1)) == ["0 MANDATORY_EXIT", "2 UNKNOWN"]
+    assert told("TSST") == ["0 MANDATORY_EXIT", "2 SOLD_OUT"]
+
+
+def test_stopped_out_grid_is_reissued_where_an_account_shows_inventory() -> None:
+    assert told("H" * (EXPIRE + 1)) == ["0 MANDATORY_EXIT", f"{EXPIRE} MANDATORY_EXIT reissue"]
+    assert told("T" + "H" * EXPIRE)[-1] == f"{EXPIRE} MANDATORY_EXIT reissue"
+    assert "17 REMINDER" in told("H" * 4 * HOUR + "HH", {1: "ack"})
+
+
+def test_new_trigger_of_a_stopped_out_grid_pages() -> None:
+    (_, first), (_, second) = decisions("MT")
+    assert (first.triggers, second.triggers) == (("closes_outside",), ("closes_outside", "stop_loss_breached"))
 
 
 @pytest.mark.parametrize("response", ["ack", "flat"])
@@ -92,11 +177,8 @@ def test_flat_position_silences_the_triggers_that_were_told_and_milder_states() 
     assert told("MM" + "LW" * 20 + "MS", {1: "flat"}) == ["0 MANDATORY_EXIT"]
 
 
-def test_new_mandatory_trigger_pages_although_the_position_was_flat() -> None:
-    story = "MX" + "X" * EXPIRE
-    twice = ["0 MANDATORY_EXIT", "1 MANDATORY_EXIT new_trigger"]
-    assert told(story, {0.5: "flat"}) == [*twice, f"{EXPIRE + 1} MANDATORY_EXIT reissue"]
-    assert told(story + "X", {0.5: "flat", 2: "flat"}) == twice
+def test_word_that_the_position_is_closed_stands_against_a_new_trigger() -> None:
+    assert told("MX" + "X" * EXPIRE, {0.5: "flat"}) == ["0 MANDATORY_EXIT"]
 
 
 @pytest.mark.parametrize("story", ["MX" + "X" * EXPIRE, "LM" + "X" * EXPIRE, "MM" + "U" * EXPIRE])
@@ -107,22 +189,31 @@ def test_position_that_its_account_shows_closed_is_told_of_nothing_new(story: st
     assert told(story, {0.5: "verified_flat", 0.7: "flat"}) == first + blind
 
 
-def test_position_that_its_account_shows_closed_is_silent_through_every_turn_until_it_is_seen_open() -> None:
-    story = "MM" + "NNMLWM" * 3
-    assert told(story, {0.5: "verified_flat"}) == ["0 MANDATORY_EXIT", "3 NORMAL"]
-    assert told(story, {0.5: "verified_flat", 9.5: "reopened"})[2:][0].startswith("10 ")
-    assert len(told(story, {0.5: "flat"})) > 4
+@pytest.mark.parametrize("word", ["flat", "verified_flat"])
+def test_closed_position_is_silent_through_every_turn_until_it_is_open_again(word: str) -> None:
+    story = "MM" + "NNMLWMS" * 3
+    assert told(story, {0.5: word}) == ["0 MANDATORY_EXIT"]
+    assert held_back(story, {0.5: word})[0] == "3 NORMAL nothing_held"
+    assert told(story, {0.5: word, 9.5: "reopened"})[1].startswith("11 ")
+
+
+def test_grid_reported_flat_is_said_once_to_be_still_enabled() -> None:
+    story = "M" + "NNMLWU" * DAY
+    assert [page for page in told(story, {1: "flat"}) if "UNKNOWN" not in page] == [
+        "0 MANDATORY_EXIT",
+        f"{DAY + 1} STILL_ENABLED",
+    ]
+    assert not any("STILL" in page for page in told(story, {1: "verified_flat"}))
+    assert not any("STILL" in page for page in told("M" * DAY, {1: "flat"}))
+
+
+def test_outage_of_a_closed_position_and_its_end_are_told() -> None:
+    assert told("MMUUNN", {1: "flat"}) == ["0 MANDATORY_EXIT", "3 UNKNOWN", "5 NORMAL"]
 
 
 def test_first_exit_of_a_closed_position_is_told_anew_when_it_is_seen_open() -> None:
     story = "MX" + "X" * EXPIRE
     assert told(story, {0.5: "verified_flat", 1: "reopened"})[1].startswith("1 MANDATORY_EXIT")
-
-
-def test_new_trigger_of_a_flat_position_is_an_episode_of_its_own() -> None:
-    (_, first), (_, second) = decisions("MX", {0.5: "flat"})
-    assert (second.number, second.episode_at) == (1, NOON + BAR)
-    assert first.episode_at == NOON
 
 
 @pytest.mark.parametrize("state", ["L", "M", "W"])
@@ -137,13 +228,12 @@ def test_flat_position_stays_flat_through_an_outage() -> None:
     assert story == ["0 MANDATORY_EXIT", "3 UNKNOWN"]
 
 
-def test_flat_position_counts_until_all_clear_is_told() -> None:
-    story = told("MMNNM", {1: "flat"})
-    assert story == ["0 MANDATORY_EXIT", "3 NORMAL", "4 MANDATORY_EXIT"]
+def test_flat_position_stays_flat_after_all_clear() -> None:
+    assert told("MMNNM", {1: "flat"}) == ["0 MANDATORY_EXIT"]
 
 
-def test_something_graver_pages_although_the_position_was_flat() -> None:
-    assert told("LLM", {1: "flat"}) == ["0 LATEST_ACCEPTABLE_EXIT", "2 MANDATORY_EXIT"]
+def test_word_that_the_position_is_closed_stands_against_something_graver() -> None:
+    assert told("LLM", {1: "flat"}) == ["0 LATEST_ACCEPTABLE_EXIT"]
 
 
 def test_position_reported_flat_only_after_a_reissue_counts_from_its_moment() -> None:
@@ -154,9 +244,8 @@ def test_position_reported_flat_only_after_a_reissue_counts_from_its_moment() ->
     assert decide_all([later], {"eth": known}, POLICY) == []
 
 
-def test_position_that_was_flat_before_the_episode_is_not_flat_in_it() -> None:
-    story = told("NN" + "M" * (EXPIRE + 1), {1: "flat"})
-    assert story == ["2 MANDATORY_EXIT", f"{EXPIRE + 2} MANDATORY_EXIT reissue"]
+def test_position_that_was_closed_before_anything_was_told_stays_closed() -> None:
+    assert told("NN" + "M" * (EXPIRE + 1), {1: "flat"}) == []
 
 
 def test_standing_mandatory_exit_is_reissued_while_the_grid_is_blind() -> None:
@@ -169,16 +258,18 @@ def test_answered_mandatory_exit_is_not_reissued_while_the_grid_is_blind(respons
 
 
 def test_mandatory_exit_that_was_over_is_not_reissued_while_the_grid_is_blind() -> None:
-    assert told("MW" + "U" * EXPIRE) == ["0 MANDATORY_EXIT", "1 WARNING", "3 UNKNOWN"]
-    assert told("MN" + "U" * EXPIRE) == ["0 MANDATORY_EXIT", "3 UNKNOWN"]
+    assert told("MNN" + "U" * EXPIRE) == ["0 MANDATORY_EXIT", "2 NORMAL", "4 UNKNOWN"]
+    assert told("MN" + "U" * EXPIRE)[-1] == f"{EXPIRE} MANDATORY_EXIT reissue"
+    assert told("MW" + "U" * EXPIRE)[-1] == f"{EXPIRE} MANDATORY_EXIT reissue"
 
 
 def test_grid_that_was_sold_out_last_is_not_reissued_as_an_exit_while_it_is_blind() -> None:
-    assert told("MS" + "U" * EXPIRE) == ["0 MANDATORY_EXIT", "1 SOLD_OUT", "3 UNKNOWN"]
+    assert told("MSS" + "U" * EXPIRE) == ["0 MANDATORY_EXIT", "2 SOLD_OUT", "4 UNKNOWN"]
+    assert told("MS" + "U" * EXPIRE)[-1] == f"{EXPIRE} MANDATORY_EXIT reissue"
 
 
-def test_mandatory_exit_seen_again_after_an_outage_that_was_told_is_news() -> None:
-    assert told("MMUUM", {1: "ack"}) == ["0 MANDATORY_EXIT", "3 UNKNOWN", "4 MANDATORY_EXIT"]
+def test_unanswered_mandatory_exit_goes_on_through_an_outage() -> None:
+    assert told("MMUUM") == ["0 MANDATORY_EXIT", "3 UNKNOWN"]
 
 
 # LATEST_ACCEPTABLE_EXIT
@@ -199,8 +290,8 @@ def test_latest_acceptable_exit_seen_again_before_anything_else_was_told_is_no_n
     assert told("LNLUL") == ["0 LATEST_ACCEPTABLE_EXIT", "4 LATEST_ACCEPTABLE_EXIT repeat"]
 
 
-def test_fall_from_mandatory_to_latest_acceptable_exit_is_a_change() -> None:
-    assert told("MLM") == ["0 MANDATORY_EXIT", "1 LATEST_ACCEPTABLE_EXIT", "2 MANDATORY_EXIT"]
+def test_fall_from_mandatory_to_latest_acceptable_exit_is_a_change_and_the_way_back_is_none() -> None:
+    assert told("MLM") == ["0 MANDATORY_EXIT", "1 LATEST_ACCEPTABLE_EXIT"]
 
 
 # WARNING
@@ -212,9 +303,24 @@ def test_warning_is_told_on_change_alone() -> None:
 
 def test_second_warning_waits_for_four_hours_and_is_told_if_it_still_holds() -> None:
     stays, ends = "WNN" + "W" * 20, "WNN" + "W" * 5 + "N" * 20
-    assert told(stays) == ["0 WARNING", "2 NORMAL", f"{4 * HOUR} WARNING"]
-    assert told(ends) == ["0 WARNING", "2 NORMAL"]
-    assert held_back(stays) == held_back(ends) == ["3 WARNING min_interval"]
+    assert told(stays) == ["0 WARNING", f"{4 * HOUR} WARNING"]
+    assert told(ends) == ["0 WARNING"]
+    assert held_back(stays)[1:] == held_back(ends)[1:] == ["3 WARNING min_interval"]
+
+
+def test_warning_is_pushed_only_where_the_policy_has_it_so() -> None:
+    calibrated = load_settings(policy="calibrated").notify
+    assert (POLICY.warning.push, calibrated.warning.push) == (True, False)
+    assert told("NWWLW", policy=calibrated) == ["3 LATEST_ACCEPTABLE_EXIT"]
+    assert held_back("NWWLW", policy=calibrated) == ["1 WARNING not_pushed", "4 WARNING not_pushed"]
+    assert told("LWLWL", {0.5: "ack"}, policy=calibrated) == ["0 LATEST_ACCEPTABLE_EXIT"]
+
+
+@pytest.mark.parametrize("state", ["LATEST_ACCEPTABLE_EXIT", "WARNING", "NORMAL"])
+def test_nothing_milder_than_mandatory_is_told_while_nothing_is_held(state: str) -> None:
+    states = [judged("M", 0), *(judged("N", bar, state=state, is_sold_out=True) for bar in (1, 2, 3))]
+    made = replay(states, [], POLICY)
+    assert [one.notice for one in made if one.is_told] == ["MANDATORY_EXIT"]
 
 
 def test_warning_after_a_graver_state_waits_for_its_four_hours_too() -> None:
@@ -225,7 +331,13 @@ def test_warning_after_a_graver_state_waits_for_its_four_hours_too() -> None:
 
 
 def test_normal_is_told_after_two_evaluations_and_once() -> None:
-    assert told("W" + "N" * DAY) == ["0 WARNING", "2 NORMAL"]
+    assert told("L" + "N" * DAY) == ["0 LATEST_ACCEPTABLE_EXIT", "2 NORMAL"]
+
+
+def test_normal_after_nothing_that_asked_for_an_exit_is_decided_and_not_sent() -> None:
+    assert told("WNN" + "SNN") == ["0 WARNING", "3 SOLD_OUT"]
+    assert held_back("WNN" + "SNN") == ["2 NORMAL nothing_to_clear", "5 NORMAL nothing_to_clear"]
+    assert told("W" + "NN" + "W" * 14)[-1] == "16 WARNING"  # the all-clear made it news
 
 
 def test_normal_that_does_not_last_is_not_told() -> None:
@@ -234,7 +346,7 @@ def test_normal_that_does_not_last_is_not_told() -> None:
 
 def test_normal_is_told_only_where_something_else_was() -> None:
     assert told("N" * DAY) == []
-    assert told("WNN" + "W" + "N" * 10) == ["0 WARNING", "2 NORMAL"]
+    assert told("LNN" + "W" + "N" * 10) == ["0 LATEST_ACCEPTABLE_EXIT", "2 NORMAL", "3 WARNING"]
 
 
 # UNKNOWN
@@ -249,6 +361,11 @@ def test_unknown_is_told_after_two_evaluations_then_after_four_and_twelve_hours_
 
 def test_single_unknown_is_not_told() -> None:
     assert told("NUNUNU") == []
+
+
+def test_failure_that_has_lasted_two_evaluations_is_told_at_the_first_unknown() -> None:
+    assert told("NF") == ["1 UNKNOWN"]
+    assert told("NFFF") == ["1 UNKNOWN"]
 
 
 def test_each_outage_that_lasts_is_told_anew() -> None:
@@ -279,7 +396,8 @@ def test_grid_above_its_range_without_inventory_is_told_as_sold_out() -> None:
 
 
 def test_sold_out_after_a_mandatory_page_is_a_change_and_ends_its_reissues() -> None:
-    assert told("M" + "S" * DAY) == ["0 MANDATORY_EXIT", "1 SOLD_OUT"]
+    assert told("M" + "S" * DAY) == ["0 MANDATORY_EXIT", "2 SOLD_OUT"]
+    assert told("M" + "S" * DAY, {0.5: "ack"}) == ["0 MANDATORY_EXIT", "1 SOLD_OUT"]
 
 
 def test_price_back_in_the_grid_with_a_latched_trigger_is_a_mandatory_exit() -> None:
@@ -314,9 +432,12 @@ CHANGED: dict[str, Any] = {
     "notify.mandatory_exit.window": "30min",
     "notify.mandatory_exit.retry": "90s",
     "notify.mandatory_exit.expire": "2h",
+    "notify.mandatory_exit.quick_reissues": 2,
+    "notify.mandatory_exit.then_every": "12h",
     "notify.latest_acceptable_exit.priority": 2,
     "notify.latest_acceptable_exit.window": "30min",
     "notify.latest_acceptable_exit.repeat": "2h",
+    "notify.warning.push": False,
     "notify.warning.priority": 1,
     "notify.warning.window": "2h",
     "notify.warning.min_interval": "1h",
@@ -328,27 +449,37 @@ CHANGED: dict[str, Any] = {
     "notify.unknown.third_after": "8h",
     "notify.unknown.then_every": "12h",
     "notify.sold_out.priority": 1,
+    "notify.reminder.priority": 1,
+    "notify.reminder.first_after": "2h",
+    "notify.reminder.then_every": "12h",
+    "notify.still_enabled.priority": 0,
+    "notify.still_enabled.after": "12h",
     "notify.enter.priority": 1,
     "notify.enter.min_interval": "1h",
     "notify.budget.pages": 6,
     "notify.budget.per": "6h",
 }
 """Another value for each."""
-STORIES = ("M" * DAY, "L" * 45 + "NNN" + "W" * DAY, "WNNN" + "W" * DAY, "N" + "U" * 3 * DAY, "EA" + "E" * DAY)
-PAGED = {"M": "MMM", "L": "LLL", "W": "WWW", "N": "WNN", "U": "UUU", "S": "SSS", "E": "EEE"}
+STORIES = ("M" * 2 * DAY, "L" * 45 + "NNN" + "W" * DAY, "WNNN" + "W" * DAY, "N" + "U" * 3 * DAY, "EA" + "E" * DAY)
+PAGED = {"M": "MMM", "L": "LLL", "W": "WWW", "N": "LNN", "U": "UUU", "S": "SSS", "E": "EEE", "R": "MMM", "F": "MMM"}
 """By grid, states of three ticks that are each a quarter of an hour late."""
+ANSWERED = {"R": ResponseKind.ACKNOWLEDGED, "F": ResponseKind.FLAT}
+"""By grid, what is answered after the first tick."""
+SOON = {"notify.reminder.first_after": "15min", "notify.still_enabled.after": "15min"}
+"""Reminders within three ticks."""
 SEEN_IN_PAGES = (".priority", ".window", ".retry", ".max_lateness")
 """What changes no decision but its page, or whether there is one."""
 
 
-def changed_settings(key: str, value: Any) -> Settings:
-    content = load_settings().model_dump(mode="json")
-    *sections, name = key.split(".")
-    place = content
-    for section in sections:
-        place = place[section]
-    assert place[name] != value, f"{key} is {value} already"
-    place[name] = value
+def changed_settings(key: str, value: Any, **others: Any) -> Settings:
+    content = load_settings(policy="seed").model_dump(mode="json")
+    for changed, to in {**others, key: value}.items():
+        *sections, name = changed.split(".")
+        place = content
+        for section in sections:
+            place = place[section]
+        assert place[name] != to, f"{changed} is {to} already"
+        place[name] = to
     return Settings.model_validate(content)
 
 
@@ -366,13 +497,25 @@ def pages_of(settings: Settings) -> dict[str, Page]:
                 rows[name].append(ScriptedRow(at_bar(bar), story[bar], grids[name]))
             known = {grids[name].id: found for name, found in rows.items()}
             watch.record(at_bar(bar), known)
-            watch.tell(at_bar(bar), known)
+            decided = watch.tell(at_bar(bar), known)
+            if bar == 0:
+                answer(journal, decided, clock)
         return {page.page: page for page in journal.notifications.pages()}
+
+
+def answer(journal: Journal, decided: list[Decided], clock: MovingClock) -> None:
+    """What ``ANSWERED`` says."""
+    for one in decided:
+        kind = ANSWERED.get(one.decision.grid.upper())
+        if kind is not None:
+            page = one.decision.page if kind is ResponseKind.ACKNOWLEDGED else ""
+            said = Response(grid=one.decision.grid, at=clock.at, kind=kind, page=page)
+            journal.responses.record([Answer(response=said, source="", by_whom="", recorded_at=clock.at, **WRITTEN_BY)])
 
 
 @lru_cache(maxsize=1)
 def shipped_pages() -> Mapping[str, Page]:
-    return pages_of(load_settings())
+    return pages_of(changed_settings(*next(iter(SOON.items())), **SOON))
 
 
 def test_every_notice_has_a_page_of_the_priority_and_window_of_the_table() -> None:
@@ -383,6 +526,8 @@ def test_every_notice_has_a_page_of_the_priority_and_window_of_the_table() -> No
         "NORMAL": (-1, None, None, None),
         "UNKNOWN": (1, None, None, None),
         "SOLD_OUT": (0, None, None, None),
+        "REMINDER": (0, None, None, None),
+        "STILL_ENABLED": (-1, None, None, None),
         "ENTER": (0, None, None, None),
     }
     found = {
@@ -390,7 +535,7 @@ def test_every_notice_has_a_page_of_the_priority_and_window_of_the_table() -> No
             page.priority,
             page.retry_s,
             page.expire_s,
-            None if page.respond_by is None else (page.respond_by - page.evaluated_at).total_seconds() / 60,
+            None if page.respond_by is None else (page.respond_by - page.decided_at).total_seconds() / 60,
         )
         for page in shipped_pages().values()
     }
@@ -436,12 +581,15 @@ def test_moment_until_which_a_replay_takes_answers_flips_a_decision() -> None:
 @pytest.mark.parametrize("key", [key for key in CHANGED if not key.endswith(SEEN_IN_PAGES)])
 def test_setting_changed_flips_a_decision(key: str) -> None:
     policy = changed_settings(key, CHANGED[key]).notify
-    assert any(decisions(story) != decisions(story, policy=policy) for story in STORIES)
+    answers: tuple[dict[float, str], ...] = ({}, {1: "flat"}, {1: "ack"})
+    assert any(
+        decisions(story, given) != decisions(story, given, policy=policy) for given in answers for story in STORIES
+    )
 
 
 @pytest.mark.parametrize("key", [key for key in CHANGED if key.endswith((*SEEN_IN_PAGES, ".expire"))])
 def test_setting_changed_flips_a_page(key: str) -> None:
-    before, after = shipped_pages(), pages_of(changed_settings(key, CHANGED[key]))
+    before, after = shipped_pages(), pages_of(changed_settings(key, CHANGED[key], **SOON))
     section = key.split(".")[1].upper()
     about = {page for page, found in before.items() if section in (found.notice, "MAX_LATENESS")}
     assert about

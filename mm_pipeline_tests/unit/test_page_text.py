@@ -79,12 +79,14 @@ def test_page_is_plain_text_within_the_limits(page: PageText) -> None:
 
 
 ASKED = {
-    Notice.MANDATORY_EXIT: "exit within 15 min, by 03:15 UTC",
-    Notice.LATEST_ACCEPTABLE_EXIT: "exit within 60 min, by 04:00 UTC",
-    Notice.WARNING: "prepare to exit, decide within 4 h, by 07:00 UTC",
+    Notice.MANDATORY_EXIT: "exit within 15 min, by 03:16 UTC",
+    Notice.LATEST_ACCEPTABLE_EXIT: "exit within 60 min, by 04:01 UTC",
+    Notice.WARNING: "prepare to exit, decide within 4 h, by 07:01 UTC",
     Notice.NORMAL: "nothing to do",
     Notice.UNKNOWN: "check the grid on the exchange",
     Notice.SOLD_OUT: "set the range anew",
+    Notice.REMINDER: "the acknowledged MANDATORY EXIT still stands",
+    Notice.STILL_ENABLED: "reported flat, no exit is paged",
     Notice.ENTER: "a good moment to start this grid",
 }
 
@@ -100,10 +102,17 @@ def test_first_hundred_characters_say_the_state_the_grid_and_what_to_do(notice: 
 
 
 EXIT_WORDS = re.compile(r"exit|risk|give-?back|worst case|mm flat|stop distance|leave", re.IGNORECASE)
-ENTRY_WORDS = re.compile(r"\benter\b|\bentry\b|\bentering\b|propos|good moment|to start:|enabled", re.IGNORECASE)
+ENTRY_WORDS = re.compile(r"\benter\b|\bentry\b|\bentering\b|propos|good moment|to start:|enabled: true", re.IGNORECASE)
 
 
-@pytest.mark.parametrize(("notice", "cause"), [*product(Notice, Cause)])
+POSSIBLE = [
+    (notice, cause)
+    for notice, cause in product(Notice, Cause)
+    if cause is not Cause.CONTRADICTED or notice is Notice.MANDATORY_EXIT
+]
+
+
+@pytest.mark.parametrize(("notice", "cause"), POSSIBLE)
 def test_exit_and_entry_never_stand_in_one_page(notice: Notice, cause: Cause) -> None:
     """Although the report has everything: all triggers, a proposed range, risk, and a reason that speaks of both."""
     state = decided(notice).state
@@ -139,11 +148,30 @@ def test_only_an_emergency_is_acknowledged_in_pushover(notice: Notice, priority:
     assert f"\n{ways}" in page_text([decided(notice)], {}, policy).text
 
 
+def test_window_begins_when_the_page_is_decided() -> None:
+    late = page_text([decided(Notice.MANDATORY_EXIT)], {}, POLICY, decided_at=AT + timedelta(minutes=17))
+    assert "exit within 15 min, by 03:32 UTC" in late.title
+
+
+def test_stopped_out_position_is_to_be_checked_and_one_that_holds_is_to_be_left() -> None:
+    report = with_cost(a_report(Notice.MANDATORY_EXIT, "stop_loss_breached"), RISK)
+    nothing = replace(report, risk={**(report.risk or {}), "inventory_base": 0.0})
+    titles = [page_text([decided(Notice.MANDATORY_EXIT)], {"eth-main": one}, POLICY).title for one in (report, nothing)]
+    assert ["check" in title.lower() for title in titles] == [False, True]
+
+
+def test_reissue_tells_how_many_pages_nobody_answered_and_what_the_state_is_now() -> None:
+    decision = decided(Notice.MANDATORY_EXIT, Cause.REISSUE, number=6, state="WARNING", triggers=("closes_outside",))
+    page = said(decision, a_report("WARNING"))
+    assert "6th page, nobody answered" in page.title
+    assert "The state is WARNING now; the emergency stands until all-clear. It named: closes_outside." in page.text
+
+
 def test_window_counts_from_the_first_page_of_an_episode() -> None:
     half_way = decided(Notice.LATEST_ACCEPTABLE_EXIT, Cause.REPEAT, number=3)
-    assert "exit within 30 min, by 03:30 UTC" in page_text([half_way], {}, POLICY).title
+    assert "exit within 30 min, by 03:31 UTC" in page_text([half_way], {}, POLICY).title
     over = decided(Notice.LATEST_ACCEPTABLE_EXIT, Cause.REPEAT, number=6)
-    assert "exit NOW, the 60 min window ended 02:45 UTC" in page_text([over], {}, POLICY).title
+    assert "exit NOW, the 60 min window ended 02:46 UTC" in page_text([over], {}, POLICY).title
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from mm_pipeline.domain.notifications import (
     ReceiptState,
     Response,
     ResponseKind,
+    ends_emergency,
 )
 
 _logger = logging.getLogger(__name__)
@@ -185,13 +186,16 @@ class Answers:
         return any(self._was_sent(one, receipt.channel) for one in newer)
 
     def _is_over(self, grid: str, page: Page) -> bool:
-        """Whether the grid has been known not to be in MANDATORY_EXIT for as long as NORMAL needs to be told."""
+        """Whether the grid is disabled, sold out for good, or has been NORMAL for as long as an all-clear needs."""
         needed = self._policy.normal.after_evaluations
         newest = self._journal.newest_evaluations(grid, needed)
         if newest and newest[0].kind is EvaluationKind.ENTRY:
             return True
         after = [one for one in newest if one.evaluated_at > page.evaluated_at]
-        return len(after) == needed and all(one.state not in (Notice.MANDATORY_EXIT, Notice.UNKNOWN) for one in after)
+        if len(after) == needed and all(one.state == Notice.NORMAL for one in after):
+            return True
+        made = self._journal.notifications.decisions(grid, since=page.evaluated_at)
+        return any(ends_emergency(one.decision) for one in made if one.decision.evaluated_at > page.evaluated_at)
 
     def _missed(self) -> list[Answer]:
         """Windows that passed with nobody answering; what asked for an exit goes to the next channel.
@@ -204,7 +208,7 @@ class Answers:
         open_ones = [page for page in pages if page.respond_by is not None and page.respond_by <= now]
         if not open_ones:
             return []
-        sent_at = self._journal.outbox.first_sent(since=since)
+        sent_at = self._journal.outbox.first_sent(since=since, records=self._ladder.records)
         known = PageAnswers.since(self._journal, min(page.evaluated_at for page in open_ones))
         answers: list[Answer] = []
         for page in open_ones:
@@ -217,8 +221,7 @@ class Answers:
         """When the time to answer a page is over: later by as much as it came late; None where it never came."""
         if page.respond_by is None or sent_at is None:
             return None
-        late_by = sent_at - (page.evaluated_at + self._policy.decided_after)
-        return page.respond_by + max(late_by, timedelta(0))
+        return page.respond_by + max(sent_at - page.decided_at, timedelta(0))
 
     def _missed_by(self, page: Page, ends_at: datetime, known: PageAnswers) -> list[Answer]:
         is_noted = any(

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from mm_pipeline.adapters.journal.database import Database
+from mm_pipeline.adapters.journal.notification_records import Answer
 from mm_pipeline.adapters.journal.notifications import JournalNotifications
 from mm_pipeline.adapters.journal.responses import JournalResponses
 from mm_pipeline.adapters.journal.schema import UtcMillis, evaluations
-from mm_pipeline.domain.notifications import History, Judged, NotifyPolicy, ResponseKind
+from mm_pipeline.domain.notifications import History, Judged, NotifyPolicy, Response, ResponseKind
 
 _LONGEST_RUN: Final = 96
 """No notice waits for a longer run (the bound of ``after_evaluations``)."""
@@ -86,7 +87,7 @@ class JournalHistories:
         decided = self._notifications.that_matter(
             judged.grid, judged.kind, since=range_began, until=judged.evaluated_at, within=policy.budget.per
         )
-        answered = self._responses.select(judged.grid, since=range_began)
+        answered = self._responses.select(judged.grid, known_since=range_began)
         # What is reported late was not known before; that a position is open again is no news of an earlier evaluation.
         until = judged.evaluated_at + policy.decided_after
         known = (
@@ -97,11 +98,16 @@ class JournalHistories:
         answers = deque(sorted(known, key=lambda one: one.known_at))
         for one in decided:
             while answers and answers[0].known_at <= one.decided_at:
-                history = history.answered(answers.popleft().response)
+                history = history.answered(_known(answers.popleft()))
             history = history.after(one.decision, policy.budget)
         for answer in answers:
-            history = history.answered(answer.response)
+            history = history.answered(_known(answer))
         return history
+
+
+def _known(answer: Answer) -> Response:
+    """A response with the moment from which on decisions take it into account."""
+    return replace(answer.response, known_at=answer.known_at)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,15 @@ from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.insertion import insert_new
 from mm_pipeline.adapters.journal.notification_records import Decided, Page
 from mm_pipeline.adapters.journal.schema import UtcMillis, decisions, outbox, pages
-from mm_pipeline.domain.notifications import Cause, Decision, HeldBack, Notice
+from mm_pipeline.domain.notifications import (
+    TAKES_NOTHING_BACK,
+    Cause,
+    Decision,
+    HeldBack,
+    Notice,
+    ends_emergency,
+    replaces,
+)
 
 _DECISION = tuple(field.name for field in fields(Decision))
 _PAGE = tuple(field.name for field in fields(Page))
@@ -29,9 +37,7 @@ _MINE: Final = (
 _SINCE: Final = sa.select(decisions).where(_MINE & (decisions.c.evaluated_at > sa.bindparam("after", type_=UtcMillis)))
 _NEWEST_OF_EACH: Final = sa.select(decisions).where(
     decisions.c.id.in_(
-        sa.select(sa.func.max(decisions.c.id))
-        .where(_MINE & decisions.c.held_back.is_(None))
-        .group_by(decisions.c.notice)
+        sa.select(sa.func.max(decisions.c.id)).where(_MINE).group_by(decisions.c.notice, decisions.c.held_back)
     )
 )
 
@@ -53,7 +59,13 @@ class JournalNotifications:
         self._database = database
 
     def commit(
-        self, decided: Sequence[Decided], told: Sequence[Page], *, channels: Mapping[str, int], due_at: datetime
+        self,
+        decided: Sequence[Decided],
+        told: Sequence[Page],
+        *,
+        channels: Mapping[str, int],
+        due_at: datetime,
+        channels_of: Mapping[str, Mapping[str, int]] | None = None,
     ) -> bool:
         """Keep decisions and their pages, and make each page due on the channels: everything or nothing.
 
@@ -61,6 +73,8 @@ class JournalNotifications:
         ----------
         channels
             Rank by name of the channels that are tried first.
+        channels_of
+            The same for single pages, by page, where they go elsewhere.
 
         Returns
         -------
@@ -74,7 +88,8 @@ class JournalNotifications:
                 if insert_new(connection, decisions, ("grid", "evaluated_at", "kind"), rows) != len(rows):
                     raise _Overtaken
                 for page in told:
-                    add_page(connection, page, channels=channels, due_at=due_at)
+                    own = (channels_of or {}).get(page.page, channels)
+                    add_page(connection, page, channels=own, due_at=due_at)
         except _Overtaken:
             return False
         return True
@@ -109,13 +124,15 @@ class JournalNotifications:
     def that_matter(
         self, grid: str, kind: str, *, since: datetime, until: datetime, within: timedelta
     ) -> list[Decided]:
-        """Decisions that deciding anew depends on: the newest told of each notice, and all from ``within`` before the
-        newest told on. Between ``since`` (included) and ``until``, oldest first.
+        """Decisions that deciding anew depends on, between ``since`` (included) and ``until``, oldest first.
+
+        The newest of each notice, told or held back for each reason, and all from ``within`` before the newest told on.
         """
         values = {"grid": grid, "kind": kind, "since": since, "until": until}
         with self._database.reading() as connection:
             newest = connection.execute(_NEWEST_OF_EACH, values).all()
-            begins = max((row.evaluated_at for row in newest), default=since) - within
+            told = (row.evaluated_at for row in newest if row.held_back is None)
+            begins = max(told, default=since) - within
             recent = connection.execute(_SINCE, values | {"after": begins}).all()
         rows = {row.id: row for row in (*newest, *recent)}
         return [_decided_of(rows[number]) for number in sorted(rows, key=lambda one: (rows[one].evaluated_at, one))]
@@ -123,22 +140,35 @@ class JournalNotifications:
     def standing(self, grid: str) -> list[Decided]:
         """What an acknowledgement of a grid answers, newest first: the newest told decision.
 
-        Where that is UNKNOWN, which takes nothing back, the one that stood before too. Empty where nothing was told.
+        Where that takes nothing back (UNKNOWN, a reminder), the one that stood before too, and the emergency that
+        nothing has ended. Empty where nothing was told.
         """
-        newest = self.newest_told(grid)
-        if newest is None or newest.decision.notice is not Notice.UNKNOWN:
-            return [] if newest is None else [newest]
-        stood = self.newest_told(grid, but=Notice.UNKNOWN)
-        return [newest] if stood is None else [newest, stood]
+        found = [self.newest_told(grid), self.newest_told(grid, but=TAKES_NOTHING_BACK), self._emergency(grid)]
+        pages = {one.decision.page: one for one in found if one is not None}
+        return sorted(pages.values(), key=lambda one: one.decision.evaluated_at, reverse=True)
 
-    def newest_told(self, grid: str, *, but: Notice | None = None, kind: str | None = None) -> Decided | None:
-        """The newest decision about a grid that has a page, of one ``kind`` if asked; ``but`` leaves out a notice."""
+    def _emergency(self, grid: str) -> Decided | None:
+        """The newest emergency page of a grid, where neither an all-clear nor a sold-out was decided after it."""
+        found = self.newest_told(grid, but=frozenset(Notice) - {Notice.MANDATORY_EXIT})
+        if found is None:
+            return None
+        return None if any(ends_emergency(one.decision) for one in self._after(grid, found)) else found
+
+    def _after(self, grid: str, found: Decided) -> list[Decided]:
+        at = found.decision.evaluated_at
+        return [one for one in self.decisions(grid, since=at) if one.decision.evaluated_at > at]
+
+    def newest_told(
+        self, grid: str, *, but: Notice | Collection[Notice] = (), kind: str | None = None
+    ) -> Decided | None:
+        """The newest decision about a grid that has a page, of one ``kind`` if asked; ``but`` leaves out notices."""
         query = sa.select(*(decisions.c[name] for name in (*_DECISION, *_BY)))
         query = query.where((decisions.c.grid == grid) & decisions.c.held_back.is_(None))
         if kind is not None:
             query = query.where(decisions.c.kind == kind)
-        if but is not None:
-            query = query.where(decisions.c.notice != but.value)
+        left_out = [but] if isinstance(but, Notice) else list(but)
+        if left_out:
+            query = query.where(decisions.c.notice.not_in([notice.value for notice in left_out]))
         query = query.order_by(decisions.c.evaluated_at.desc(), decisions.c.id.desc()).limit(1)
         with self._database.reading() as connection:
             row = connection.execute(query).first()
@@ -201,13 +231,15 @@ def page_of(row: sa.Row[Any]) -> Page:
 def superseding(connection: sa.Connection, page: Page) -> bool:
     """Whether something newer was told about every grid of a page.
 
-    That a grid is UNKNOWN takes nothing back of what was said before it was blind.
+    That a grid is UNKNOWN takes nothing back of what was said before it was blind, nothing milder an emergency.
     """
     own = connection.execute(
         sa.select(decisions.c.grid, decisions.c.kind, decisions.c.evaluated_at).where(decisions.c.page == page.page)
     ).all()
-    ignored = [] if page.notice == Notice.UNKNOWN else [Notice.UNKNOWN.value]
-    newer = decisions.c.held_back.is_(None) & decisions.c.notice.not_in(ignored)
+    if not own:
+        return False
+    replacing = [notice.value for notice in Notice if replaces(notice, Notice(page.notice))]
+    newer = decisions.c.held_back.is_(None) & decisions.c.notice.in_(replacing)
     counts = [
         connection.scalar(
             sa.select(sa.func.count()).where(
@@ -216,7 +248,7 @@ def superseding(connection: sa.Connection, page: Page) -> bool:
         )
         for grid, kind, at in own
     ]
-    return bool(counts) and all(counts)
+    return all(counts)
 
 
 def _select_pages(*, with_image: bool) -> sa.Select[Any]:

@@ -41,9 +41,13 @@ class JournalResponses:
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        known_since: datetime | None = None,
         pages: Collection[str] | None = None,
     ) -> list[Answer]:
-        """Answers with ``since <= at < until``, oldest first."""
+        """Answers with ``since <= at < until``, oldest first.
+
+        ``known_since`` keeps those that happened, or were recorded, at that moment or later.
+        """
         query = sa.select(responses)
         if grid is not None:
             query = query.where(responses.c.grid == grid)
@@ -51,6 +55,8 @@ class JournalResponses:
             query = query.where(responses.c.at >= since)
         if until is not None:
             query = query.where(responses.c.at < until)
+        if known_since is not None:
+            query = query.where((responses.c.at >= known_since) | (responses.c.recorded_at >= known_since))
         if pages is not None:
             query = query.where(responses.c.page.in_(pages))
         with self._database.reading() as connection:

@@ -13,10 +13,20 @@ from mm_pipeline.domain.notifications.channel import (
     ReceiptStatus,
 )
 from mm_pipeline.domain.notifications.decide import decide, decide_all, page_id, replay
-from mm_pipeline.domain.notifications.decision import ASKS_FOR_EXIT, Cause, Decision, HeldBack, Notice
+from mm_pipeline.domain.notifications.decision import (
+    ASKS_FOR_EXIT,
+    REMINDERS,
+    TAKES_NOTHING_BACK,
+    Cause,
+    Decision,
+    HeldBack,
+    Notice,
+    ends_emergency,
+    replaces,
+)
 from mm_pipeline.domain.notifications.delivery import DeliveryPolicy, backoff
 from mm_pipeline.domain.notifications.history import History
-from mm_pipeline.domain.notifications.judged import ENTRY, EXIT, Judged, judged_in
+from mm_pipeline.domain.notifications.judged import ENTRY, EXIT, Judged, is_held, judged_in
 from mm_pipeline.domain.notifications.policy import NotifyPolicy, PageBudget
 from mm_pipeline.domain.notifications.response import FLATS, Response, ResponseKind
 
@@ -26,6 +36,8 @@ __all__ = [
     "ENTRY",
     "EXIT",
     "FLATS",
+    "REMINDERS",
+    "TAKES_NOTHING_BACK",
     "TEXT_LIMIT",
     "TITLE_LIMIT",
     "Accepted",
@@ -49,7 +61,10 @@ __all__ = [
     "backoff",
     "decide",
     "decide_all",
+    "ends_emergency",
+    "is_held",
     "judged_in",
     "page_id",
+    "replaces",
     "replay",
 ]

@@ -17,10 +17,27 @@ class Notice(StrEnum):
     NORMAL = "NORMAL"
     UNKNOWN = "UNKNOWN"
     SOLD_OUT = "SOLD_OUT"
+    REMINDER = "REMINDER"
+    STILL_ENABLED = "STILL_ENABLED"
     ENTER = "ENTER"
 
 
 ASKS_FOR_EXIT: Final = frozenset({Notice.LATEST_ACCEPTABLE_EXIT, Notice.MANDATORY_EXIT})
+REMINDERS: Final = frozenset({Notice.REMINDER, Notice.STILL_ENABLED})
+"""Notices that repeat what the operator knows: an acknowledged emergency stands, a closed grid is still enabled."""
+TAKES_NOTHING_BACK: Final = REMINDERS | {Notice.UNKNOWN}
+"""Notices after which everything that was said before still holds."""
+
+
+def replaces(newer: Notice, older: Notice) -> bool:
+    """Whether a page of one notice makes an earlier page of another, about the same grid, out of date.
+
+    Nothing milder replaces an emergency: only a further page of it, an all-clear, or a sold-out, which is sent once it
+    is confirmed.
+    """
+    if older is Notice.MANDATORY_EXIT:
+        return newer in (Notice.MANDATORY_EXIT, Notice.NORMAL, Notice.SOLD_OUT)
+    return newer is older or newer not in TAKES_NOTHING_BACK
 
 
 class Cause(StrEnum):
@@ -38,6 +55,13 @@ class HeldBack(StrEnum):
 
     MIN_INTERVAL = "min_interval"
     BUDGET = "budget"
+    NOT_PUSHED = "not_pushed"
+    """The policy shows it in status and digest, and pushes it to nobody."""
+    NOTHING_TO_CLEAR = "nothing_to_clear"
+    """An all-clear where neither an exit nor an outage was told."""
+    NOTHING_HELD = "nothing_held"
+    UNCONFIRMED = "unconfirmed"
+    """One sold-out evaluation, which does not end an emergency that nobody has answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +73,7 @@ class Decision:
     kind
         ``exit`` of an enabled grid's evaluation, ``entry`` of a disabled one's.
     state
-        The evaluation's state; another than the notice for a grid that is sold out.
+        The evaluation's state; another than the notice for a grid that is sold out, and for reminders and reissues.
     episode_at
         Evaluation of the first page of this unbroken telling of one notice.
     number
@@ -78,3 +102,9 @@ class Decision:
     def is_told(self) -> bool:
         """Whether a page is sent."""
         return self.held_back is None
+
+
+def ends_emergency(decision: Decision) -> bool:
+    """Whether an emergency that nobody has answered is over with this decision, sent or not."""
+    is_ending = decision.notice in (Notice.NORMAL, Notice.SOLD_OUT)
+    return is_ending and decision.held_back is not HeldBack.UNCONFIRMED

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
-from mm_pipeline.domain.notifications.decision import ASKS_FOR_EXIT, Decision, Notice
+from mm_pipeline.domain.notifications.decision import REMINDERS, Decision, Notice, ends_emergency
 from mm_pipeline.domain.notifications.judged import Judged
 from mm_pipeline.domain.notifications.policy import PageBudget
 from mm_pipeline.domain.notifications.response import FLATS, Response, ResponseKind
@@ -32,20 +33,22 @@ class History:
         Evaluations in a row, up to that one, with its state.
     run_began_at
         The first of them.
-    last
-        The newest decision that was told.
+    before_at, quiet_before
+        Evaluation before the newest, and how many in a row up to that one say NORMAL; None and 0 without one.
     told
         The newest told decision of each notice.
+    endings
+        The newest all-clear and the newest sold-out, told or held back; one that is not confirmed yet is none.
     held
         The newest decision that was held back, where nothing was told after it.
     paged_at
         Evaluations of told decisions, ascending, as far back as the page budget looks.
     acknowledged
-        Pages that were acknowledged.
+        When each page was acknowledged first.
     flat_at
-        When the position was last reported, or seen, to be closed.
-    verified_at
-        When its account showed it closed, where no exit was told and it was not seen open again since.
+        When the position was last said to be closed, by the operator or the account.
+    is_verified
+        Whether the account has shown it closed.
     contradicted_at
         When its account showed that a report of flat is not true, until that is told.
     """
@@ -54,13 +57,15 @@ class History:
     started_at: datetime | None = None
     run: int = 0
     run_began_at: datetime | None = None
-    last: Decision | None = None
+    before_at: datetime | None = None
+    quiet_before: int = 0
     told: Mapping[Notice, Decision] = field(default_factory=dict)
+    endings: Mapping[Notice, Decision] = field(default_factory=dict)
     held: Decision | None = None
     paged_at: tuple[datetime, ...] = ()
-    acknowledged: frozenset[str] = frozenset()
+    acknowledged: Mapping[str, datetime] = field(default_factory=dict)
     flat_at: datetime | None = None
-    verified_at: datetime | None = None
+    is_verified: bool = False
     contradicted_at: datetime | None = None
 
     def at(self, judged: Judged) -> History:
@@ -74,19 +79,20 @@ class History:
             started_at=started_at,
             run=before.run + 1 if goes_on else 1,
             run_began_at=before.run_began_at if goes_on else judged.evaluated_at,
+            before_at=None if before.judged is None else before.judged.evaluated_at,
+            quiet_before=before.run if before.judged is not None and before.judged.state == Notice.NORMAL else 0,
         )
 
     def _left_at(self, judged: Judged) -> History:
         """What counts in a new range: pages are acknowledged by name, and a position may be known to be closed now."""
-
-        def still(at: datetime | None) -> datetime | None:
-            return at if at is not None and at >= judged.evaluated_at else None
-
+        contradicted_at = self.contradicted_at
+        is_contradicted = contradicted_at is not None and contradicted_at >= judged.evaluated_at
+        is_flat = self.flat_at is not None and self.flat_at >= judged.evaluated_at
         return History(
             acknowledged=self.acknowledged,
-            flat_at=still(self.flat_at),
-            verified_at=still(self.verified_at),
-            contradicted_at=still(self.contradicted_at),
+            flat_at=self.flat_at if is_flat else None,
+            is_verified=is_flat and self.is_verified,
+            contradicted_at=contradicted_at if is_contradicted else None,
         )
 
     def is_of(self, judged: Judged) -> bool:
@@ -97,42 +103,66 @@ class History:
 
     def after(self, decision: Decision, budget: PageBudget) -> History:
         """The history with a decision."""
+        endings = {**self.endings, decision.notice: decision} if ends_emergency(decision) else self.endings
         if not decision.is_told:
-            return replace(self, held=decision)
+            return replace(self, held=decision, endings=endings)
         kept = tuple(at for at in self.paged_at if at > decision.evaluated_at - budget.per)
-        # What asks for an exit was told in spite of an earlier report that all is closed: a new one must answer it.
-        is_spent = decision.notice in ASKS_FOR_EXIT
         return replace(
             self,
-            last=decision,
             told={**self.told, decision.notice: decision},
+            endings=endings,
             held=None,
             paged_at=(*kept, decision.evaluated_at),
-            flat_at=None if is_spent else self.flat_at,
-            verified_at=None if is_spent else self.verified_at,
             contradicted_at=None if decision.notice is Notice.MANDATORY_EXIT else self.contradicted_at,
         )
 
     def answered(self, response: Response) -> History:
-        """The history with a response."""
+        """The history with a response.
+
+        A closed position counts from when it was said, however long ago it was closed.
+        """
         if response.kind in FLATS:
-            is_verified = response.kind is ResponseKind.VERIFIED_FLAT
-            return replace(self, flat_at=response.at, verified_at=response.at if is_verified else self.verified_at)
+            is_verified = self.is_verified or response.kind is ResponseKind.VERIFIED_FLAT
+            return replace(self, flat_at=response.counts_from, is_verified=is_verified)
         if response.kind is ResponseKind.REOPENED:
-            return replace(self, last=None, told={}, held=None, flat_at=None, verified_at=None)
+            return replace(self, told={}, endings={}, held=None, flat_at=None, is_verified=False)
         if response.kind is ResponseKind.CONTRADICTED:
-            return replace(self, contradicted_at=response.at)
+            return replace(self, contradicted_at=response.at, flat_at=None, is_verified=False)
         if response.kind is ResponseKind.ACKNOWLEDGED:
-            newest = {told.page for told in (self.last, self.stood) if told is not None}
-            pages = {response.page} if response.page else newest
-            return replace(self, acknowledged=self.acknowledged | pages)
+            pages = {response.page} if response.page else {one.page for one in self._asking()}
+            return replace(self, acknowledged={**dict.fromkeys(pages, response.at), **self.acknowledged})
         return self
 
+    def _asking(self) -> list[Decision]:
+        """What an acknowledgement of no page in particular answers."""
+        newest = max(self.told.values(), key=_age, default=None)
+        return [one for one in (newest, self.last, self.emergency) if one is not None]
+
     @property
-    def stood(self) -> Decision | None:
-        """The newest told decision but UNKNOWN, which takes back nothing of what was told before."""
-        known = (told for told in self.told.values() if told.notice is not Notice.UNKNOWN)
-        return max(known, key=lambda told: told.evaluated_at, default=None)
+    def last(self) -> Decision | None:
+        """The newest decision against which a change is seen: told and no reminder, or an all-clear.
+
+        What was held back makes nothing news, but an all-clear does: it ends what stood.
+        """
+        told = [one for one in self.told.values() if one.notice not in REMINDERS]
+        return max([*told, *self._all_clear()], key=_age, default=None)
+
+    @property
+    def emergency(self) -> Decision | None:
+        """The newest page of the emergency that stands; None where none does.
+
+        One ends with an all-clear. One that nobody has acknowledged ends with a confirmed sold-out too.
+        """
+        page = self.told.get(Notice.MANDATORY_EXIT)
+        if page is None:
+            return None
+        ends = [Notice.NORMAL] if page.page in self.acknowledged else list(_ENDINGS)
+        later = (self.endings[notice] for notice in ends if notice in self.endings)
+        return None if any(one.evaluated_at > page.evaluated_at for one in later) else page
+
+    def _all_clear(self) -> list[Decision]:
+        found = self.endings.get(Notice.NORMAL)
+        return [] if found is None else [found]
 
     def is_in_run(self, decision: Decision | None) -> bool:
         """Whether a decision was made in the present run of one state."""
@@ -142,10 +172,13 @@ class History:
         """Whether somebody has acknowledged the page of a decision."""
         return decision.page in self.acknowledged
 
-    def is_flat_since(self, decision: Decision) -> bool:
-        """Whether the position was closed after the episode of this decision had begun."""
-        return self.flat_at is not None and self.flat_at >= decision.episode_at
-
     def pages_within(self, judged: Judged, budget: PageBudget) -> int:
         """Pages about the grid within the budget's stretch of time before an evaluation."""
         return sum(at > judged.evaluated_at - budget.per for at in self.paged_at)
+
+
+_ENDINGS: Final = (Notice.NORMAL, Notice.SOLD_OUT)
+
+
+def _age(decision: Decision) -> datetime:
+    return decision.evaluated_at

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
 
+from mm_pipeline.domain.account import PositionSource
 from mm_pipeline.domain.exit_state import MANDATORY
 from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications.policy import NotifyPolicy
 from mm_pipeline.domain.position.trading import GridLadder
 
@@ -20,6 +22,9 @@ ENTRY: Final = "entry"
 UNKNOWN: Final = "UNKNOWN"
 ABOVE_GRID: Final = "ABOVE_GRID"
 
+_ASKED: Final = frozenset({PositionSource.EXCHANGE.value, PositionSource.IMPORT.value})
+_POSITION: Final[dict[str, pl.DataType]] = {"inventory_base": pl.Float64(), "source": pl.String()}
+_BAR: Final = timedelta(milliseconds=Timeframe.M15.ms)
 _VARYING = re.compile(r"\d[\d.,:-]*")
 _MARKET = re.compile(r"[a-z0-9]+:[A-Z0-9]+/[A-Z0-9]+|\b[A-Z0-9]+/[A-Z0-9]+\b")
 
@@ -38,6 +43,11 @@ class Judged:
         Mandatory triggers that have fired.
     is_sold_out
         Whether price is above the grid and nothing is held.
+    is_held
+        Whether more than dust is known to be held, or an account or import leaves it open.
+    blind_for
+        Evaluations in a row, with this one, for which a failed fetch has kept back the newest bar; 0 where the
+        row does not say.
     last_known_state
         Of an UNKNOWN grid; else None.
     cause
@@ -51,6 +61,8 @@ class Judged:
     state: str
     mandatory: tuple[str, ...] = ()
     is_sold_out: bool = False
+    is_held: bool = False
+    blind_for: int = 0
     last_known_state: str | None = None
     cause: str = ""
 
@@ -59,7 +71,8 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPol
     """Read a frame of exit or entry states, row for row.
 
     A grid above its range holds nothing in the model: its price has touched the highest level, where the last interval
-    sells. Where the states carry a position (``risk``), that of an account may be another.
+    sells. One whose stop was touched neither: the model sells everything there. Where the states carry a position
+    (``risk``), that of an account may be another.
 
     Parameters
     ----------
@@ -76,7 +89,8 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPol
         pl.when(is_unknown).then("reasons").alias("reasons"),
         *(pl.col(name).struct.field("fired").fill_null(False).alias(name) for name in _mandatory(states)),
         _or_null(states, "position_health"),
-        _inventory(states),
+        *(_of_position(states, name, kind) for name, kind in _POSITION.items()),
+        _as_of(states),
         pl.when(is_unknown).then(_or_null(states, "last_known_state")).alias("last_known_state"),
     ]
     return [_judged(row, grids, policy, kind) for row in states.select(columns).rows(named=True)]
@@ -84,6 +98,7 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPol
 
 def _judged(row: dict[str, Any], grids: Mapping[str, Grid], policy: NotifyPolicy, kind: str) -> Judged:
     grid = grids.get(row["grid_version"])
+    has_some = is_held(row["inventory_base"], row["source"], grid, policy)
     return Judged(
         grid=row["grid"],
         kind=kind,
@@ -91,18 +106,33 @@ def _judged(row: dict[str, Any], grids: Mapping[str, Grid], policy: NotifyPolicy
         started_at=None if grid is None else grid.started_at,
         state=row["state"],
         mandatory=tuple(name for name in MANDATORY if row.get(name)),
-        is_sold_out=row["position_health"] == ABOVE_GRID and _is_nothing(row["inventory_base"], grid, policy),
+        is_sold_out=row["position_health"] == ABOVE_GRID and not has_some,
+        is_held=has_some,
+        blind_for=_blind_for(row),
         last_known_state=row["last_known_state"],
         cause="" if row["reasons"] is None else _cause_of(row["reasons"], grid),
     )
 
 
-def _is_nothing(inventory_base: float | None, grid: Grid | None, policy: NotifyPolicy) -> bool:
-    """Whether no more is held than dust; where it is not known, the model's word counts."""
+def is_held(inventory_base: float | None, source: str | None, grid: Grid | None, policy: NotifyPolicy) -> bool:
+    """Whether more than dust is held.
+
+    Without a figure the model's word counts: nothing is held above the grid, or below a breached stop. Where an
+    account or an import was asked and gave no figure, the position is not known, and counts as held.
+    """
+    if inventory_base is None:
+        return source in _ASKED
     if not inventory_base or grid is None:
-        return not inventory_base
+        return bool(inventory_base)
     smallest = float(GridLadder.of(grid).quantity_base.min())
-    return inventory_base <= policy.sold_out.dust_share * smallest
+    return inventory_base > policy.sold_out.dust_share * smallest
+
+
+def _blind_for(row: dict[str, Any]) -> int:
+    """How many evaluations a blind grid's newest bar is behind; 0 where the row does not say."""
+    if row["as_of"] is None or row["state"] != UNKNOWN:
+        return 0
+    return max(0, int((row["evaluated_at"] - row["as_of"]) // _BAR))
 
 
 def _cause_of(reasons: list[str], grid: Grid | None) -> str:
@@ -112,10 +142,16 @@ def _cause_of(reasons: list[str], grid: Grid | None) -> str:
     return f"{place}: {_VARYING.sub('#', _MARKET.sub('*', first))}"
 
 
-def _inventory(states: pl.DataFrame) -> pl.Expr:
-    has_risk = isinstance(states.schema.get("risk"), pl.Struct)
-    known = pl.col("risk").struct.field("inventory_base") if has_risk else pl.lit(None, dtype=pl.Float64)
-    return known.alias("inventory_base")
+def _of_position(states: pl.DataFrame, name: str, kind: pl.DataType) -> pl.Expr:
+    risk = states.schema.get("risk")
+    is_there = isinstance(risk, pl.Struct) and name in {field.name for field in risk.fields}
+    known = pl.col("risk").struct.field(name) if is_there else pl.lit(None, dtype=kind)
+    return known.alias(name)
+
+
+def _as_of(states: pl.DataFrame) -> pl.Expr:
+    """Close of the newest bar that a state rests on, where a failed fetch kept back a newer one."""
+    return pl.col("as_of") if "as_of" in states.columns else pl.lit(None, dtype=pl.Datetime("ms", "UTC")).alias("as_of")
 
 
 def _mandatory(states: pl.DataFrame) -> list[str]:

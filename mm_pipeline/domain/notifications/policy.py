@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from pydantic import Field
+
 from mm_pipeline.domain.policy import Duration, Policy, threshold
 
 _SPEC = "SPEC 8's table"
@@ -33,6 +35,10 @@ class MandatoryExitNotice(Policy):
     expire: Duration = _span(
         f"{_SPEC}; Pushover allows no more than 3 h", ge=timedelta(minutes=15), le=timedelta(hours=3)
     )
+    quick_reissues: int = threshold(
+        unit="reissues, each after expire", source=f"{_SPEC}: after the fourth every 6 h", ge=0, le=100
+    )
+    then_every: Duration = _span(ge=timedelta(minutes=15))
 
 
 class LatestExitNotice(Policy):
@@ -44,8 +50,14 @@ class LatestExitNotice(Policy):
 
 
 class WarningNotice(Policy):
-    """Told on change, not too often."""
+    """Told on change, not too often, where the policy's WARNING has earned it."""
 
+    push: bool = Field(
+        json_schema_extra={
+            "unit": "true or false",
+            "source": "SPEC 8: seed true; calibrated false until its study supports it (lift 0.96 [0.91, 1.02])",
+        }
+    )
     priority: int = _priority(-1, 1)
     window: Duration = _span(ge=timedelta(minutes=1))
     min_interval: Duration = _span()
@@ -80,6 +92,21 @@ class SoldOutNotice(Policy):
     )
 
 
+class ReminderNotice(Policy):
+    """That an acknowledged emergency still stands, while the position is neither flat nor verified."""
+
+    priority: int = _priority(-1, 1)
+    first_after: Duration = _span(f"{_SPEC}, from the acknowledgement on", ge=timedelta(minutes=15))
+    then_every: Duration = _span(ge=timedelta(hours=1))
+
+
+class StillEnabledNotice(Policy):
+    """That a grid reported flat is still enabled; told once."""
+
+    priority: int = _priority(-1, 0)
+    after: Duration = _span("SPEC 8: one quiet reminder after 24 h", ge=timedelta(minutes=15))
+
+
 class EnterNotice(Policy):
     """A good moment for a disabled grid, not too often."""
 
@@ -112,5 +139,7 @@ class NotifyPolicy(Policy):
     normal: NormalNotice
     unknown: UnknownNotice
     sold_out: SoldOutNotice
+    reminder: ReminderNotice
+    still_enabled: StillEnabledNotice
     enter: EnterNotice
     budget: PageBudget

@@ -1,0 +1,224 @@
+"""Which notice is due about a grid, and why: SPEC 8's table, a function each. Pure.
+
+Where SPEC leaves room, this is meant:
+
+- *Change* is against the newest page, not against the evaluation before: a state that comes back before any other page
+  is no news. A reminder changes nothing. An all-clear does, sent or not. Nothing else that was held back does.
+- An emergency lasts from its first page to an all-clear. Its pages name the mandatory triggers; one that no page has
+  named yet pages at once. Acknowledged, it is answered through every milder state, a sold-out and an outage.
+- Not acknowledged, it is issued anew when its alarm has expired, also while the state is milder or unknown. Two
+  evaluations in a row that say NORMAL or sold out end it.
+- After an UNKNOWN page, LATEST, WARNING and sold-out are news again. UNKNOWN and ENTER are news in each unbroken run
+  of evaluations.
+- A failed fetch keeps the old state for one evaluation. So UNKNOWN counts the evaluations for which the newest bar was
+  kept back, where the row tells them.
+- A grid whose stop was touched has sold everything in the model. It pages like any other emergency, but only an account
+  or import that shows inventory has it issued anew.
+- A position that was said to be closed is told nothing but outages, their end, and once that the grid is still enabled.
+  That lasts until a new ``started_at``, or until the position is seen or reported open.
+- A report of flat that its account contradicts is told as an emergency, whatever the state; from then on the state is
+  told as if nobody had reported anything.
+- What a minimum interval, the page budget or a position that holds nothing holds back is told as soon as none of them
+  binds, if it still holds.
+- A response counts for decisions made at or after the moment it was known: live ones say when that was, a replay takes
+  ``decided_after`` from each evaluation. That a position is open again counts for no evaluation before it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+from mm_pipeline.domain.notifications.decision import ASKS_FOR_EXIT, Cause, Decision, HeldBack, Notice
+from mm_pipeline.domain.notifications.history import History
+from mm_pipeline.domain.notifications.judged import Judged
+from mm_pipeline.domain.notifications.policy import NotifyPolicy
+
+STOP: Final = "stop_loss_breached"
+_CLEARED: Final = frozenset({*ASKS_FOR_EXIT, Notice.UNKNOWN})
+"""Notices of which an all-clear is sent."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """A notice that is due, as part of which telling, and why."""
+
+    notice: Notice
+    cause: Cause
+    continues: Decision | None = None
+    held_back: HeldBack | None = None
+
+
+def due_contradicted(now: History) -> Due | None:
+    """The account holds what was reported closed: nobody acts upon it, and only a page can say so."""
+    return None if now.contradicted_at is None else Due(Notice.MANDATORY_EXIT, Cause.CONTRADICTED)
+
+
+def due_exit(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+    """What is due about an enabled grid, with this evaluation in its history; None where nothing is."""
+    if judged.state == Notice.NORMAL:
+        return _due_normal(judged, now, policy) or _due_still_enabled(judged, now, policy)
+    if now.flat_at is not None:
+        blind = _due_unknown(judged, now, policy) if judged.state == Notice.UNKNOWN else None
+        return blind or _due_still_enabled(judged, now, policy)
+    if judged.state == Notice.MANDATORY_EXIT and judged.is_sold_out:
+        return _due_sold_out(judged, now, policy)
+    return _due_reissue(judged, now, policy) or _due_by_state(judged, now, policy)
+
+
+def _due_by_state(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+    """Of a position that is open: what its state asks for; nothing milder than an emergency where nothing is held."""
+    if judged.state == Notice.UNKNOWN:
+        return _due_unknown(judged, now, policy) or _due_reminder(judged, now, policy)
+    if judged.state == Notice.MANDATORY_EXIT:
+        return _due_mandatory(judged, now) or _due_reminder(judged, now, policy)
+    if judged.is_sold_out:
+        return None
+    is_latest = judged.state == Notice.LATEST_ACCEPTABLE_EXIT
+    return _due_latest(judged, now, policy) if is_latest else _due_warning(judged, now, policy)
+
+
+def _due_mandatory(judged: Judged, now: History) -> Due | None:
+    last = now.emergency
+    if last is None and _is_stopped_out(judged, now):
+        last = now.told.get(Notice.MANDATORY_EXIT)  # a sold-out that ended it sold nothing that the stop had left
+    if last is None:
+        return Due(Notice.MANDATORY_EXIT, Cause.CHANGE)
+    is_named = set(judged.mandatory) <= set(last.triggers)
+    return None if is_named else Due(Notice.MANDATORY_EXIT, Cause.NEW_TRIGGER, last)
+
+
+def _due_reissue(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+    """Issue an emergency anew that nobody has answered, unless a new trigger pages anyway."""
+    last, rules = now.emergency, policy.mandatory_exit
+    if last is None or now.is_acknowledged(last) or _is_stopped_out(judged, now):
+        return None
+    wait = rules.expire if last.number <= rules.quick_reissues else rules.then_every
+    is_new = judged.state == Notice.MANDATORY_EXIT and not set(judged.mandatory) <= set(last.triggers)
+    return None if is_new or _since(judged, last) < wait else Due(Notice.MANDATORY_EXIT, Cause.REISSUE, last)
+
+
+def _due_reminder(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+    """Remind of an emergency that was acknowledged and still stands."""
+    last, rules = now.emergency, policy.reminder
+    stands = Notice.MANDATORY_EXIT in (judged.state, judged.last_known_state)
+    if last is None or not now.is_acknowledged(last) or not stands or _is_stopped_out(judged, now):
+        return None
+    told = now.told.get(Notice.REMINDER)
+    if told is None or told.evaluated_at < last.evaluated_at:
+        is_due = judged.evaluated_at >= now.acknowledged[last.page] + rules.first_after
+        return Due(Notice.REMINDER, Cause.CHANGE) if is_due else None
+    return Due(Notice.REMINDER, Cause.REPEAT, told) if _since(judged, told) >= rules.then_every else None
+
+
+def _is_stopped_out(judged: Judged, now: History) -> bool:
+    """Whether the stop was touched, and nothing says that anything is left."""
+    told = now.told.get(Notice.MANDATORY_EXIT)
+    return STOP in {*judged.mandatory, *(() if told is None else told.triggers)} and not judged.is_held
+
+
+def _due_still_enabled(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+    """Say once that a grid whose operator reported it flat is still watched."""
+    if now.flat_at is None or now.is_verified or judged.evaluated_at < now.flat_at + policy.still_enabled.after:
+        return None
+    told = now.told.get(Notice.STILL_ENABLED)
+    is_told = told is not None and told.evaluated_at > now.flat_at
+    return None if is_told else _bound(Due(Notice.STILL_ENABLED, Cause.CHANGE), judged, now, policy)
+
+
+def _due_unknown(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+    rules, told = policy.unknown, now.told.get(Notice.UNKNOWN)
+    if told is None or not now.is_in_run(told):
+        has_lasted = max(now.run, judged.blind_for) >= rules.after_evaluations
+        return Due(Notice.UNKNOWN, Cause.CHANGE) if has_lasted else None
+    due_at = {1: told.episode_at + rules.second_after, 2: told.episode_at + rules.third_after}
+    is_due = judged.evaluated_at >= due_at.get(told.number, told.evaluated_at + rules.then_every)
+    return Due(Notice.UNKNOWN, Cause.REPEAT, told) if is_due else None
+
+
+def _due_sold_out(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+    """Say once that all is sold; an emergency that nobody has answered must be over first."""
+    emergency, before = now.emergency, _unconfirmed_before(now)
+    number = 1 + (before.number if before is not None else now.quiet_before)
+    if emergency is not None and not now.is_acknowledged(emergency) and number < policy.normal.after_evaluations:
+        return Due(Notice.SOLD_OUT, Cause.CHANGE, before, HeldBack.UNCONFIRMED)
+    is_told = now.last is not None and now.last.notice is Notice.SOLD_OUT
+    return None if is_told else _bound(Due(Notice.SOLD_OUT, Cause.CHANGE), judged, now, policy)
+
+
+def _unconfirmed_before(now: History) -> Decision | None:
+    """The sold-out of the evaluation before, where it was not enough to end an emergency."""
+    held = now.held
+    is_before = held is not None and held.evaluated_at == now.before_at
+    return held if is_before and held is not None and held.held_back is HeldBack.UNCONFIRMED else None
+
+
+def _due_latest(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+    last = now.last
+    if last is None or last.notice is not Notice.LATEST_ACCEPTABLE_EXIT:
+        return Due(Notice.LATEST_ACCEPTABLE_EXIT, Cause.CHANGE)
+    if now.is_acknowledged(last) or _since(judged, last) < policy.latest_acceptable_exit.repeat:
+        return None
+    return Due(Notice.LATEST_ACCEPTABLE_EXIT, Cause.REPEAT, last)
+
+
+def _due_warning(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+    if now.last is not None and now.last.notice is Notice.WARNING:
+        return None
+    rules, due = policy.warning, Due(Notice.WARNING, Cause.CHANGE)
+    not_pushed = None if rules.push else HeldBack.NOT_PUSHED
+    return _bound(due, judged, now, policy, min_interval=rules.min_interval, held_back=not_pushed)
+
+
+def _due_normal(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+    last = now.last
+    if last is None or now.run < policy.normal.after_evaluations:
+        return None
+    if last.notice is Notice.NORMAL and last.held_back in (None, HeldBack.NOTHING_TO_CLEAR):
+        return None
+    due, told = Due(Notice.NORMAL, Cause.CHANGE), now.told.get(Notice.NORMAL)
+    asked = [
+        one
+        for notice, one in now.told.items()
+        if notice in _CLEARED and (told is None or one.evaluated_at > told.evaluated_at)
+    ]
+    if not asked:
+        return _bound(due, judged, now, policy, held_back=HeldBack.NOTHING_TO_CLEAR)
+    newest = max(asked, key=lambda one: one.evaluated_at)
+    is_nothing = (now.flat_at is not None or judged.is_sold_out) and newest.notice is not Notice.UNKNOWN
+    return _bound(due, judged, now, policy, held_back=HeldBack.NOTHING_HELD if is_nothing else None)
+
+
+def due_entry(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+    """What is due about a disabled grid; None where nothing is."""
+    if judged.state != Notice.ENTER or now.is_in_run(now.told.get(Notice.ENTER)):
+        return None
+    due = Due(Notice.ENTER, Cause.CHANGE)
+    return _bound(due, judged, now, policy, min_interval=policy.enter.min_interval)
+
+
+def _bound(
+    due: Due,
+    judged: Judged,
+    now: History,
+    policy: NotifyPolicy,
+    *,
+    min_interval: timedelta = timedelta(0),
+    held_back: HeldBack | None = None,
+) -> Due | None:
+    """Hold a notice back where a reason, an interval or the budget binds; noted once in a run for each reason."""
+    told = now.told.get(due.notice)
+    if held_back is None and told is not None and _since(judged, told) < min_interval:
+        held_back = HeldBack.MIN_INTERVAL
+    elif held_back is None and now.pages_within(judged, policy.budget) >= policy.budget.pages:
+        held_back = HeldBack.BUDGET
+    if held_back is None:
+        return due
+    held = now.held
+    is_noted = held is not None and held.notice is due.notice and held.held_back is held_back
+    return None if is_noted and now.is_in_run(held) else replace(due, held_back=held_back)
+
+
+def _since(judged: Judged, decision: Decision) -> timedelta:
+    return judged.evaluated_at - decision.evaluated_at
