@@ -12,6 +12,7 @@ from mm_pipeline.adapters.journal import Journal, MarketNotice
 from mm_pipeline.adapters.months import month_start
 from mm_pipeline.assets.candles import FRESH
 from mm_pipeline.assets.checks import PARITY, RECONCILIATION, hourly_reconciliation, replay_parity
+from mm_pipeline.assets.dead_runs import dead_runs
 from mm_pipeline.assets.positions import AGREES
 from mm_pipeline.assets.run_queue import (
     POOL_SUBJECT,
@@ -22,7 +23,8 @@ from mm_pipeline.assets.run_queue import (
     queued_alarm,
     waiting_ticks,
 )
-from mm_pipeline.assets.stage import BACKFILL_TAG, CONTRACT, LIVE_TAG, MONTHS
+from mm_pipeline.assets.stage import CONTRACT, MONTHS
+from mm_pipeline.assets.turns import BACKFILL_TAG, LIVE_TAG
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications import TEXT_LIMIT
@@ -50,6 +52,9 @@ RECEIPT_INTERVAL_S: Final = 30
 """Pushover asks for at least 5 s between two questions about a receipt."""
 
 QUEUE_INTERVAL_S: Final = 30
+PRIORITY_TAG: Final = "dagster/priority"
+TICK_PRIORITY, HOURLY_PRIORITY = "10", "5"
+"""A tick leaves the queue before what was queued earlier; backfills have priority 0."""
 
 MAX_RUNTIME_TAG: Final = "dagster/max_runtime"
 TICK_MAX_RUNTIME_S: Final = 600
@@ -102,7 +107,8 @@ def tick_request(journal: Journal, evaluated_ms: int, run_key: str) -> dg.RunReq
     except StorageError:
         first_due = None
     first = month if first_due is None else min(month, month_start(first_due - _BAR))
-    tags = {EVALUATED_AT_TAG: evaluated_at.isoformat(), MAX_RUNTIME_TAG: str(TICK_MAX_RUNTIME_S)}
+    tags = {MAX_RUNTIME_TAG: str(TICK_MAX_RUNTIME_S), PRIORITY_TAG: TICK_PRIORITY}
+    tags |= {EVALUATED_AT_TAG: evaluated_at.isoformat()}
     return _request(run_key, first, month, tags)
 
 
@@ -146,7 +152,8 @@ def every_15_minutes(context: dg.ScheduleEvaluationContext, watch: Watch) -> dg.
 def every_hour(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """The month of the newest closed bar, and for a day the one before it: its last pages may still be answered."""
     evaluated_at = from_ms(floor_to_evaluation(context.scheduled_execution_time))
-    run_key, tags = f"{HOURLY_JOB} {evaluated_at.isoformat()}", {EVALUATED_AT_TAG: evaluated_at.isoformat()}
+    run_key = f"{HOURLY_JOB} {evaluated_at.isoformat()}"
+    tags = {EVALUATED_AT_TAG: evaluated_at.isoformat(), PRIORITY_TAG: HOURLY_PRIORITY}
     return _request(run_key, month_start(evaluated_at - _DAY), month_start(evaluated_at - _BAR), tags)
 
 
@@ -294,4 +301,4 @@ def run_queue(context: dg.SensorEvaluationContext, watch: Watch) -> dg.SkipReaso
 CHECKS: Final = (replay_parity, hourly_reconciliation)
 JOBS: Final = (exit_evaluation, hourly_metrics)
 SCHEDULES: Final = (every_15_minutes, every_hour)
-SENSORS: Final = (grid_files, watch_is_blind, due_deliveries, receipts, run_queue)
+SENSORS: Final = (grid_files, watch_is_blind, due_deliveries, receipts, run_queue, dead_runs)

@@ -24,6 +24,7 @@ from mm_pipeline.adapters.channels import ChannelAccess, ChannelConfigs
 from mm_pipeline.adapters.home import project_root
 from mm_pipeline.adapters.last_resort.policy import LastResortPolicy
 from mm_pipeline.adapters.strict_yaml import load_mapping, parse_mapping, validation_errors
+from mm_pipeline.adapters.writing import WritingPolicy
 from mm_pipeline.domain.account import AccountPolicy
 from mm_pipeline.domain.advice import AdvicePolicy
 from mm_pipeline.domain.candles import DataPolicy, ExchangePolicy
@@ -74,6 +75,7 @@ class Settings(Policy):
     supervision: SupervisionPolicy
     ui: UiPolicy
     last_resort: LastResortPolicy
+    writing: WritingPolicy
 
     @field_validator("extra_markets", mode="before")
     @classmethod

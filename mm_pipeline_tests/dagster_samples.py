@@ -19,7 +19,7 @@ from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.frame_store import FrameStore
 from mm_pipeline.adapters.home import frames_dir, journal_file
 from mm_pipeline.adapters.journal import Journal, sqlite_url
-from mm_pipeline.assets.stage import LIVE_TAG
+from mm_pipeline.assets.turns import LIVE_TAG
 from mm_pipeline.automation import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG
 from mm_pipeline.definitions import Overrides, build_definitions, watch_of
 from mm_pipeline.domain.candles import RAW_SCHEMA, CandleSource, CircuitStore

@@ -43,6 +43,7 @@ def _archived(  # noqa: PLR0917 - the assets that it archives
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Write what is new since the last run, commit it, and push all that waits; no other asset depends on it."""
     plan = plan_of(context, watch)
+    watch.turns().end()  # it writes no frames, and a push may take minutes
     remote = os.environ.get(watch.settings.archive.remote_env, "").strip()
     told: dict[str, Any] = {"remote": "configured" if remote else f"{watch.settings.archive.remote_env} is not set"}
     problem = None
@@ -172,6 +173,7 @@ def _hours(metrics: ByMarket, verdicts: ByMarket, market: str) -> pl.DataFrame:
 
 archive = declared(
     dg.asset,
+    writes=False,
     name="archive",
     group_name="operator",
     deps=["deliveries"],

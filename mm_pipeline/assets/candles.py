@@ -21,6 +21,7 @@ from mm_pipeline.assets.stage import (
     plan_of,
 )
 from mm_pipeline.assets.storage import warn_of_low_disk
+from mm_pipeline.assets.turns import turn
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.market import Market
 from mm_pipeline.resources import Plan, Watch
@@ -37,7 +38,8 @@ def _fetched(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Mat
         plan = plan_of(context, watch)
     updates = watch.fetch(plan)
     kept = each(updates, lambda market: _checked(updates[market]), context)
-    touched = {market: watch.keep(plan, update) for market, update in kept.made.items()}
+    with turn(context, watch):  # not while the exchange is asked, which may take minutes
+        touched = {market: watch.keep(plan, update) for market, update in kept.made.items()}
     unfetched = {market: update.problem for market, update in updates.items() if update.problem is not None}
     problems: dict[Market, PipelineError] = {**unfetched, **kept.problems}
     note(watch, plan, by_name(problems))
@@ -55,6 +57,7 @@ def _fetched(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Mat
 
 candles = declared(
     dg.asset,
+    writes=False,
     name="candles",
     group_name="market",
     kinds={"parquet", "ccxt"},

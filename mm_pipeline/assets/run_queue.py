@@ -11,7 +11,8 @@ from typing import Final
 
 import dagster as dg
 
-from mm_pipeline.assets.stage import BACKFILL_TAG, LIVE_TAG, POOL
+from mm_pipeline.assets.stage import POOL
+from mm_pipeline.assets.turns import BACKFILL_TAG, LIVE_TAG
 from mm_pipeline.domain.policy import print_duration
 
 POOL_LIMIT: Final = 1

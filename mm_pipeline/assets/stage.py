@@ -10,6 +10,7 @@ import dagster as dg
 
 from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.journal import MarketNotice
+from mm_pipeline.assets.turns import BACKFILL_TAG, LIVE_TAG, in_turn
 from mm_pipeline.domain.errors import ContractError, PipelineError
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.resources import Plan, Watch
@@ -21,10 +22,12 @@ FIRST_MONTH: Final = "2022-01"
 MONTHS: Final = dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH, fmt="%Y-%m", timezone="UTC", end_offset=1)
 
 POOL: Final = "frames"
-"""Concurrency pool of everything that writes frames; ``dagster.yaml`` sets its limit to 1."""
+"""Concurrency pool of everything that writes frames; ``dagster.yaml`` sets its limit to 1.
 
-LIVE_TAG: Final = "mm/live"
-BACKFILL_TAG: Final = "dagster/backfill"
+It keeps runs from waiting for each other in processes. That they do not disturb each other is the lock's business
+(``adapters/writing``), which commands take too.
+"""
+
 CONTRACT: Final = "contract"
 
 COMPUTATION = "computation"
@@ -34,15 +37,25 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 
-def declared(decorator: Callable[..., Any], **options: Any) -> Any:
-    """Declare an asset as all assets here are: by month, one run for a range, one writer at a time.
+def declared(decorator: Callable[..., Any], *, writes: bool = True, **options: Any) -> Any:
+    """Declare an asset as all assets here are: by month, a run for each month of a backfill, one writer at a time.
 
-    ``backfill_policy`` is still marked as beta; it is what makes a backfill of years one run.
+    ``writes`` False leaves the writers' lock to the stage itself. ``backfill_policy`` is still marked as beta. A run
+    of one month ends within a minute or two, and a tick that waits for the pool comes before the next.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        asset = decorator(partitions_def=MONTHS, backfill_policy=dg.BackfillPolicy.single_run(), pool=POOL, **options)
-    return lambda body: asset(_guarded(body))
+
+    def declare(stage: Callable[..., Any]) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            made = decorator(
+                partitions_def=MONTHS,
+                backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
+                pool=POOL,
+                **options,
+            )
+        return made(_guarded(in_turn(stage) if writes else stage))
+
+    return declare
 
 
 def _guarded(body: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:

@@ -8,10 +8,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
 
 from mm_pipeline.adapters.home import logs_dir
 from mm_pipeline.cli.journal_access import journal_url
@@ -77,7 +77,7 @@ def watch_until_stopped(
     greeting = f"UI          {url}\nhome        {home}\ngrids       {deployment.grids_folder}"
     try:
         _make_storage(home)
-        with _family(home, deployment.file) as family:
+        with _Family(home, deployment.file) as family:
             supervisor = _wired(
                 deployment,
                 home,
@@ -89,7 +89,7 @@ def watch_until_stopped(
             )
             terminal.say(f"starting Dagster, log in {log} ...")
             try:
-                _supervise(supervisor, stop, terminal, greeting)
+                _supervise(supervisor, family, stop, terminal, greeting)
             finally:
                 stop.ask()
                 terminal.say("stopping ...")
@@ -123,17 +123,18 @@ def _wired(
     listening: socket.socket,
     stop: Stop,
     voices: tuple[Terminal, Conditions, Pager],
-    family: tuple[Path, dict[str, str]],
+    family: _Family,
     log: Path,
 ) -> Supervisor:
     """The supervisor of three children, with every look at them running."""
-    (terminal, conditions, pager), (folder, environment) = voices, family
-    started = services(folder, listening, deployment.settings.ui.allowed_hosts)
-    children = [Child(service, environment=environment, log=log) for service in started]
+    terminal, conditions, pager = voices
+    started = services(family.folder, listening, deployment.settings.ui.allowed_hosts)
+    children = [Child(service, environment=family.environment, log=log) for service in started]
+    socket_path = code_server_socket(family.folder)
     signs, policy = Signs(), deployment.settings.supervision
     page = "http://{}:{}/server_info".format(*listening.getsockname())
     looks: dict[str, Callable[[], None]] = {
-        "code server": count_answers(signs.of(CODE_SERVER)[0], lambda: code_server_answers(code_server_socket(folder))),
+        "code server": count_answers(signs.of(CODE_SERVER)[0], lambda: code_server_answers(socket_path)),
         "webserver": count_answers(signs.of(WEBSERVER)[0], lambda: answers(page)),
         "Dagster's storage": StorageLook(home, policy, signs, conditions=conditions, pager=pager),
         "journal": JournalLook(journal_url(deployment), terminal),
@@ -143,40 +144,59 @@ def _wired(
     return Supervisor(children, policy, signs=signs, terminal=terminal, pager=pager, log=log)
 
 
-def _supervise(supervisor: Supervisor, stop: Stop, terminal: Terminal, greeting: str) -> None:
+def _supervise(supervisor: Supervisor, family: _Family, stop: Stop, terminal: Terminal, greeting: str) -> None:
     is_greeted = False
     while not stop.is_asked_within(_STEP_S):
         supervisor.step()
+        family.keep_reaper()
         if not is_greeted and supervisor.is_ready():
             is_greeted = True
             terminal.say(f"{greeting}\nEvaluations come at 1, 16, 31 and 46 past the hour (UTC); Ctrl-C stops.")
 
 
-@contextmanager
-def _family(home: Path, settings: Path | None) -> Iterator[tuple[Path, dict[str, str]]]:
-    """A private folder and an environment for children; at the end, however it comes, none of them is left."""
-    folder = Path(tempfile.mkdtemp(prefix="mm-up-"))
-    environment = environment_of(home, settings)
-    reaper = subprocess.Popen(  # noqa: S603 - our own interpreter, fixed arguments
-        [sys.executable, "-m", "mm_pipeline.cli.up_reaper", str(home), str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        yield folder, environment
-    finally:
-        if reaper.stdin is not None:
-            reaper.stdin.close()
-        try:
-            reaper.wait(_REAPED_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            reaper.kill()
-            reaper.wait()
-        end(home, of=os.getpid())
-        shutil.rmtree(folder, ignore_errors=True)
+class _Family:
+    """A private folder, an environment and a reaper for children; at the end, however it comes, none of them is left.
+
+    A context manager.
+    """
+
+    def __init__(self, home: Path, settings: Path | None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="mm-up-"))
+        self.environment = environment_of(home, settings)
+        self._home = home
+        self._reaper: subprocess.Popen[bytes] | None = None
+
+    def keep_reaper(self) -> None:
+        """Start the reaper where it does not run: it is what ends the children of a killed ``mm up``."""
+        if self._reaper is not None and self._reaper.poll() is None:
+            return
+        if self._reaper is not None and self._reaper.stdin is not None:
+            self._reaper.stdin.close()
+        self._reaper = subprocess.Popen(  # noqa: S603 - our own interpreter, fixed arguments
+            [sys.executable, "-m", "mm_pipeline.cli.up_reaper", str(self._home), str(self.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self.environment,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Self:
+        self.keep_reaper()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._reaper is not None and self._reaper.stdin is not None:
+            self._reaper.stdin.close()
+            try:
+                self._reaper.wait(_REAPED_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self._reaper.kill()
+                self._reaper.wait()
+        end(self._home, of=os.getpid())
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _fresh_log(home: Path) -> Path:

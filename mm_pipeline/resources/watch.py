@@ -17,6 +17,7 @@ from mm_pipeline.adapters.delivery import send_heartbeat
 from mm_pipeline.adapters.frame_store import FrameStore
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
 from mm_pipeline.adapters.journal import Journal, JournalCircuits, MarketNotice
+from mm_pipeline.adapters.writing import Turns, turns_of
 from mm_pipeline.domain.candles import FetchRange
 from mm_pipeline.domain.errors import CandleSourceError, ConfigError, MarketNotFound
 from mm_pipeline.domain.grid import GridVersion, unwatched
@@ -56,6 +57,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
     home: str = ""
     _plans: dict[tuple[datetime, datetime, int, bool], Plan] = PrivateAttr(default_factory=dict)
     _bars: dict[tuple[Market, int, int], MarketBars] = PrivateAttr(default_factory=dict)
+    _turns: Turns | None = PrivateAttr(default=None)
 
     @property
     def settings(self) -> Settings:
@@ -79,6 +81,18 @@ class Watch(dg.ConfigurableResource["Watch"]):
     def decisions(self) -> Journal:
         """The open journal."""
         return self.journal.open()
+
+    def turns(self) -> Turns:
+        """This run's part in the order of writers."""
+        if self._turns is None:
+            self._turns = turns_of(self.frames_root, self.journal.url, self.settings.writing)
+        return self._turns
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Let the frames go with the run."""
+        if self._turns is not None:
+            self._turns.end()
+            self._turns = None
 
     def circuits(self) -> JournalCircuits:
         """Circuit states in the journal; changes bear this watch's settings and version."""

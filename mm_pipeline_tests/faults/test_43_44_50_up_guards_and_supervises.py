@@ -244,6 +244,8 @@ def test_44_what_is_killed_or_hangs_is_started_again_and_said(watch: Watch) -> N
         before = kill(watch.home, part)
         watch.output.until(f"{name} was killed by signal 9; started again (1 of at most 3")
         wait_for(lambda part=part, before=before: process_of(watch.home, part) not in (None, before), f"a new {name}")
+    reaper = kill(watch.home, REAPER)
+    wait_for(lambda: process_of(watch.home, REAPER) not in (None, reaper), "a new reaper")
     watch.output.until("daemon gave no sign of life for")
     wait_for(lambda: process_of(watch.home, DAEMON) not in (None, stopped), "a new daemon")
     assert not [title for title in watch.titles() if "again and again" in title]

@@ -74,14 +74,16 @@ def test_every_asset_has_a_blocking_contract_check(definitions: dg.Definitions) 
     assert blocking == NAMES
 
 
-def test_every_asset_is_grouped_described_monthly_pooled_and_backfilled_in_one_run(definitions: dg.Definitions) -> None:
+def test_every_asset_is_grouped_described_monthly_pooled_and_backfilled_by_month(
+    definitions: dg.Definitions,
+) -> None:
     assets = graph(definitions)
     for key in assets.get_all_asset_keys():
         node = assets.get(key)
         assert node.description
         assert node.group_name in {"market", "grids", "advice", "operator"}
         assert node.partitions_def == stage.MONTHS
-        assert node.backfill_policy == dg.BackfillPolicy.single_run()
+        assert node.backfill_policy == dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
         assert node.pools == {stage.POOL}
 
 
@@ -135,7 +137,8 @@ def test_schedules_and_sensors_run_by_default_in_utc(definitions: dg.Definitions
     assert {schedule.default_status for schedule in schedules.values()} == {dg.DefaultScheduleStatus.RUNNING}
     sensors = {sensor.name: sensor.default_status for sensor in definitions.sensors or ()}
     assert sensors == dict.fromkeys(
-        ("grid_files", "watch_is_blind", "due_deliveries", "receipts", "run_queue"), dg.DefaultSensorStatus.RUNNING
+        ("grid_files", "watch_is_blind", "due_deliveries", "receipts", "run_queue", "dead_runs"),
+        dg.DefaultSensorStatus.RUNNING,
     )
 
 

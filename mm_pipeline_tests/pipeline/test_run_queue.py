@@ -12,7 +12,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepo
 
 from mm_pipeline.adapters.clock import FixedClock, SystemClock
 from mm_pipeline.assets.run_queue import pool_limit, waiting_ticks
-from mm_pipeline.assets.stage import BACKFILL_TAG, LIVE_TAG
+from mm_pipeline.assets.turns import BACKFILL_TAG, LIVE_TAG
 from mm_pipeline.automation import EVALUATION_JOB, run_queue
 from mm_pipeline.cli.doctor_findings import Finding
 from mm_pipeline.cli.doctor_watch import watch as watch_findings

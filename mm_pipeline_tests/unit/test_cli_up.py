@@ -12,6 +12,7 @@ import requests
 
 from mm_pipeline.adapters.home import journal_file
 from mm_pipeline.adapters.journal import Evaluation, EvaluationKind, Journal, sqlite_url
+from mm_pipeline.cli.up_family import MARK
 from mm_pipeline.cli.up_processes import Stop, is_paper_exchange, listen
 from mm_pipeline.cli.up_ticks import new_lines
 from mm_pipeline.domain.errors import PipelineError
@@ -86,13 +87,15 @@ def test_dagster_storage_that_is_away_is_named_without_a_traceback(tmp_path: Pat
     (home / "dagster").mkdir(parents=True)
     url = f"postgresql://nobody@/none?host={tmp_path}"
     (home / "dagster" / "dagster.yaml").write_text(f"storage: {{postgres: {{postgres_url: '{url}'}}}}\n")
-    done = subprocess.run(
-        [str(MM), "up", "--port", "0", "--settings", str(installation(tmp_path))],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"MM_HOME": str(home)},
-    )
+    with subprocess.Popen(["sleep", "600"], env=os.environ | {MARK: f"1:{home}"}) as left:
+        done = subprocess.run(
+            [str(MM), "up", "--port", "0", "--settings", str(installation(tmp_path))],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"MM_HOME": str(home)},
+        )
+        assert f"ended what an earlier mm up had left running on this home: processes {left.pid}" in done.stdout
     assert done.returncode == 1
     assert "Dagster's storage cannot be opened" in done.stderr
     assert "Traceback" not in done.stderr

@@ -116,6 +116,7 @@ ELSEWHERE = {
     "risk.": "unit/test_risk_thresholds.py",
     "archive.": "faults/test_21_archive_remote_away.py",
     "supervision.": "unit/test_supervision.py",
+    "writing.": "unit/test_writing_turns.py",
     "ui.": "unit/test_ui_guard.py",
     "last_resort.": "unit/test_last_resort.py",
 }
