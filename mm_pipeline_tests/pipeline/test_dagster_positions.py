@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
+import yaml
 
 from mm_pipeline.adapters.account import IMPORTED, FrameFills
 from mm_pipeline.adapters.home import frames_dir
@@ -173,3 +174,34 @@ def test_imported_fills_come_before_the_model(modelled: Installation) -> None:
     position = newest(modelled, "positions", "eth", AT)
     assert (position["source"], position["inventory_base"]) == ("import", 0.06)
     assert position["unmatched_fees_quote"] == pytest.approx(0.1764)
+
+
+@pytest.mark.parametrize(("changes", "source"), [({}, "modelled"), ({"import_max_age": "10d"}, "import")])
+def test_import_that_is_too_old_stands_beside_the_model_and_decides_nothing(
+    modelled: Installation, changes: dict[str, str], source: str
+) -> None:
+    file = modelled.settings_file
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"account": changes}))
+    bought_at = AT - timedelta(days=9)
+    modelled.grid("eth", started_at=(AT - timedelta(days=10)).isoformat())
+    fill = AccountFill(
+        trade_id="1",
+        order_id="1",
+        symbol="ETH/USDT",
+        time_ms=int(bought_at.timestamp() * 1000),
+        side=Side.BUY,
+        price=2940.0,
+        quantity_base=0.06,
+        fee=0.1764,
+        fee_currency="USDT",
+    )
+    FrameFills(str(frames_dir(modelled.home))).append(IMPORTED, ETH_MARKET, [fill], span=None)
+    with dg.DagsterInstance.ephemeral() as instance:
+        modelled.tick(AT, instance)
+    position = newest(modelled, "positions", "eth", AT)
+    assert position["source"] == source
+    risk = newest(modelled, "exit_states", "eth", AT)["risk"]
+    assert isinstance(risk, dict)
+    beside = (0.06, bought_at) if source == "modelled" else (None, None)
+    assert (risk["imported_inventory_base"], risk["imported_until"]) == beside
+    assert (position["inventory_base"] == 0.06) is (source == "import")

@@ -33,6 +33,7 @@ T = TypeVar("T", bound=AccountFill | AccountFlow)
 
 _FILLS_FOLDER, _FLOWS_FOLDER = "account_fills", "account_flows"
 _SPAN_FILE = "span.parquet"
+_DAY_MS = 86_400_000
 _MONTH_FILE = re.compile(r"\d{4}-\d{2}\.parquet")
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 
@@ -159,10 +160,10 @@ class _MonthFiles(Generic[T]):
         files: dict[str, pl.DataFrame] = {}
         added = 0
         with self._lock:
-            for month in sorted({_month_of(item) for item in items}):
+            for month, new in sorted(_by_month(items).items()):
                 path = f"{folder}/{month}.parquet"
                 known = self._month(path)
-                merged = self._in_order([*known, *(item for item in items if _month_of(item) == month)])
+                merged = self._in_order([*known, *new])
                 if len(merged) > len(known):
                     files[path] = self._frame_of(merged)
                     added += len(merged) - len(known)
@@ -177,8 +178,15 @@ class _MonthFiles(Generic[T]):
         return [] if frame is None else self._of_frame(frame)
 
 
-def _month_of(item: AccountFill | AccountFlow) -> str:
-    return f"{from_ms(item.time_ms):%Y-%m}"
+def _by_month(items: Iterable[T]) -> dict[str, list[T]]:
+    """Items by ``2025-01``; the month of each day is made out once."""
+    days: dict[int, list[T]] = {}
+    for item in items:
+        days.setdefault(item.time_ms // _DAY_MS, []).append(item)
+    months: dict[str, list[T]] = {}
+    for day, of_day in days.items():
+        months.setdefault(f"{from_ms(day * _DAY_MS):%Y-%m}", []).extend(of_day)
+    return months
 
 
 def _span_frame(span: ReadSpan) -> pl.DataFrame:
