@@ -1,11 +1,17 @@
 """``mm grids check``: every problem named, exit code 1 where there is any."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
+from mm_pipeline.adapters.grid_files import load_grids
+from mm_pipeline.adapters.home import data_home, journal_file
+from mm_pipeline.adapters.journal import Journal, sqlite_url
 from mm_pipeline.cli import main
+from mm_pipeline.settings import load_settings
 
 GRID = """
 id: {id}
@@ -80,3 +86,42 @@ def test_empty_folder_is_a_problem(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["grids", "check", str(tmp_path)])
     assert result.exit_code == 1
     assert "holds no *.yaml file" in result.stdout
+
+
+def test_grid_that_starts_in_the_future_is_a_problem_with_what_to_write(tmp_path: Path) -> None:
+    path = grid_file(tmp_path, "a.yaml")
+    path.write_text(path.read_text().replace("2025-01-01", "2098-01-01"))
+    result = CliRunner().invoke(main, ["grids", "check", "--json", str(tmp_path)])
+    assert result.exit_code == 1
+    data = json.loads(result.stdout)
+    assert [grid["id"] for grid in data["grids"]] == ["eth"]
+    [problem] = data["problems"]
+    assert (problem["grid"], problem["key"]) == ("eth", "started_at")
+    assert problem["file"].endswith("a.yaml")
+    assert "starts in the future" in problem["problem"]
+    assert "`enabled: false`" in problem["mend"]
+
+
+def test_grid_whose_file_is_gone_is_a_problem_until_it_is_retired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MM_HOME", str(tmp_path / "home"))
+    (tmp_path / "mine").mkdir()
+    gone, kept = grid_file(tmp_path / "mine", "a.yaml"), grid_file(tmp_path / "mine", "b.yaml", id="kept")
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("grids: mine\n")
+    with Journal(sqlite_url(journal_file(data_home(is_paper=load_settings(settings).is_paper)))) as journal:
+        journal.observe_grids(load_grids(kept.parent).grids, datetime(2025, 2, 1, tzinfo=UTC))
+    options = ["--settings", str(settings), "--json"]
+    refused = CliRunner().invoke(main, ["grids", "retire", "eth", *options])
+    assert refused.exit_code == 2
+    assert "a.yaml declares eth" in refused.stderr
+    gone.unlink()
+    checked = CliRunner().invoke(main, ["grids", "check", *options])
+    assert checked.exit_code == 1
+    [problem] = json.loads(checked.stdout)["problems"]
+    assert (problem["grid"], "no longer watched" in problem["problem"]) == ("eth", True)
+    assert "mm grids retire eth" in problem["mend"].lower()
+    retired = CliRunner().invoke(main, ["grids", "retire", "eth", "--by", "me", *options])
+    assert json.loads(retired.stdout) == {"grids": [{"grid": "eth", "retired": True}]}
+    assert CliRunner().invoke(main, ["grids", "check", *options]).exit_code == 0
