@@ -52,6 +52,7 @@ def data_policy(**changes: Any) -> DataPolicy:
     """SPEC's thresholds with changes."""
     values: dict[str, Any] = {
         "max_age": "35min",
+        "max_failed_fetches": 2,
         "warm_up_days": 51,
         "min_coverage": 0.95,
         "min_coverage_24h": 0.90,

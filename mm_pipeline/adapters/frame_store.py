@@ -25,7 +25,7 @@ _TIME_TYPE = pl.Datetime("ms", "UTC")
 _BAR_TIME = "__bar_time"
 
 
-_TOLD_BESIDE = frozenset({"positions", "exit_states"})
+_TOLD_BESIDE = frozenset({"positions", "exit_states", "entry_states"})
 """Datasets whose months may be of several versions: what a later one tells beside a state is null in earlier months."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from mm_pipeline.adapters.journal import EvaluationKind, Journal, MarketNotice
 from mm_pipeline.assets import contracts
 from mm_pipeline.assets.contract import Contract
 from mm_pipeline.assets.input_hash import input_hashes, text_hash
-from mm_pipeline.assets.problems import BLINDING, as_problems, lagging, notices_in
+from mm_pipeline.assets.problems import as_problems, lagging, market_problems, notices_in
 from mm_pipeline.assets.views import Views, of_market, viewed
 from mm_pipeline.domain.advice import Advice, AdvicePolicy, advise
 from mm_pipeline.domain.candles import epoch_ms
@@ -108,15 +108,13 @@ def _decide_in(
 ) -> Advice:
     view = viewed(known.views, market)
     notices = notices_in(known.journal, str(market), known.plan)
-    blinding = [notice for notice in notices if notice.code in BLINDING]
     lag = lagging(market, view, epoch_ms(rows["evaluated_at"]))
-    problems = pl.concat([grid_problems, as_problems(blinding), lag])
+    problems = pl.concat([grid_problems, market_problems(notices), lag])
     advice = advise(rows, view, known.policy, problems)
     hashes = rows.select("evaluated_at").with_columns(_hashes(rows, grid, view, problems, known.policy))
-    others = [notice for notice in notices if notice.code not in BLINDING]
     return Advice(
-        _finished(advice.exit_states, hashes, others, contracts.EXIT),
-        _finished(advice.entry_states, hashes, others, contracts.ENTRY),
+        _finished(advice.exit_states, hashes, contracts.EXIT),
+        _finished(advice.entry_states, hashes, contracts.ENTRY),
     )
 
 
@@ -143,17 +141,10 @@ def _edits(rows: pl.DataFrame, grid: WatchedGrid) -> pl.DataFrame:
     return pl.DataFrame([edit for edit in edits if edit[1]], schema=_EDITS, orient="row")
 
 
-def _finished(
-    states: pl.DataFrame, hashes: pl.DataFrame, notices: Sequence[MarketNotice], contract: Contract
-) -> pl.DataFrame:
-    """Add the input hash, and in front of the reasons what went wrong without blinding the market."""
-    told = as_problems(notices).group_by("evaluated_at").agg(pl.col("problem").unique(maintain_order=True))
-    joined = states.join(hashes, on="evaluated_at", how="left", maintain_order="left").join(
-        told, on="evaluated_at", how="left", maintain_order="left"
-    )
-    reasons = pl.concat_list(pl.col("problem").fill_null([]), "reasons").alias("reasons")
-    names = [name for name in contract.columns if name != RISK]
-    return joined.with_columns(reasons).select(names)
+def _finished(states: pl.DataFrame, hashes: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Add the input hash; columns as the contract has them."""
+    joined = states.join(hashes, on="evaluated_at", how="left", maintain_order="left")
+    return joined.select(name for name in contract.columns if name != RISK)
 
 
 def _with_journalled_state(exits: pl.DataFrame, grid: WatchedGrid, journal: Journal) -> pl.DataFrame:

@@ -66,6 +66,7 @@ def _evaluations(states: pl.DataFrame, kind: EvaluationKind, watch: Watch) -> li
             is_live=now - row["evaluated_at"] <= max_lateness,
             recorded_at=now,
             risk=_risk_in(row),
+            as_of=row["as_of"],
         )
         for row in states.iter_rows(named=True)
     ]

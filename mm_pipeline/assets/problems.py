@@ -17,6 +17,7 @@ from mm_pipeline.adapters.journal import Journal, MarketNotice
 from mm_pipeline.assets.stage import COMPUTATION, CONTRACT
 from mm_pipeline.domain.candles import epoch_ms, resample, times_of
 from mm_pipeline.domain.errors import ClockSkewed, MarketNotFound, PipelineError, UnconfirmedGap
+from mm_pipeline.domain.failed_fetches import FAILED_FETCH
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import MarketView, Timeline, Times
 from mm_pipeline.domain.pipeline import COARSE
@@ -37,6 +38,7 @@ _SCHEMA = {
     "problem": pl.String(),
     "hides_bars": pl.Boolean(),
     "hides_metrics": pl.Boolean(),
+    FAILED_FETCH: pl.Boolean(),
 }
 
 
@@ -46,11 +48,20 @@ def notices_in(journal: Journal, subject: str, plan: Plan) -> list[MarketNotice]
 
 
 def as_problems(notices: Iterable[MarketNotice]) -> pl.DataFrame:
-    """Notices as ``evaluated_at, problem, hides_bars, hides_metrics``."""
+    """Notices as problems of ``advise``; none of them as a failed fetch."""
     rows = [
-        (notice.tick_at, notice.message, notice.code not in _BARS_SEEN, notice.code != GRID_FILE) for notice in notices
+        (notice.tick_at, notice.message, notice.code not in _BARS_SEEN, notice.code != GRID_FILE, False)
+        for notice in notices
     ]
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+
+
+def market_problems(notices: Iterable[MarketNotice]) -> pl.DataFrame:
+    """What was wrong with a market: what blinds it at once, and fetches that failed."""
+    found = list(notices)
+    blinding = as_problems(notice for notice in found if notice.code in BLINDING)
+    failed = as_problems(notice for notice in found if notice.code not in BLINDING)
+    return pl.concat([blinding, failed.with_columns(pl.lit(True).alias(FAILED_FETCH))])
 
 
 def unconfirmed(plan: Plan, stored: Iterable[StoredCandles]) -> dict[Market, PipelineError]:
@@ -83,7 +94,11 @@ def lagging(market: Market, view: MarketView, evaluated_ms: Times) -> pl.DataFra
         behind = _newest(expected, evaluated_ms) != _newest(view.timeline(timeframe), evaluated_ms)
         problem = f"metrics and verdict of {market} at {timeframe} do not reach this evaluation; see the run's checks"
         at = times_of(evaluated_ms[behind], "evaluated_at")
-        parts.append(at.to_frame().with_columns(problem=pl.lit(problem), hides_bars=False, hides_metrics=True))
+        parts.append(
+            at.to_frame().with_columns(
+                problem=pl.lit(problem), hides_bars=False, hides_metrics=True, **{FAILED_FETCH: False}
+            )
+        )
     return pl.concat(parts)
 
 

@@ -170,7 +170,7 @@ def _print(
 
     console = stdout()
     console.print(evaluation_table(reports, now=now, width=console.width))
-    console.print(explanation(reports[0], width=console.width))
+    console.print(explanation(reports[0], now=now, width=console.width))
     for page in paged:
         console.print(page.as_text(), highlight=False, soft_wrap=True)
     console.print(_status(folder, width=console.width))

@@ -59,7 +59,7 @@ def evaluate(
     else:
         console = stdout()
         for report in reports if grid_ids else ():
-            console.print(explanation(report, width=console.width))
+            console.print(explanation(report, now=now, width=console.width))
         if not grid_ids:
             console.print(evaluation_table(reports, now=now, width=console.width))
     if any(report.state == UNKNOWN for report in reports):

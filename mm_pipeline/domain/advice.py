@@ -15,6 +15,7 @@ from mm_pipeline.domain.columns import Bools, epoch_ms
 from mm_pipeline.domain.entry_state import entry_states
 from mm_pipeline.domain.exit_state import EntryPolicy, ExitStatePolicy, exit_states
 from mm_pipeline.domain.exit_state.trust import HAS_METRICS, metrics_there
+from mm_pipeline.domain.failed_fetches import with_failed_fetches
 from mm_pipeline.domain.lookback import longest_lookback_ms
 from mm_pipeline.domain.market_view import MarketView
 
@@ -59,7 +60,8 @@ def advise(
         ``evaluated_at, problem, hides_bars, hides_metrics``: evaluations at which the market could not be judged for a
         reason that its bars do not show; they are UNKNOWN. Where bars are hidden (a skewed clock) nothing is believed;
         where metrics are (they broke their contract) a breached stop still wins; else (a grid file that cannot be
-        read) every fact about bars does.
+        read) every fact about bars does. ``is_failed_fetch`` marks a fetch that failed: it is told beside the state
+        where the newest bar is missing for it, and makes the evaluation UNKNOWN where that has lasted.
     from_ms
         First evaluation (epoch ms) that is advised on; those before it are only looked back on. All are, without it.
 
@@ -77,7 +79,8 @@ def advise(
         told_from_ms=from_ms,
     )
     if problems is not None:
-        quality = _blinded(quality, problems)
+        quality, blinding = with_failed_fetches(quality, problems, market.bars, policy.data)
+        quality = _blinded(quality, blinding)
     is_enabled = analysis["is_enabled"].to_numpy()
     is_entered = ~is_enabled if from_ms is None else ~is_enabled & (evaluated_ms >= from_ms)
     return Advice(

@@ -22,6 +22,7 @@ from mm_pipeline.domain.columns import (
 )
 from mm_pipeline.domain.exit_state.policy import EntryPolicy, ExitStatePolicy
 from mm_pipeline.domain.exit_state.triggers import LATEST, market_triggers
+from mm_pipeline.domain.failed_fetches import failed_fetches_in
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market_view import Known, MarketView
 
@@ -36,6 +37,7 @@ ENTRY_SCHEMA: Final[dict[str, Type]] = {
     "evaluated_at": TIME,
     "state": pl.String,
     "price": pl.Float64,
+    "as_of": TIME,
     "verdict": pl.String,
     "confidence": pl.Float64,
     "proposed_lower": pl.Float64,
@@ -61,7 +63,7 @@ def entry_states(
 
     A grid that started now has no bars behind it, so of the exit triggers only those of the market can be on:
     ``regime_trend`` and the LATEST ones, any of which forbids ENTER whatever ``latest.min_triggers`` is. So do a price
-    outside the proposed range, thin trading, and a range too narrow for its fees.
+    outside the proposed range, thin trading, a range too narrow for its fees, and a newest bar that was not fetched.
 
     Parameters
     ----------
@@ -74,7 +76,8 @@ def entry_states(
 
     Returns
     -------
-    ``grid, evaluated_at, state`` (ENTER, WAIT, AVOID, UNKNOWN), ``price``, ``verdict, confidence``,
+    ``grid, evaluated_at, state`` (ENTER, WAIT, AVOID, UNKNOWN), ``price``, ``as_of`` (close of the newest bar used),
+    ``verdict, confidence``,
     ``proposed_lower, proposed_upper, proposed_stop_loss`` (quote), ``proposed_levels`` (prices), ``reasons``,
     ``policy, grid_version``.
     """
@@ -86,7 +89,8 @@ def entry_states(
     is_trend, is_transition = (hourly.pick(hourly.timeline.is_named("verdict", name)) == 1 for name in _AVOIDED)
     is_avoided = is_trend | is_transition
     is_good, is_low_liquidity = (quality[name].to_numpy() for name in ("is_good", "is_low_liquidity"))
-    is_hindered = np.any([*against.values(), is_low_liquidity], axis=0)
+    is_late = failed_fetches_in(quality).to_numpy() > 0
+    is_hindered = np.any([*against.values(), is_low_liquidity, is_late], axis=0)
     state = np.select([~is_good, is_avoided, ~is_hindered], [_UNKNOWN, _AVOID, _ENTER], _WAIT)
     verdicts = dict(zip((f"the verdict is {name}" for name in _AVOIDED), (is_trend, is_transition), strict=True))
     against[_NOT_RANGE_OK] &= ~is_avoided
@@ -96,6 +100,7 @@ def entry_states(
             analysis["evaluated_at"],
             name_column("state", state, ENTRY_STATES),
             analysis["price"],
+            market.bars.at(epoch_ms(analysis["evaluated_at"])).column("close_time").alias("as_of"),
             hourly.column("verdict"),
             hourly.column("confidence"),
             *proposal.columns(),

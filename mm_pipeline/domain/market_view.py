@@ -19,6 +19,15 @@ from mm_pipeline.domain.market import Timeframe
 Times = NDArray[np.int64]
 
 
+def run_lengths(flags: Bools, evaluated_ms: Times) -> Times:
+    """How many evaluations in a row, each a 15m bar after the one before, have their flag set; 0 where it is not."""
+    position = np.arange(len(flags))
+    begins = flags.copy()
+    begins[1:] &= ~flags[:-1] | (np.diff(evaluated_ms) != Timeframe.M15.ms)
+    began = np.maximum.accumulate(np.where(begins, position, 0))
+    return np.where(flags, position - began + 1, 0)
+
+
 @dataclass(frozen=True)
 class Timeline:
     """Rows of one timeframe in the order in which they became known.

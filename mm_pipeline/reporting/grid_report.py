@@ -19,6 +19,8 @@ from mm_pipeline.domain.risk.joined import figures_told
 MODELLED: Final = "modelled"
 """What waiting may cost is always estimated along the modelled grid."""
 
+_UNKNOWN: Final = "UNKNOWN"
+
 SEVERITY: Final = ("MANDATORY_EXIT", "UNKNOWN", "LATEST_ACCEPTABLE_EXIT", "WARNING", "NORMAL", "AVOID", "WAIT", "ENTER")
 """States from what needs an operator first to what needs one last."""
 
@@ -53,6 +55,8 @@ class GridReport:
         Its declaration; None where its file cannot be read.
     since
         Evaluation that began the present run of this state, as far as was looked back.
+    price, as_of
+        Close of the newest bar that was used (quote), and when it closed; None where none was known.
     verdict, confidence
         Shown 1h verdict and its confidence.
     triggers
@@ -69,6 +73,7 @@ class GridReport:
     state: str
     since: datetime | None = None
     price: float | None = None
+    as_of: datetime | None = None
     position_health: str | None = None
     distance_to_stop_atr: float | None = None
     stop_loss_risk: str | None = None
@@ -94,6 +99,19 @@ class GridReport:
         return tuple(reason for reason in self.reasons if reason not in names)
 
     @property
+    def is_late(self) -> bool:
+        """Whether the bar that closed at the evaluation was not there yet: the state is one of an earlier moment."""
+        return self.as_of is not None and self.as_of < self.evaluated_at
+
+    @property
+    def shown_state(self) -> str:
+        """The state as it is shown: ``NORMAL as of 16:30`` where the newest bar was missing."""
+        if not self.is_late or self.as_of is None or self.state == _UNKNOWN:
+            return self.state
+        is_same_day = self.as_of.date() == self.evaluated_at.date()
+        return f"{self.state} as of {self.as_of:{'%H:%M' if is_same_day else '%m-%d %H:%M'}}"
+
+    @property
     def severity(self) -> int:
         """Place in ``SEVERITY``."""
         return SEVERITY.index(self.state)
@@ -103,8 +121,11 @@ class GridReport:
         return {
             "grid": self.grid_id,
             "state": self.state,
+            "shown_state": self.shown_state,
             "since": self.since,
             "price": self.price,
+            "as_of": self.as_of,
+            "price_age_s": None if self.as_of is None else max(0, round((now - self.as_of).total_seconds())),
             "triggers": {trigger.name: trigger.as_json() for trigger in self.triggers},
             "risk": self._risk_as_json(),
             "age_s": max(0, round((now - self.evaluated_at).total_seconds())),
@@ -163,6 +184,7 @@ def report_of(
         state=row["state"],
         since=state_since(rows),
         price=row["price"],
+        as_of=row.get("as_of"),
         position_health=row.get("position_health"),
         distance_to_stop_atr=row.get("distance_to_stop_atr"),
         stop_loss_risk=row.get("stop_loss_risk"),

@@ -10,7 +10,7 @@ from html import escape
 from mm_pipeline.reporting.charts import STATE_COLOURS
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading, by_severity
 from mm_pipeline.reporting.price_words import price_text, stop_text
-from mm_pipeline.reporting.tables import age_text, proposal_text
+from mm_pipeline.reporting.tables import age_text, price_age_text, proposal_text
 from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, value_text
 
 _STYLE = """
@@ -65,9 +65,9 @@ def _overview(reports: Sequence[GridReport], now: datetime) -> str:
     rows = [
         [
             f'<a href="#{escape(report.grid_id)}">{escape(report.grid_id)}</a>',
-            _state(report.state),
+            _state(report),
             age_text(report.since, now),
-            price_text(report.price),
+            f"{price_text(report.price)} {_age(report, now)}".strip(),
             escape(_bounds(report)),
             escape(report.verdict or "-"),
             escape(", ".join(trigger.name for trigger in report.fired) or "; ".join(report.reasons) or "-"),
@@ -80,7 +80,7 @@ def _overview(reports: Sequence[GridReport], now: datetime) -> str:
 def _section(report: GridReport, now: datetime, chart: bytes | None, note: str | None) -> str:
     grid = report.grid
     market = f", {grid.market}" if grid is not None else ""
-    parts = [f'<h2 id="{escape(report.grid_id)}">{escape(report.grid_id + market)} {_state(report.state)}</h2>']
+    parts = [f'<h2 id="{escape(report.grid_id)}">{escape(report.grid_id + market)} {_state(report)}</h2>']
     if note:
         parts.append(f"<p class=note>{escape(note)}</p>")
     parts.append(f"<p>{escape(_facts(report, now))}</p>")
@@ -98,9 +98,10 @@ def _section(report: GridReport, now: datetime, chart: bytes | None, note: str |
 def _facts(report: GridReport, now: datetime) -> str:
     facts = [f"In this state for {age_text(report.since, now)}."] if report.since else []
     if report.price is not None:
-        facts.append(f"Price {price_text(report.price)}; {_bounds(report)}.")
+        facts.append(f"Price {price_text(report.price)} {_age(report, now)}; {_bounds(report)}.".replace(" ;", ";"))
     if report.distance_to_stop_atr is not None:
-        facts.append(f"The stop is {report.distance_to_stop_atr:.1f} ATR away ({report.stop_loss_risk}).")
+        risk = report.stop_loss_risk or "risk not known now"
+        facts.append(f"The stop is {report.distance_to_stop_atr:.1f} ATR away ({risk}).")
     if report.verdict is not None:
         said = "" if report.confidence is None else f" with confidence {report.confidence:.2f}"
         facts.append(f"Verdict {report.verdict}{said}.")
@@ -109,6 +110,11 @@ def _facts(report: GridReport, now: datetime) -> str:
     if report.last_known_state is not None:
         facts.append(f"Last known state {report.last_known_state}.")
     return " ".join(facts)
+
+
+def _age(report: GridReport, now: datetime) -> str:
+    age = price_age_text(report, now)
+    return f"({age})" if age else ""
 
 
 def _bounds(report: GridReport) -> str:
@@ -133,14 +139,19 @@ def _triggers(triggers: Sequence[TriggerReading]) -> str:
                 value_text(trigger.name, trigger.value),
                 "yes" if words.is_yes_no else escape(f"{words.sign} {threshold} {words.unit}"),
                 f"{trigger.since:%Y-%m-%d %H:%M}" if trigger.since else "",
-                _state(trigger.without) if trigger.without else "",
+                _state_named(trigger.without) if trigger.without else "",
             ]
         )
         classes.append("fired" if trigger.fired else "quiet")
     return _table(headings, rows, classes)
 
 
-def _state(state: str) -> str:
+def _state(report: GridReport) -> str:
+    shown = report.shown_state.removeprefix(report.state)
+    return _state_named(report.state) + (f" <b>{escape(shown.strip())}</b>" if shown else "")
+
+
+def _state_named(state: str) -> str:
     text = "white" if state == "MANDATORY_EXIT" else "inherit"
     style = f"background: {STATE_COLOURS[state]}; color: {text}"
     return f'<span class=state style="{style}">{escape(state.replace("_", " "))}</span>'

@@ -155,6 +155,7 @@ class _Asked:
             state=newest.state,
             since=self.queries.state_began(newest),
             price=newest.price,
+            as_of=newest.as_of,
             triggers=readings_of(newest),
             reasons=newest.reasons,
             last_known_state=last_known,
@@ -191,6 +192,7 @@ class _Asked:
             evaluated_at=newest.evaluated_at,
             state=UNKNOWN,
             price=newest.price,
+            as_of=newest.as_of,
             reasons=(f"it was switched {switched} since its newest evaluation; the next tells of it.",),
         )
 

@@ -10,7 +10,15 @@ from mm_pipeline.reporting.journal_line import JournalLine
 from mm_pipeline.reporting.operator_pages import Due, LastPage
 from mm_pipeline.reporting.operator_status import GridStatus, by_urgency
 from mm_pipeline.reporting.price_words import price_text
-from mm_pipeline.reporting.tables import WIDE_COLUMNS, age_text, reason_text, state_text
+from mm_pipeline.reporting.tables import (
+    WIDE_COLUMNS,
+    age_text,
+    price_age_text,
+    reason_text,
+    shown_state_text,
+    state_and_moment,
+    state_text,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -164,8 +172,8 @@ def _status_cells(status: GridStatus, now: datetime) -> list[Text]:
     is_off = report.grid is not None and not report.grid.enabled
     name = Text.assemble((report.grid_id, "bold"), "\n", (market, "dim"), ("\ndisabled" if is_off else "", "dim"))
     price = Text(price_text(report.price), style="bold")
-    if status.is_evaluated:
-        price.append(f"\n{age_text(report.evaluated_at, now)} ago", style="not bold dim")
+    if age := price_age_text(report, now):
+        price.append(f"\n{age}", style="not bold dim")
     cells = [_told(status.last_page), [*_answer(status), *_due(status.due)]]
     joined = [Text("\n").join(lines) if lines else Text(_NOTHING) for lines in cells]
     return [name, _state(status, now), price, reason_text(report), *joined]
@@ -178,10 +186,11 @@ def _status_block(status: GridStatus, now: datetime) -> RenderableType:
 
     report = status.report
     since = f"  for {age_text(report.since, now)}" if report.since else ""
-    head = Text.assemble("\n", state_text(report.state), "  ", (report.grid_id, "bold"), since)
+    head = Text.assemble("\n", shown_state_text(report), "  ", (report.grid_id, "bold"), since)
     facts = [] if report.last_known_state is None else [Text(f"last known state {report.last_known_state}")]
     if report.price is not None:
-        facts.append(Text(f"price {price_text(report.price)}, {age_text(report.evaluated_at, now)} ago"))
+        age = price_age_text(report, now)
+        facts.append(Text(f"price {price_text(report.price)}, {age or 'of a bar of unknown age'}"))
     lines = [*facts, *_told(status.last_page), *_answer(status), *_due(status.due)]
     return Group(head, Padding(Text("\n").join(lines), (0, 0, 0, 2)), Padding(reason_text(report), (0, 0, 0, 4)))
 
@@ -189,7 +198,7 @@ def _status_block(status: GridStatus, now: datetime) -> RenderableType:
 def _state(status: GridStatus, now: datetime) -> Text:
     from rich.text import Text
 
-    text = state_text(status.report.state)
+    text = state_and_moment(status.report)
     if status.report.since is not None:
         text.append(f"\nfor {age_text(status.report.since, now)}", style="not bold default on default")
     if status.report.last_known_state is not None:

@@ -62,7 +62,8 @@ def page_of(
     title = f"{words} {told.id}{f' and {others} more grid' + 's' * (others != 1) if others else ''}"
     is_state = told.report.state == told.decision.notice and not others
     since = f" since {time_text(told.report.since)}" if told.report.since is not None and is_state else ""
-    lines = [f"{words}{since}: {asks}.", *essential]
+    as_of = told.report.shown_state.removeprefix(told.report.state) if is_state else ""
+    lines = [f"{words}{as_of}{since}: {asks}.", *essential]
     more = [*(line for line in optional if line), f"More: mm evaluate --grid {told.id}"]
     return PageText(cut(f"{title}: {asks_short or asks}", TITLE_LIMIT), fitted(lines, more))
 

@@ -154,7 +154,7 @@ def triggers_among(fired: Iterable[TriggerReading], names: Sequence[str]) -> lis
 def grid_text(report: GridReport, *, price_name: str = "price") -> str:
     """Id, market, price and declared bounds of a grid."""
     grid, quote = report.grid, quote_of(report.grid)
-    price = f"{price_name} {quote_text(report.price, quote)}"
+    price = f"{price_name} {quote_text(report.price, quote)}{bar_time_text(report)}"
     if grid is None:
         return f"{report.grid_id}: {price}; market and bounds are not known."
     bounds = f"{price_digits(grid.lower)} to {price_digits(grid.upper)} {quote}"
@@ -162,6 +162,14 @@ def grid_text(report: GridReport, *, price_name: str = "price") -> str:
     lost = "" if loss is None else f" {loss[:1].upper()}{loss[1:]}."
     health = _HEALTH.get(report.position_health or "", "")
     return f"{report.grid_id} {grid.market}: {price}, grid {bounds}{health}.{lost}"
+
+
+def bar_time_text(report: GridReport) -> str:
+    """When the bar of a price closed, and how long before the evaluation where that was not its own bar."""
+    if report.as_of is None or report.price is None:
+        return ""
+    age = f", {span_text(report.evaluated_at - report.as_of)} old" if report.is_late else ""
+    return f" at {time_text(report.as_of, beside=report.evaluated_at)}{age}"
 
 
 def proposal_line(report: GridReport) -> str:
@@ -192,7 +200,7 @@ def stop_line(report: GridReport, *, price_name: str = "price") -> str:
         return f"{NO_STOP_TEXT.capitalize()} may be lost."
     distance = abs(price - grid.stop_loss)
     in_atr = "" if atr is None or not math.isfinite(atr) else f", {number_text(abs(atr), 2)} ATR"
-    risk = "" if report.stop_loss_risk is None else f", stop risk {report.stop_loss_risk}"
+    risk = f", stop risk {report.stop_loss_risk or 'not known now'}"
     return (
         f"Stop {quote_text(grid.stop_loss, quote)}: {price_name} is {amount_text(distance)} {quote} "
         f"({percent_text(distance / price)}{in_atr}) {'above' if price > grid.stop_loss else 'below'} it{risk}."

@@ -40,6 +40,26 @@ def state_text(state: str) -> Text:
     return Text(state, style=STATE_STYLES.get(state, ""))
 
 
+def shown_state_text(report: GridReport) -> Text:
+    """A grid's state in its colour, with the moment that it is of where that is not its evaluation."""
+    from rich.text import Text
+
+    return Text(report.shown_state, style=STATE_STYLES.get(report.state, ""))
+
+
+def state_and_moment(report: GridReport) -> Text:
+    """The same in two lines, for a narrow column."""
+    text = state_text(report.state)
+    if report.shown_state != report.state:
+        text.append(f"\n{report.shown_state.removeprefix(report.state).strip()}", style="bold default on default")
+    return text
+
+
+def price_age_text(report: GridReport, now: datetime) -> str:
+    """How old the bar of the price is: ``16 min ago``; empty where that is not known."""
+    return "" if report.as_of is None else f"{age_text(report.as_of, now)} ago"
+
+
 def evaluation_table(reports: Sequence[GridReport], *, now: datetime, width: int = WIDE_COLUMNS) -> RenderableType:
     """Each grid's state, since when, price against bounds and stop, verdict, and what it rests on; most urgent first.
 
@@ -61,7 +81,7 @@ def evaluation_table(reports: Sequence[GridReport], *, now: datetime, width: int
     return _wide_table(ordered, title, now)
 
 
-def explanation(report: GridReport, *, width: int = WIDE_COLUMNS) -> Group:
+def explanation(report: GridReport, *, now: datetime, width: int = WIDE_COLUMNS) -> Group:
     """Everything about one grid: the facts, then every trigger with its threshold and what would be without it.
 
     Below ``WIDE_COLUMNS`` columns margins, times and what a trigger measures are left out.
@@ -69,10 +89,10 @@ def explanation(report: GridReport, *, width: int = WIDE_COLUMNS) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    head = Text.assemble((report.grid_id, "bold"), "  ", state_text(report.state))
+    head = Text.assemble((report.grid_id, "bold"), "  ", shown_state_text(report))
     policy = f", policy {report.policy}" if report.policy else ""
     head.append(f"  at {report.evaluated_at:%Y-%m-%d %H:%M} UTC{policy}")
-    parts: list[RenderableType] = [head, _facts(report)]
+    parts: list[RenderableType] = [head, _facts(report, now)]
     if report.triggers:
         parts.append(_trigger_table(report.triggers, is_wide=width >= WIDE_COLUMNS))
     if report.other_reasons:
@@ -92,7 +112,7 @@ def _wide_table(reports: Sequence[GridReport], title: str, now: datetime) -> Tab
         table.add_row(
             _grid(report),
             _state(report, now),
-            _price(report),
+            _price(report, now),
             _stop(report),
             _verdict(report),
             risk_cell(report),
@@ -107,8 +127,8 @@ def _block(report: GridReport, now: datetime) -> RenderableType:
     from rich.text import Text
 
     since = f"  for {age_text(report.since, now)}" if report.since else ""
-    head = Text.assemble("\n", state_text(report.state), "  ", (report.grid_id, "bold"), since)
-    return Group(head, _facts(report), Padding(reason_text(report), (0, 0, 0, 4)))
+    head = Text.assemble("\n", shown_state_text(report), "  ", (report.grid_id, "bold"), since)
+    return Group(head, _facts(report, now), Padding(reason_text(report), (0, 0, 0, 4)))
 
 
 def reason_text(report: GridReport) -> Text:
@@ -159,7 +179,7 @@ def _grid(report: GridReport) -> Text:
 def _state(report: GridReport, now: datetime) -> Text:
     from rich.text import Text
 
-    text = state_text(report.state)
+    text = state_and_moment(report)
     if report.since is not None:
         text.append(f"\nfor {age_text(report.since, now)}", style="not bold default on default")
     if report.last_known_state is not None:
@@ -167,12 +187,14 @@ def _state(report: GridReport, now: datetime) -> Text:
     return text
 
 
-def _price(report: GridReport) -> Text:
+def _price(report: GridReport, now: datetime) -> Text:
     from rich.text import Text
 
     if report.price is None:
         return Text(_NOTHING)
     text = Text(price_text(report.price), style="bold")
+    if age := price_age_text(report, now):
+        text.append(f"\n{age}", style="not bold dim")
     if report.grid is not None and report.grid.enabled:
         text.append(f"\n{price_text(report.grid.lower)} to {price_text(report.grid.upper)}", style="not bold")
         text.append(f"\n{_HEALTH.get(report.position_health or '', '')}", style=_health_style(report))
@@ -213,7 +235,7 @@ def _verdict(report: GridReport) -> Text:
     return text
 
 
-def _facts(report: GridReport) -> Text:
+def _facts(report: GridReport, now: datetime) -> Text:
     from rich.text import Text
 
     facts = []
@@ -221,11 +243,13 @@ def _facts(report: GridReport) -> Text:
     if grid is not None:
         facts.append(f"{grid.market}, {'enabled' if grid.enabled else 'disabled'}")
     if report.price is not None:
-        facts.append(f"price {price_text(report.price)}")
+        age = price_age_text(report, now)
+        facts.append(f"price {price_text(report.price)}{', ' if age else ''}{age}")
     if grid is not None and grid.enabled:
         facts.append(f"grid {price_text(grid.lower)} to {price_text(grid.upper)}, {grid.levels} levels")
         distance = report.distance_to_stop_atr
-        away = "" if distance is None else f" ({distance:.1f} ATR away, {report.stop_loss_risk})"
+        risk = report.stop_loss_risk or "risk not known now"
+        away = "" if distance is None else f" ({distance:.1f} ATR away, {risk})"
         facts.append(NO_STOP_TEXT if grid.stop_loss is None else f"stop {stop_text(grid.stop_loss)}{away}")
     if report.verdict is not None:
         said = "" if report.confidence is None else f", confidence {report.confidence:.2f}"

@@ -177,3 +177,26 @@ def test_keys_of_the_phone_are_in_no_journal(
     stored = b"".join(file.read_bytes() for file in watch.home.rglob("*") if file.is_file())
     assert b"EXIT" in stored
     assert TOKEN.encode() not in stored
+
+
+def test_10_failed_fetch_is_said_at_once_and_is_unknown_at_the_second(
+    watch: PagingInstallation, instance: dg.DagsterInstance
+) -> None:
+    watch.grid("idle", enabled=False)
+    tick(watch, instance, 0)
+    tick(watch, instance, 1, 2, down=True)
+
+    assert list(watch.states().values()) == ["NORMAL", "NORMAL", UNKNOWN]
+    with watch.journal() as journal:
+        rows = {row.evaluated_at: row for row in journal.evaluations("eth", since=AT)}
+        entries = {row.evaluated_at: row for row in journal.evaluations("idle", since=AT)}
+    assert [row.as_of for row in rows.values()] == [AT] * 3
+    assert str(DOWN) in rows[AT + BAR].reasons
+    assert any("2 evaluations in a row (data.max_failed_fetches)" in why for why in rows[AT + 2 * BAR].reasons)
+    assert entries[AT + BAR].state != "ENTER"
+    assert str(DOWN) in entries[AT + BAR].reasons
+
+    tick(watch, instance, 3)
+    with watch.journal() as journal:
+        newest = journal.evaluations("eth", since=AT + 3 * BAR)[-1]
+    assert (newest.state, newest.as_of, newest.reasons) == ("NORMAL", AT + 3 * BAR, rows[AT].reasons)

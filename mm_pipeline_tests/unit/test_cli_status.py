@@ -61,7 +61,9 @@ def journal(home: OperatedHome) -> Iterator[Journal]:
 
 
 def judged(journal: Journal, state: str, *, at: datetime = AT, name: str = "eth", **changes: Any) -> None:
-    made = replace(evaluation(), grid=name, evaluated_at=at, state=state, fired=(), triggers={}, **changes)
+    made = replace(
+        evaluation(), grid=name, evaluated_at=at, state=state, fired=(), triggers={}, **{"as_of": at} | changes
+    )
     journal.record_evaluations([made])
 
 
@@ -429,3 +431,24 @@ def test_evaluations_are_never_written(home: OperatedHome, journal: Journal) -> 
     before: list[Evaluation] = journal.evaluations()
     home.mm(status)
     assert journal.evaluations() == before
+
+
+def test_price_has_the_age_of_its_bar_and_the_state_its_moment(journal: Journal) -> None:
+    judged(journal, "NORMAL", price=3_000.0, as_of=AT - BAR)
+    status = found(journal, now=AT + MINUTE)["eth"]
+
+    for width in (80, 160):
+        text = printed(status_table([status], now=AT + MINUTE, width=width), width=width)
+        assert "NORMAL" in text
+        assert "as of " in text
+        assert "16 min ago" in text
+        assert " 1 min ago" not in text
+    data = status.as_json(now=AT + MINUTE)
+    assert (data["state"], data["as_of"], data["price_age_s"]) == ("NORMAL", AT - BAR, 16 * 60)
+    assert data["shown_state"].startswith("NORMAL as of ")
+
+
+def test_state_of_its_own_bar_is_shown_without_a_moment(journal: Journal) -> None:
+    judged(journal, "NORMAL", price=3_000.0, as_of=AT)
+
+    assert found(journal, now=AT + MINUTE)["eth"].report.shown_state == "NORMAL"

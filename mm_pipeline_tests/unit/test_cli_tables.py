@@ -99,7 +99,7 @@ def test_narrow_terminal_loses_nothing_that_matters(width: int) -> None:
     text = printed(evaluation_table([report()], now=NOW, width=width), width=width)
     for told in ("MANDATORY_EXIT", "eth", "2,987.50", "3,000.00 to 3,300.00", "RANGE_WEAK", "closes_outside  3 >= 2"):
         assert told in text
-    whole = printed(explanation(report(), width=width), width=max(width, 80))
+    whole = printed(explanation(report(), now=NOW, width=width), width=max(width, 80))
     assert "…" not in whole
     assert [line.split()[1] for line in whole.splitlines() if line.strip().startswith("!")] == ["closes_outside"]
     assert all(name in whole for name in TRIGGERS)
@@ -115,7 +115,7 @@ def test_most_urgent_grid_comes_first() -> None:
 
 
 def test_explanation_shows_every_trigger_and_the_state_without_it() -> None:
-    text = printed(explanation(report()))
+    text = printed(explanation(report(), now=NOW))
     lines = {name: next(line for line in text.splitlines() if f" {name} " in line) for name in TRIGGERS}
     assert [name for name, line in lines.items() if "FIRED" in line] == ["closes_outside"]
     assert "NORMAL" in lines["closes_outside"]
@@ -137,7 +137,7 @@ def test_many_reasons_are_cut_and_the_explanation_has_them_all() -> None:
     found = GridReport(
         grid_id="eth", grid=GRID, evaluated_at=AT, state="UNKNOWN", reasons=tuple(f"cause {k}" for k in range(7))
     )
-    table, whole = printed(evaluation_table([found], now=NOW)), printed(explanation(found))
+    table, whole = printed(evaluation_table([found], now=NOW)), printed(explanation(found, now=NOW))
     assert "and 4 more: mm evaluate --grid eth" in table
     assert [f"cause {k}" in table for k in range(7)] == [True] * 3 + [False] * 4
     assert all(f"cause {k}" in whole for k in range(7))

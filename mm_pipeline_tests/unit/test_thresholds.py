@@ -13,7 +13,9 @@ import polars as pl
 import pytest
 
 from mm_pipeline.domain.candles import fill_gaps
+from mm_pipeline.domain.columns import times_of
 from mm_pipeline.domain.errors import ConfigError
+from mm_pipeline.domain.failed_fetches import FAILED_FETCH
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market_view import MarketView
 from mm_pipeline.domain.pipeline import evaluate, market_view
@@ -26,6 +28,7 @@ DECIDING = ("data.", "metrics.", "regime.", "exit_state.", "entry.")
 
 CHANGED: dict[str, Any] = {
     "data.max_age": "15min",
+    "data.max_failed_fetches": 1,
     "data.warm_up_days": 80,
     "data.min_coverage": 1.0,
     "data.min_coverage_24h": 1.0,
@@ -171,13 +174,16 @@ def decisions(settings: Settings) -> dict[str, pl.DataFrame]:
     """Everything decided about the market and its grids: the first ten days of each, all days of the wide one."""
     content = settings.model_dump(mode="json")
     view = market_of(json.dumps(content["metrics"]), json.dumps(content["regime"]))
-    end_ms = int(bars()["close_time"].dt.epoch("ms")[-1]) + 4 * 900_000
+    close_ms = int(bars()["close_time"].dt.epoch("ms")[-1])
+    end_ms = close_ms + 4 * 900_000
+    failed = failed_fetches_at(close_ms + 900_000, close_ms + 2 * 900_000)
     advice = [
         evaluate(
             version_of(grid),
             view,
             settings.advice,
             first_ms=grid.started_at_ms,
+            problems=failed,
             last_ms=end_ms if grid.id in {"wide", "flat"} else grid.started_at_ms + 10 * 86_400_000,
         )
         for grid in grids()
@@ -189,6 +195,12 @@ def decisions(settings: Settings) -> dict[str, pl.DataFrame]:
         "exit": pl.concat(a.exit_states for a in advice).drop("policy"),
         "entry": pl.concat(a.entry_states for a in advice).drop("policy"),
     }
+
+
+def failed_fetches_at(*evaluated_ms: int) -> pl.DataFrame:
+    """Problems of evaluations whose candles could not be fetched."""
+    flags = {"hides_bars": False, "hides_metrics": False, FAILED_FETCH: True}
+    return times_of(np.array(evaluated_ms), "evaluated_at").to_frame().with_columns(problem=pl.lit("away."), **flags)
 
 
 def shipped_settings(key: str) -> Settings:

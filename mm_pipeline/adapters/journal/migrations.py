@@ -291,4 +291,10 @@ MIGRATIONS = (
             *_append_only_in_postgres(FLAT_KEYS),
         ),
     ),
+    Migration(
+        version=7,
+        name="newest bar that evaluations used",
+        sqlite=("ALTER TABLE evaluations ADD COLUMN as_of BIGINT",),
+        postgresql=("ALTER TABLE evaluations ADD COLUMN as_of BIGINT",),
+    ),
 )

@@ -38,6 +38,8 @@ class Evaluation:
         ``version_hash`` of the grid's declaration.
     risk
         ``level`` and what is known of position and cost of waiting; None for an entry state.
+    as_of
+        Close of the newest bar that it used; None where none was known, or an earlier version journalled it.
     is_live
         Whether it was decided in time to be acted upon (judged once, by lateness).
     """
@@ -57,6 +59,7 @@ class Evaluation:
     is_live: bool
     recorded_at: datetime
     risk: Mapping[str, Any] | None = None
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

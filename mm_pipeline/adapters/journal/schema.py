@@ -103,6 +103,7 @@ evaluations = sa.Table(
     sa.Column("is_live", sa.Boolean, nullable=False),
     sa.Column("recorded_at", UtcMillis, nullable=False),
     sa.Column("risk", JsonText),
+    sa.Column("as_of", UtcMillis),
 )
 
 market_notices = sa.Table(

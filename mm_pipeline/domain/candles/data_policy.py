@@ -16,6 +16,12 @@ class DataPolicy(Policy):
         ge=timedelta(minutes=15),
         le=timedelta(hours=4),
     )
+    max_failed_fetches: int = threshold(
+        unit="evaluations in a row whose newest bar is missing because the fetch failed",
+        source="SPEC 2: one is told beside the state that it keeps, the second is UNKNOWN",
+        ge=1,
+        le=8,
+    )
     warm_up_days: int = threshold(
         unit="days", source="longest lookback 42.5 days (255 4h bars) + 7 days of `since`, rounded up", ge=2, le=400
     )

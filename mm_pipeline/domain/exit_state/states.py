@@ -36,6 +36,7 @@ from mm_pipeline.domain.exit_state.triggers import (
     market_triggers,
 )
 from mm_pipeline.domain.exit_state.trust import metrics_there, reasons_in_front, stop_risk_now
+from mm_pipeline.domain.failed_fetches import FAILED_FETCHES, failed_fetches_in
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView, Times
 from mm_pipeline.domain.risk.level import risk_level
@@ -67,6 +68,7 @@ EXIT_SCHEMA: Final[dict[str, Type]] = {
     "evaluated_at": TIME,
     "state": pl.String,
     "price": pl.Float64,
+    "as_of": TIME,
     "position_health": pl.String,
     "distance_to_lower_atr": pl.Float64,
     "distance_to_upper_atr": pl.Float64,
@@ -76,6 +78,7 @@ EXIT_SCHEMA: Final[dict[str, Type]] = {
     "counterfactual": pl.List(pl.Struct({"trigger": pl.String, "state": pl.String})),
     "reasons": pl.List(pl.String),
     "last_known_state": pl.String,
+    FAILED_FETCHES: pl.Int64,
     "policy": pl.String,
     "grid_version": pl.String,
     "lower": pl.Float64,
@@ -147,8 +150,9 @@ def exit_states(
 
     Returns
     -------
-    ``grid, evaluated_at, state, price``, SPEC 5's names, a struct ``{value, threshold, margin, fired, since}`` per
-    trigger, ``counterfactual`` (list of ``{trigger, state}``: the state without each fired trigger), ``reasons``,
+    ``grid, evaluated_at, state, price``, ``as_of`` (close of the newest bar used), SPEC 5's names, a struct
+    ``{value, threshold, margin, fired, since}`` per trigger, ``counterfactual`` (list of
+    ``{trigger, state}``: the state without each fired trigger), ``reasons``,
     ``last_known_state`` (of the rows before, where UNKNOWN), ``policy, grid_version``, the declaration in force
     (``lower, upper, stop_loss``, quote), the hourly ``verdict, confidence``, and ``risk_level``.
     """
@@ -183,12 +187,14 @@ def exit_states(
             seen["evaluated_at"],
             name_column("state", decisions.state[shown], STATES),
             seen["price"],
+            market.bars.at(evaluated_ms[shown]).column("close_time").alias("as_of"),
             *(seen[name] for name in ANALYSIS_COLUMNS if name != STOP_RISK),
             stop_risk_now(seen[STOP_RISK], quality["is_stale"].slice(first)),
             *(_struct(name, triggers[name], evaluated_ms, window_ms, shown) for name in TRIGGERS),
             decisions.counterfactual(shown),
             texts_column("reasons", told, in_front=reasons_in_front(seen, quality["reasons"].slice(first))),
             name_column("last_known_state", last_known[shown], STATES),
+            failed_fetches_in(quality).slice(first),
             constant_column("policy", policy_name, len(seen), pl.String),
             *(seen[name] for name in ("grid_version", "lower", "upper", "stop_loss")),
             hourly.column("verdict"),
