@@ -11,7 +11,7 @@ from mm_pipeline.adapters.grid_files import check_grid_file, load_grids
 from mm_pipeline.adapters.strict_yaml import load_mapping, shown
 from mm_pipeline.domain.errors import ConfigError, StorageError
 
-_ENABLED = re.compile(rb"^(enabled[ \t]*:[ \t]+)(true|True|TRUE)(?=[ \t]*(?:#[^\n\r]*)?\r?(?:\n|\Z))", re.MULTILINE)
+_ENABLED = re.compile(rb"^(enabled[ \t]*:[ \t]+)(true)(?=[ \t]*(?:#[^\n\r]*)?\r?(?:\n|\Z))", re.MULTILINE)
 _SUFFIXES = {".yaml", ".yml"}
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from mm_pipeline.adapters.clock import SystemClock
@@ -141,6 +142,36 @@ def test_flat_position_is_noted_and_ends_the_ringing(journal: Journal, settings:
     assert json.loads(done.stdout)["grids"][0]["grid"] == "eth"
     kinds = {answer.response.kind for answer in journal.responses.select("eth")}
     assert kinds == {ResponseKind.FLAT, ResponseKind.CANCELLED}
+
+
+def test_flat_before_the_page_ends_the_ringing_and_can_be_taken_back(
+    journal: Journal, settings: Path, phone: PaperPushover
+) -> None:
+    one = emergency(journal, settings)
+    earlier = (one.evaluated_at - timedelta(minutes=20)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    done = mm("flat", "eth", "--at", earlier, settings=settings)
+    assert (done.exit_code, "mm reopen eth" in done.stdout) == (0, True)
+    (message,) = phone.messages
+    receipt = phone.account.receipt(str(message.receipt), "a" * 30)
+    assert receipt is not None
+    assert receipt["expired"] == 1
+    back = mm("reopen", "eth", "--by", "ann", settings=settings)
+    assert (back.exit_code, "open again" in back.stdout) == (0, True)
+    newest = journal.responses.select("eth")[-1]
+    assert (newest.response.kind, newest.source, newest.by_whom) == (ResponseKind.REOPENED, "mm reopen", "ann")
+
+
+def test_flat_disables_the_grid_in_its_file_if_asked_to(journal: Journal, settings: Path) -> None:
+    file = settings.parent / "grids" / "eth.yaml"
+    declared = hundreds_grid(id="eth").model_dump(mode="json")
+    file.write_text(yaml.safe_dump(declared).replace("'", ""))
+    before = file.read_text()
+    done = mm("flat", "eth", "--disable", settings=settings)
+    assert (done.exit_code, "Disabled in eth.yaml." in done.stdout) == (0, True)
+    assert file.read_text() == before.replace("enabled: true", "enabled: false")
+    file.write_text("id: eth\n")
+    refused = mm("flat", "eth", "--disable", settings=settings)
+    assert (refused.exit_code, "enabled: false" in refused.stderr) == (2, True)
 
 
 def test_flat_in_the_future_and_unknown_grids_are_refused(journal: Journal, settings: Path) -> None:
