@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from mm_pipeline.cli.up_alarms import Pager
     from mm_pipeline.cli.up_processes import Stop
     from mm_pipeline.cli.up_terminal import Conditions
+    from mm_pipeline.resources.last_resort import StorageGuard
 
 BEATING: Final = ("SENSOR", "QUEUED_RUN_COORDINATOR", "MONITORING")
 """Daemons that beat all the time. The scheduler beats once a minute; its sign of life is the last tick."""
 LOOK_EVERY_S: Final = 2.0
+GUARD_EVERY_S: Final = 15.0
+"""How often journal and disk are tried with a write, which costs more than a look."""
 _ANSWER_WITHIN_S: Final = 5.0
 
 # A proxy of the environment must not stand between two processes of one machine.
@@ -67,7 +70,9 @@ class Signs:
             sign.begin(self._clock_s())
 
 
-def look_regularly(stop: Stop, look: Callable[[], None], *, name: str, conditions: Conditions) -> None:
+def look_regularly(
+    stop: Stop, look: Callable[[], None], *, name: str, conditions: Conditions, every_s: float = LOOK_EVERY_S
+) -> None:
     """Look every few seconds in a thread of its own until stopped; no error ends it, each is said once."""
 
     def run() -> None:
@@ -78,7 +83,7 @@ def look_regularly(stop: Stop, look: Callable[[], None], *, name: str, condition
                 conditions.begin(name, f"{name} cannot be watched: {type(error).__name__}: {_first_line(error)}")
             else:
                 conditions.end(name, f"{name} can be watched again")
-            if stop.is_asked_within(LOOK_EVERY_S):
+            if stop.is_asked_within(every_s):
                 return
 
     threading.Thread(target=run, name=name, daemon=True).start()
@@ -114,6 +119,19 @@ def count_answers(sign: Freshness, is_answering: Callable[[], bool]) -> Callable
         sign.observe(count, time.monotonic())
 
     return look
+
+
+def check_storage(guard: StorageGuard) -> None:
+    """Try journal and disk; an outage that lasts is told without either.
+
+    Raises
+    ------
+    PipelineError
+        What is wrong now.
+    """
+    problem = guard.check()
+    if problem is not None:
+        raise problem
 
 
 class StorageLook:

@@ -18,9 +18,11 @@ from mm_pipeline.cli.journal_access import journal_url
 from mm_pipeline.cli.up_alarms import Pager
 from mm_pipeline.cli.up_family import end
 from mm_pipeline.cli.up_health import (
+    GUARD_EVERY_S,
     Signs,
     StorageLook,
     answers,
+    check_storage,
     code_server_answers,
     count_answers,
     look_regularly,
@@ -36,7 +38,9 @@ from mm_pipeline.cli.up_services import (
 from mm_pipeline.cli.up_supervisor import PAGE_WITHIN_S, Supervisor
 from mm_pipeline.cli.up_terminal import Conditions, Terminal
 from mm_pipeline.cli.up_ticks import JournalLook
+from mm_pipeline.definitions import Overrides, storage_guard_of
 from mm_pipeline.domain.errors import PipelineError, StorageError
+from mm_pipeline.runs import dagster_instance
 
 if TYPE_CHECKING:
     from mm_pipeline.cli.up_processes import Stop
@@ -96,14 +100,14 @@ def watch_until_stopped(
                 supervisor.end()
     except PipelineError as error:
         pager.alarm("mm up ended", "BLIND: mm up has ended", f"{error.problem}\nStart it again: mm up.")
-        pager.flush(PAGE_WITHIN_S)
+        if not pager.flush(PAGE_WITHIN_S):  # the journal is away too
+            storage_guard_of(Overrides(deployment=deployment)).resort.report(error, is_lasting=True)
         raise
     terminal.say("stopped")
 
 
 def _make_storage(home: Path) -> None:
     """Dagster's storage is made here, before webserver and daemon both would."""
-    from mm_pipeline.runs import dagster_instance
 
     try:
         with dagster_instance(home):
@@ -141,6 +145,10 @@ def _wired(
     }
     for name, look in looks.items():
         look_regularly(stop, look, name=name, conditions=conditions)
+    guard = storage_guard_of(Overrides(deployment=deployment))
+    look_regularly(
+        stop, lambda: check_storage(guard), name="journal or disk", conditions=conditions, every_s=GUARD_EVERY_S
+    )
     return Supervisor(children, policy, signs=signs, terminal=terminal, pager=pager, log=log)
 
 

@@ -97,7 +97,7 @@ def test_dagster_storage_that_is_away_is_named_without_a_traceback(tmp_path: Pat
         )
         assert f"ended what an earlier mm up had left running on this home: processes {left.pid}" in done.stdout
     assert done.returncode == 1
-    assert "Dagster's storage cannot be opened" in done.stderr
+    assert "Dagster's own storage" in done.stderr
     assert "Traceback" not in done.stderr
     assert "BLIND: mm up has ended" in (home / "paper" / "pages.jsonl").read_text()
     assert processes_of(home) == {}
