@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
-from mm_pipeline.domain.notifications import History, Response, ResponseKind, decide_all, page_id, replay
+from mm_pipeline.domain.notifications import History, Response, ResponseKind, decide_all, judged_in, page_id, replay
+from mm_pipeline_tests.grid_samples import hundreds_grid
 from mm_pipeline_tests.notification_stories import (
     BAR,
     DAY,
@@ -234,3 +236,22 @@ def test_response_that_is_no_answer_ends_nothing(kind: ResponseKind) -> None:
     page = replay(states[:1], [], POLICY)[0].page
     made = replay(states, [Response(grid="eth", at=NOON + BAR, kind=kind, page=page)], POLICY)
     assert [decision.cause for decision in made] == ["change", "reissue"]
+
+
+@pytest.mark.parametrize(("state", "failed", "told_at"), [("UNKNOWN", 2, 0), ("UNKNOWN", 0, 1), ("NORMAL", 2, None)])
+def test_failed_fetches_of_a_row_count_towards_what_has_to_last(state: str, failed: int, told_at: int | None) -> None:
+    declared = hundreds_grid()
+    rows = [
+        {
+            "grid": declared.id,
+            "evaluated_at": NOON + bar * BAR,
+            "state": state,
+            "grid_version": declared.version_hash,
+            "reasons": ["the exchange did not answer"],
+            "failed_fetches": failed,
+        }
+        for bar in range(2)
+    ]
+    judged_rows = judged_in(pl.DataFrame(rows), {declared.version_hash: declared}, POLICY, kind="exit")
+    made = replay(judged_rows, [], POLICY)
+    assert [(one.evaluated_at - NOON) // BAR for one in made] == ([] if told_at is None else [told_at])

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
 
 from mm_pipeline.domain.account import PositionSource
 from mm_pipeline.domain.exit_state import MANDATORY
+from mm_pipeline.domain.failed_fetches import FAILED_FETCHES
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications.policy import NotifyPolicy
 from mm_pipeline.domain.position.trading import GridLadder
 
@@ -24,7 +24,6 @@ ABOVE_GRID: Final = "ABOVE_GRID"
 
 _ASKED: Final = frozenset({PositionSource.EXCHANGE.value, PositionSource.IMPORT.value})
 _POSITION: Final[dict[str, pl.DataType]] = {"inventory_base": pl.Float64(), "source": pl.String()}
-_BAR: Final = timedelta(milliseconds=Timeframe.M15.ms)
 _VARYING = re.compile(r"\d[\d.,:-]*")
 _MARKET = re.compile(r"[a-z0-9]+:[A-Z0-9]+/[A-Z0-9]+|\b[A-Z0-9]+/[A-Z0-9]+\b")
 
@@ -90,7 +89,7 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPol
         *(pl.col(name).struct.field("fired").fill_null(False).alias(name) for name in _mandatory(states)),
         _or_null(states, "position_health"),
         *(_of_position(states, name, kind) for name, kind in _POSITION.items()),
-        _as_of(states),
+        _or_null(states, FAILED_FETCHES, pl.Int64()),
         pl.when(is_unknown).then(_or_null(states, "last_known_state")).alias("last_known_state"),
     ]
     return [_judged(row, grids, policy, kind) for row in states.select(columns).rows(named=True)]
@@ -108,7 +107,7 @@ def _judged(row: dict[str, Any], grids: Mapping[str, Grid], policy: NotifyPolicy
         mandatory=tuple(name for name in MANDATORY if row.get(name)),
         is_sold_out=row["position_health"] == ABOVE_GRID and not has_some,
         is_held=has_some,
-        blind_for=_blind_for(row),
+        blind_for=(row[FAILED_FETCHES] or 0) if row["state"] == UNKNOWN else 0,
         last_known_state=row["last_known_state"],
         cause="" if row["reasons"] is None else _cause_of(row["reasons"], grid),
     )
@@ -128,13 +127,6 @@ def is_held(inventory_base: float | None, source: str | None, grid: Grid | None,
     return inventory_base > policy.sold_out.dust_share * smallest
 
 
-def _blind_for(row: dict[str, Any]) -> int:
-    """How many evaluations a blind grid's newest bar is behind; 0 where the row does not say."""
-    if row["as_of"] is None or row["state"] != UNKNOWN:
-        return 0
-    return max(0, int((row["evaluated_at"] - row["as_of"]) // _BAR))
-
-
 def _cause_of(reasons: list[str], grid: Grid | None) -> str:
     """The first reason without what differs from market to market, and the exchange it concerns."""
     first = reasons[0] if reasons else ""
@@ -149,14 +141,9 @@ def _of_position(states: pl.DataFrame, name: str, kind: pl.DataType) -> pl.Expr:
     return known.alias(name)
 
 
-def _as_of(states: pl.DataFrame) -> pl.Expr:
-    """Close of the newest bar that a state rests on, where a failed fetch kept back a newer one."""
-    return pl.col("as_of") if "as_of" in states.columns else pl.lit(None, dtype=pl.Datetime("ms", "UTC")).alias("as_of")
-
-
 def _mandatory(states: pl.DataFrame) -> list[str]:
     return [name for name in MANDATORY if name in states.columns]
 
 
-def _or_null(states: pl.DataFrame, name: str) -> pl.Expr:
-    return pl.col(name) if name in states.columns else pl.lit(None, dtype=pl.String).alias(name)
+def _or_null(states: pl.DataFrame, name: str, kind: pl.DataType | None = None) -> pl.Expr:
+    return pl.col(name) if name in states.columns else pl.lit(None, dtype=kind or pl.String()).alias(name)
