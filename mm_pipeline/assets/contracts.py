@@ -199,6 +199,14 @@ _REASONS: Final = pl.List(_S)
 _UNKNOWN_IS_EXPLAINED = ((pl.col("state") != "UNKNOWN") | (pl.col("reasons").list.len() > 0)).all()
 
 
+_WARNING_OF_A_HOLE = (
+    (pl.col("state") == "WARNING")
+    & pl.col("stop_loss_breached").struct.field("value").is_null()
+    & (pl.col("reasons").list.len() > 0)
+)
+"""Where a bar since the start is a hole, the stop's value is not known and the reasons say so."""
+
+
 def _fired() -> Iterable[pl.Expr]:
     return (pl.col(name).struct.field("fired").fill_null(False) for name in TRIGGERS)
 
@@ -237,7 +245,7 @@ EXIT = Contract(
         & one_of("position_health", _HEALTH)
         & one_of("stop_loss_risk", _STOP_RISK),
         "only UNKNOWN and NORMAL need no trigger": (
-            pl.col("state").is_in(["NORMAL", "UNKNOWN"]) | pl.any_horizontal(*_fired())
+            pl.col("state").is_in(["NORMAL", "UNKNOWN"]) | pl.any_horizontal(*_fired()) | _WARNING_OF_A_HOLE
         ).all(),
         "no NaN in triggers": pl.all_horizontal(
             ~pl.col(name).struct.field(part).is_nan().any() for name in TRIGGERS for part in ("value", "margin")

@@ -195,6 +195,7 @@ def test_10_failed_fetch_is_said_at_once_and_is_unknown_at_the_second(
     assert any("2 evaluations in a row (data.max_failed_fetches)" in why for why in rows[AT + 2 * BAR].reasons)
     assert entries[AT + BAR].state != "ENTER"
     assert str(DOWN) in entries[AT + BAR].reasons
+    assert watch.told() == [(UNKNOWN, AT + 2 * BAR, 1)]
 
     tick(watch, instance, 3)
     with watch.journal() as journal:

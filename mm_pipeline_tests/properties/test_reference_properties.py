@@ -114,7 +114,14 @@ def test_state_of_every_set_of_triggers_equals_the_plain_table(name: str, is_goo
     sets = list(product((False, True), repeat=len(TRIGGERS)))
     fired = {trigger: np.array([chosen[i] for chosen in sets]) for i, trigger in enumerate(TRIGGERS)}
     good, fresh = (np.full(len(sets), flag) for flag in (is_good, is_fresh))
-    codes = decide_state(fired, is_good=good, is_fresh=fresh, has_metrics=np.ones_like(good), policy=package_policy)
+    codes = decide_state(
+        fired,
+        is_good=good,
+        is_fresh=fresh,
+        has_metrics=np.ones_like(good),
+        has_hole=np.zeros_like(good),
+        policy=package_policy,
+    )
     expected = [
         state_of([t for t, on in zip(TRIGGERS, chosen, strict=True) if on], rules, is_good=is_good, is_fresh=is_fresh)
         for chosen in sets

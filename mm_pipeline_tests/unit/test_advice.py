@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,7 @@ from mm_pipeline.domain.candles import epoch_ms, fill_gaps
 from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.exit_state.states import STATES, decide_state
 from mm_pipeline.domain.exit_state.triggers import LATEST, MANDATORY, SEEN_IN_BARS, WARNING
-from mm_pipeline.domain.grid import GridVersion
+from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.market_view import MarketView, Timeline
 from mm_pipeline.domain.pipeline import evaluate, market_view
 from mm_pipeline_tests.markets import grid_around, settings_of, simulated_candles, view_of_candles
@@ -55,7 +56,9 @@ def test_grid_switched_on_and_off_gets_each_evaluation_exactly_one_kind(flips: l
 FIRED = st.dictionaries(st.sampled_from(TRIGGERS), st.booleans())
 
 
-def plain_state(fired: set[str], *, is_good: bool, is_fresh: bool, has_metrics: bool = True) -> str:
+def plain_state(
+    fired: set[str], *, is_good: bool, is_fresh: bool, has_metrics: bool = True, has_hole: bool = False
+) -> str:
     """SPEC 6's table, read aloud."""
     believed = set(SEEN_IN_BARS) if has_metrics else {"stop_loss_breached"}
     if not is_good and not (is_fresh and fired & believed):
@@ -64,21 +67,20 @@ def plain_state(fired: set[str], *, is_good: bool, is_fresh: bool, has_metrics: 
         return "MANDATORY_EXIT"
     if len(fired & set(LATEST)) >= SEED.exit_state.latest.min_triggers:
         return "LATEST_ACCEPTABLE_EXIT"
-    if len(fired & set(WARNING)) >= SEED.exit_state.warning.min_triggers:
+    if has_hole or len(fired & set(WARNING)) >= SEED.exit_state.warning.min_triggers:
         return "WARNING"
     return "NORMAL"
 
 
 @settings(max_examples=300)
-@given(fired=FIRED, is_good=st.booleans(), is_fresh=st.booleans(), has_metrics=st.booleans())
-def test_state_follows_the_table_for_every_combination(
-    fired: dict[str, bool], is_good: bool, is_fresh: bool, has_metrics: bool
-) -> None:
+@given(fired=FIRED, flags=st.tuples(*[st.booleans()] * 4))
+def test_state_follows_the_table_for_every_combination(fired: dict[str, bool], flags: tuple[bool, ...]) -> None:
     arrays = {name: np.array([fired.get(name, False)]) for name in TRIGGERS}
-    good, fresh, metrics = (np.array([flag]) for flag in (is_good, is_fresh, has_metrics))
-    code = decide_state(arrays, is_good=good, is_fresh=fresh, has_metrics=metrics, policy=SEED.exit_state)
+    names = ("is_good", "is_fresh", "has_metrics", "has_hole")
+    said = dict(zip(names, flags, strict=True))
+    code = decide_state(arrays, **{name: np.array([flag]) for name, flag in said.items()}, policy=SEED.exit_state)
     on = {name for name in TRIGGERS if fired.get(name)}
-    assert STATES[code[0]] == plain_state(on, is_good=is_good, is_fresh=is_fresh, has_metrics=has_metrics)
+    assert STATES[code[0]] == plain_state(on, **said)
 
 
 def test_counterfactual_names_the_state_without_each_fired_trigger() -> None:
@@ -177,3 +179,61 @@ def test_hour_that_nobody_saw_breaks_a_run_of_closes_outside() -> None:
         for market in (whole, holed)
     ]
     assert counts[0] > counts[1] == 1
+
+
+def with_hole(low: float | None = None) -> tuple[MarketView, datetime]:
+    """The market with one candle quarantined, and that candle's open time; ``low`` of another bar just after it."""
+    candles = simulated_candles(seed=4)
+    at = STARTED_AT + timedelta(days=1)
+    touched = pl.col("open_time") == at + timedelta(minutes=15)
+    if low is not None:
+        candles = candles.with_columns(low=pl.when(touched).then(low).otherwise("low"))
+    hole = candles.filter(pl.col("open_time") == at)["open_time"]
+    bars = fill_gaps(candles.filter(pl.col("open_time") != at), quarantined_ms=epoch_ms(hole))
+    return market_view(bars, epoch_ms(hole), SEED.market), at
+
+
+def test_quarantined_bar_is_not_forgotten_as_long_as_the_grid_runs() -> None:
+    market, at = with_hole()
+    last = market.bars.frame["close_time"][-1]
+    days = [at + timedelta(minutes=15), at + timedelta(hours=24, minutes=15), last]
+    grid = grid_around(2000.0, STARTED_AT, width=1.1)
+    blind, *later = [one_row(grid, market, moment) for moment in days]
+    first_ms, last_ms = (int(moment.timestamp() * 1000) for moment in days[1:])
+    span = {"first_ms": first_ms, "last_ms": last_ms}
+    whole, holed = (
+        evaluate([GridVersion(grid, STARTED_AT)], seen, SEED.advice, **span).exit_states["state"].unique().to_list()
+        for seen in (view(), market)
+    )
+
+    assert blind["state"] == "UNKNOWN"
+    for row in later:
+        assert f"the bar of {at:%Y-%m-%d %H:%M} UTC is quarantined" in " ".join(row["reasons"])
+        assert (row["stop_loss_breached"]["value"], row["stop_loss_breached"]["fired"]) == (None, False)
+    assert "NORMAL" in whole
+    assert "NORMAL" not in holed
+    assert "WARNING" in holed
+
+
+def test_grid_that_started_after_a_quarantined_bar_knows_nothing_of_it() -> None:
+    market, at = with_hole()
+    last = market.bars.frame["close_time"][-1]
+    later = grid_around(2000.0, at + timedelta(minutes=15), width=1.1)
+    inside = grid_around(2000.0, at + timedelta(minutes=5), width=1.1)
+
+    assert one_row(later, market, last)["stop_loss_breached"]["value"] is not None
+    assert one_row(inside, market, last)["stop_loss_breached"]["value"] is None
+
+
+def test_stop_that_was_touched_in_a_known_bar_fires_in_spite_of_a_hole() -> None:
+    market, at = with_hole(low=1.0)
+    row = one_row(grid_around(2000.0, STARTED_AT, width=1.1), market, at + timedelta(days=5))
+
+    assert row["state"] == "MANDATORY_EXIT"
+    assert row["stop_loss_breached"]["value"] == 1.0
+
+
+def one_row(grid: Grid, market: MarketView, at: datetime) -> dict[str, Any]:
+    at_ms = int(at.timestamp() * 1000)
+    found = evaluate([GridVersion(grid, grid.started_at)], market, SEED.advice, first_ms=at_ms, last_ms=at_ms)
+    return found.exit_states.row(0, named=True)

@@ -35,8 +35,15 @@ from mm_pipeline.domain.exit_state.triggers import (
     grid_triggers,
     market_triggers,
 )
-from mm_pipeline.domain.exit_state.trust import metrics_there, reasons_in_front, stop_risk_now
+from mm_pipeline.domain.exit_state.trust import (
+    Trust,
+    last_known,
+    metrics_there,
+    reasons_in_front,
+    stop_risk_now,
+)
 from mm_pipeline.domain.failed_fetches import FAILED_FETCHES, failed_fetches_in
+from mm_pipeline.domain.holes import is_hole, oldest_hole
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView, Times
 from mm_pipeline.domain.risk.level import risk_level
@@ -91,7 +98,13 @@ EXIT_SCHEMA: Final[dict[str, Type]] = {
 
 
 def decide_state(
-    fired: Mapping[str, Bools], *, is_good: Bools, is_fresh: Bools, has_metrics: Bools, policy: ExitStatePolicy
+    fired: Mapping[str, Bools],
+    *,
+    is_good: Bools,
+    is_fresh: Bools,
+    has_metrics: Bools,
+    has_hole: Bools,
+    policy: ExitStatePolicy,
 ) -> Codes:
     """State at each evaluation from what fired and whether the data is good: the whole decision.
 
@@ -105,6 +118,8 @@ def decide_state(
         The market is not stale: a trigger that is a fact about bars may be believed although other data is not good.
     has_metrics
         1h and 4h bars reach as far as the 15m ones: where they do not, only the 15m fact, the stop, may be believed.
+    has_hole
+        A bar since the grid's start is a hole: what is latched over it is not known, so WARNING is the mildest state.
     policy
         ``latest.min_triggers`` and ``warning.min_triggers``.
 
@@ -117,7 +132,7 @@ def decide_state(
     latest = np.sum([fired[name] for name in LATEST], axis=0) >= policy.latest.min_triggers
     warning = np.sum([fired[name] for name in WARNING], axis=0) >= policy.warning.min_triggers
     return np.select(
-        [~is_good & ~(is_fresh & seen), mandatory, latest, warning],
+        [~is_good & ~(is_fresh & seen), mandatory, latest, warning | has_hole],
         [_UNKNOWN, _MANDATORY, _LATEST, _WARNING],
         _NORMAL,
     )
@@ -162,15 +177,20 @@ def exit_states(
     triggers = market_triggers(market, evaluated_ms, policy) | grid_triggers(analysis, policy)
     has_history = analysis["has_history"].to_numpy()
     has_verdict = market.hourly.at(evaluated_ms).has("verdict") & market.four_hourly.at(evaluated_ms).has("verdict")
+    holes = oldest_hole(market, epoch_ms(analysis["started_at"]), evaluated_ms)
+    triggers[_STOP] = triggers[_STOP].unknown_where(is_hole(holes))
     is_watched = analysis["unwatched"].is_null().to_numpy()
-    trust = _Trust(
+    trust = Trust(
         is_good=quality["is_good"].to_numpy() & has_history & has_verdict & is_watched,
         is_fresh=~quality["is_stale"].to_numpy() & is_watched,
         has_metrics=metrics_there(quality),
+        has_hole=is_hole(holes),
     )
     decisions = _decide({name: triggers[name].fired for name in TRIGGERS}, trust, policy)
     window_ms = int(policy.since_window.total_seconds() * 1000)
-    last_known = _last_known(decisions.state, evaluated_ms, window_ms, analysis["started_at"])
+    known_state = last_known(
+        decisions.state, decisions.state != _UNKNOWN, evaluated_ms, window_ms, analysis["started_at"]
+    )
     first = 0 if from_ms is None else int(np.searchsorted(evaluated_ms, from_ms))
     seen, shown = analysis.slice(first), slice(first, None)
     hourly = market.hourly.at(evaluated_ms[shown])
@@ -181,6 +201,7 @@ def exit_states(
         **fired,
         _NO_BASELINE: has_verdict[shown] & ~hourly.has("ou_kappa_baseline"),
     }
+    in_front = reasons_in_front(seen, quality["reasons"].slice(first), holes.slice(first))
     return pl.DataFrame(
         [
             seen["grid"],
@@ -192,8 +213,8 @@ def exit_states(
             stop_risk_now(seen[STOP_RISK], quality["is_stale"].slice(first)),
             *(_struct(name, triggers[name], evaluated_ms, window_ms, shown) for name in TRIGGERS),
             decisions.counterfactual(shown),
-            texts_column("reasons", told, in_front=reasons_in_front(seen, quality["reasons"].slice(first))),
-            name_column("last_known_state", last_known[shown], STATES),
+            texts_column("reasons", told, in_front=in_front),
+            name_column("last_known_state", known_state[shown], STATES),
             failed_fetches_in(quality).slice(first),
             constant_column("policy", policy_name, len(seen), pl.String),
             *(seen[name] for name in ("grid_version", "lower", "upper", "stop_loss")),
@@ -202,15 +223,6 @@ def exit_states(
             risk_level(name_column("state", decisions.state[shown], STATES), seen[STOP_RISK]),
         ]
     )
-
-
-@dataclass(frozen=True)
-class _Trust:
-    """What may be believed at each evaluation; see :func:`decide_state`."""
-
-    is_good: Bools
-    is_fresh: Bools
-    has_metrics: Bools
 
 
 @dataclass(frozen=True)
@@ -242,10 +254,10 @@ class _Decisions:
         return taken(grouped(entries, case, self.fired.shape[1]), self.case[shown])
 
 
-def _decide(fired: Mapping[str, Bools], trust: _Trust, policy: ExitStatePolicy) -> _Decisions:
+def _decide(fired: Mapping[str, Bools], trust: Trust, policy: ExitStatePolicy) -> _Decisions:
     """Decide each distinct combination once: as it is, and with each trigger left out in turn."""
-    flags = [*fired.values(), trust.is_good, trust.is_fresh, trust.has_metrics]
-    (*cases, is_good, is_fresh, has_metrics), case = cases_of(flags)
+    flags = [*fired.values(), trust.is_good, trust.is_fresh, trust.has_metrics, trust.has_hole]
+    (*cases, is_good, is_fresh, has_metrics, has_hole), case = cases_of(flags)
     on = np.array(cases)
     variants = np.repeat(on[:, None, :], 1 + len(fired), axis=1)
     for trigger in range(len(fired)):
@@ -255,6 +267,7 @@ def _decide(fired: Mapping[str, Bools], trust: _Trust, policy: ExitStatePolicy) 
         is_good=is_good,
         is_fresh=is_fresh,
         has_metrics=has_metrics,
+        has_hole=has_hole,
         policy=policy,
     )
     return _Decisions(state=states[0][case], case=case, fired=on, without=states[1:])
@@ -284,16 +297,3 @@ def _struct(name: str, trigger: Trigger, evaluated_ms: Times, window_ms: int, sh
             times_of(since_ms, "since", is_there=fired),
         ]
     ).to_struct(name)
-
-
-def _last_known(state: Codes, evaluated_ms: Times, window_ms: int, started_at: pl.Series) -> Codes:
-    """For UNKNOWN rows the newest other state of the rows before, at most ``window_ms`` back; else -1.
-
-    Rows of another ``started_at`` do not count: what was said of a range that was left is not known of the new one.
-    """
-    is_known = state != _UNKNOWN
-    newest = np.maximum.accumulate(np.where(is_known, np.arange(len(state)), -1))
-    is_recent = evaluated_ms - evaluated_ms[newest] <= window_ms
-    stretch = started_at.rle_id().to_numpy()
-    is_same = stretch[newest] == stretch
-    return np.where(~is_known & (newest >= 0) & is_recent & is_same, state[newest], -1)

@@ -6,7 +6,7 @@ several things at once, or over several bars, the margin is the smallest of thei
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -35,6 +35,14 @@ class Trigger:
     threshold: Floats
     margin: Floats
     fired: Bools
+
+    def unknown_where(self, is_hidden: Bools) -> Trigger:
+        """The same without a value where something is hidden and it has not fired on what is seen."""
+        is_unknown = is_hidden & ~self.fired
+        if not is_unknown.any():
+            return self
+        value, margin = (np.where(is_unknown, np.nan, each) for each in (self.value, self.margin))
+        return replace(self, value=value, margin=margin)
 
 
 def market_triggers(market: MarketView, evaluated_ms: Times, policy: ExitStatePolicy) -> dict[str, Trigger]:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from mm_pipeline.domain.columns import Bools
+from mm_pipeline.domain.columns import Bools, Integers
+from mm_pipeline.domain.holes import hole_reasons
 
 HAS_METRICS: Final = "has_metrics"
 """Column of ``quality``: false where 1h and 4h bars do not reach as far as the 15m ones."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What may be believed at each evaluation; see ``decide_state``."""
+
+    is_good: Bools
+    is_fresh: Bools
+    has_metrics: Bools
+    has_hole: Bools
 
 
 def metrics_there(quality: pl.DataFrame) -> Bools:
@@ -20,10 +32,11 @@ def metrics_there(quality: pl.DataFrame) -> Bools:
     return np.ones(len(quality), dtype=bool)
 
 
-def reasons_in_front(analysis: pl.DataFrame, problems: pl.Series) -> list[pl.Series]:
+def reasons_in_front(analysis: pl.DataFrame, problems: pl.Series, holes: pl.Series) -> list[pl.Series]:
     """What stands before the triggers among the reasons: why the grid is not watched first, what it loses last."""
+    not_known = [] if holes.null_count() == len(holes) else [hole_reasons(holes)]
     unwatched, unearned = analysis["unwatched"], analysis["unearned"]
-    return [*_as_lists(unwatched), problems, *_as_lists(unearned)]
+    return [*_as_lists(unwatched), problems, *not_known, *_as_lists(unearned)]
 
 
 def _as_lists(texts: pl.Series) -> list[pl.Series]:
@@ -39,3 +52,17 @@ def stop_risk_now(risk: pl.Series, is_stale: pl.Series) -> pl.Series:
     if not is_stale.any():
         return risk
     return risk.set(is_stale & ~risk.is_in(["BREACHED", "NO_STOP"]).fill_null(True), None)
+
+
+def last_known(
+    state: Integers, is_known: Bools, evaluated_ms: Integers, window_ms: int, started_at: pl.Series
+) -> Integers:
+    """For UNKNOWN rows the newest other state of the rows before, at most ``window_ms`` back; else -1.
+
+    Rows of another ``started_at`` do not count: what was said of a range that was left is not known of the new one.
+    """
+    newest = np.maximum.accumulate(np.where(is_known, np.arange(len(state)), -1))
+    is_recent = evaluated_ms - evaluated_ms[newest] <= window_ms
+    stretch = started_at.rle_id().to_numpy()
+    is_same = stretch[newest] == stretch
+    return np.where(~is_known & (newest >= 0) & is_recent & is_same, state[newest], -1)
