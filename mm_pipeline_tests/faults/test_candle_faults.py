@@ -452,6 +452,9 @@ def test_row_24_delisted_symbol_is_named_and_costs_the_others_nothing(paper: Pap
     )
 
     assert [code_of(updates[market]) for market in markets] == ["market_not_found", "", ""]
+    assert "does not list ETH/USDT" in str(updates[ETH].problem)
+    assert paper.calls.count("candles?symbol=ETH-USDT") == 0  # it is not asked for what it does not list
+    assert paper.calls.count("candles?symbol=BTC-USDT") == 1
     assert [judge(updates[market])["is_good"] for market in markets] == [False, True, True]
 
 
