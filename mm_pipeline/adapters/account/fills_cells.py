@@ -44,7 +44,7 @@ def number(text: str, column: str) -> float:
     """A finite number; thousands may be grouped by commas where a decimal point follows."""
     if text in NOTHING:
         raise RowFault(column, "it is empty.", "Fill it in.")
-    plain = text.replace(",", "") if _GROUPED.fullmatch(text) else text
+    plain = text.replace(",", "") if "," in text and _GROUPED.fullmatch(text) else text
     try:
         value = math.nan if "_" in plain else float(plain)
     except ValueError:
@@ -64,6 +64,8 @@ def positive(text: str, column: str) -> float:
 
 def amount_and_currency(text: str) -> tuple[str, str]:
     """Number and currency of ``0.0819ETH``; the currency is empty where none is behind the number."""
+    if text[-1:].isdigit():  # most cells; a currency that ends with a digit is in none of these columns
+        return text, ""
     match = _AMOUNT_IN.fullmatch(text)
     if match is None or re.fullmatch(r"[eE][0-9]+", match.group(2)):
         return text, ""

@@ -24,7 +24,7 @@ class PositionSource(StrEnum):
     MODELLED = "modelled"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AccountFill:
     """One execution of an order or of a part of it.
 
