@@ -189,7 +189,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ).model_dump(mode="json")
     (tmp_path / "grids").mkdir()
     lines = [f"{key}: {json.dumps(value) if key != 'started_at' else value}" for key, value in grid.items()]
-    (tmp_path / "grids" / "mine.yaml").write_text("\n".join(lines).replace('"', ""))
+    (tmp_path / "grids" / "mine.yaml").write_text("\n".join([*lines, ""]).replace('"', ""))
     (tmp_path / "settings.yaml").write_text("exchange: kucoin\n")
     monkeypatch.setenv("MM_HOME", str(tmp_path / "home"))
     return tmp_path
