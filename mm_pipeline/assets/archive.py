@@ -93,7 +93,8 @@ class _Collected:
 
     def collect(self, exits: ByGrid, entries: ByGrid, metrics: ByMarket, verdicts: ByMarket) -> None:
         """Everything that was journalled since the marks, and the hours that closed since."""
-        self.marks = self._repository.marks()
+        # A mark of a time that has not come was made by a clock that was ahead: it counts as lost.
+        self.marks = {series: at for series, at in self._repository.marks().items() if at <= self._watch.now()}
         sorts = ((EvaluationKind.EXIT, exits, exit_path), (EvaluationKind.ENTRY, entries, entry_path))
         for kind, frames, path_of in sorts:
             for grid_id, frame in frames.items():

@@ -16,6 +16,7 @@ from mm_pipeline.assets.stage import (
     contract_spec,
     declared,
     each,
+    end_notes,
     newest_ms,
     note,
     plan_of,
@@ -25,8 +26,11 @@ from mm_pipeline.assets.turns import turn
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.market import Market
 from mm_pipeline.resources import Plan, Watch
+from mm_pipeline.resources.run_moment import move_run
 
 FRESH = "candles_fresh"
+EVALUATED_AT = "evaluated_at"
+"""Metadata: the evaluation that the run was made for; another than the tag's where this machine's clock is wrong."""
 
 
 def _fetched(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.MaterializeResult[None]]:
@@ -34,6 +38,8 @@ def _fetched(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Mat
     plan = plan_of(context, watch)
     if plan.is_live:
         warn_of_low_disk(watch)
+        plan = _at_true_time(context, watch, plan)
+    if plan.is_live:
         watch.observe_grids(plan.evaluated_ms)
         plan = plan_of(context, watch)
     updates = watch.fetch(plan)
@@ -42,17 +48,59 @@ def _fetched(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Mat
         touched = {market: watch.keep(plan, update) for market, update in kept.made.items()}
     unfetched = {market: update.problem for market, update in updates.items() if update.problem is not None}
     problems: dict[Market, PipelineError] = {**unfetched, **kept.problems}
+    end_notes(watch, plan, [str(market) for market in updates if market not in problems])
     note(watch, plan, by_name(problems))
     note(watch, plan, by_name(unconfirmed(plan, [kept.made[market].after for market in kept.made])))
     _report_look_back(context, plan, touched)
     fresh = summaries.freshness(watch.bars(plan), newest_ms(plan), watch.settings.data)
     yield dg.MaterializeResult(
-        metadata=summaries.of_candles(updates, problems, fresh),
+        metadata=summaries.of_candles(updates, problems, fresh) | {EVALUATED_AT: plan.evaluated_at.isoformat()},
         check_results=[
             contract_result("candles", kept.problems),
             summaries.freshness_check(FRESH, fresh, problems, watch.settings.data),
         ],
     )
+
+
+def _at_true_time(context: dg.AssetExecutionContext, watch: Watch, plan: Plan) -> Plan:
+    """The plan at the exchange's time. Where that lies in no month of the run nothing is evaluated, and that is told.
+
+    Raises
+    ------
+    StorageError
+        When the journal fails.
+    """
+    time = watch.ask_time(plan)
+    if time.confirms_clock:
+        _set_aside_future(watch)
+    problem = time.problem
+    if problem is None:
+        return plan
+    context.log.error(problem)
+    move_run(context.run.run_id, watch.now())
+    plan = plan_of(context, watch)
+    if not plan.is_live:
+        delivery = watch.delivery()
+        delivery.alarms.raise_about(
+            "clock",
+            "BLIND: the clock is wrong, no grid is judged",
+            f"Look at your grids yourself: {problem}. Let it follow a time server.",
+            every=watch.settings.notify.unknown.second_after,
+        )
+        delivery.relay.run()
+    return plan
+
+
+def _set_aside_future(watch: Watch) -> None:
+    """Take out of the journal what a clock that was ahead has left in it, and say so."""
+    problem = watch.decisions().future_rows().problem
+    if watch.decisions().set_aside_future(watch.now()):
+        watch.delivery().alarms.raise_about(
+            "clock ahead",
+            "CLOCK: it was ahead",
+            f"{problem or 'Deliveries bear a time later than now'}. An exchange confirms this clock, so the rows count "
+            "as never made, and what is true now is decided anew. Let every clock follow a time server.",
+        )
 
 
 candles = declared(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -18,7 +18,8 @@ def journal_decisions(watch: Watch, plan: Plan, grid_id: str, advice: Advice) ->
     """Journal a grid's evaluations that are due; those that were new, oldest first.
 
     Due is what came after the last one journalled. The first ever is the newest alone: nobody watched before. Within
-    the bars that are asked for again, an evaluation whose inputs have changed is journalled a second time.
+    the bars that are asked for again, an evaluation whose inputs have changed is journalled a second time; so is the
+    run's own where it says something else than the run before (an error that ended).
     """
     if not plan.is_live:
         return []
@@ -26,7 +27,7 @@ def journal_decisions(watch: Watch, plan: Plan, grid_id: str, advice: Advice) ->
         *_due(watch, plan, grid_id, advice.exit_states, EvaluationKind.EXIT),
         *_due(watch, plan, grid_id, advice.entry_states, EvaluationKind.ENTRY),
     ]
-    watch.decisions().record_evaluations(due)
+    watch.decisions().record_evaluations(due, again_at=plan.evaluated_at)
     return sorted(due, key=lambda evaluation: evaluation.evaluated_at)
 
 
@@ -36,15 +37,26 @@ def _due(watch: Watch, plan: Plan, grid_id: str, states: pl.DataFrame, kind: Eva
     if last is None:
         return _evaluations(states.filter(at == plan.evaluated_at), kind, watch)
     asked_again = timedelta(milliseconds=watch.settings.exchange_access.reask_bars * Timeframe.M15.ms)
-    hashes: dict[datetime, set[str]] = {}
-    for row in journal.evaluations(grid_id, kind=kind, since=plan.evaluated_at - asked_again):
-        hashes.setdefault(row.evaluated_at, set()).add(row.input_hash)
+    known = journal.evaluations(grid_id, kind=kind, since=plan.evaluated_at - asked_again)
+    newest = {row.evaluated_at: row for row in known}
     recent = states.filter((at > last.evaluated_at) | (at >= plan.evaluated_at - asked_again))
     return [
         row
         for row in _evaluations(recent, kind, watch)
-        if row.evaluated_at > last.evaluated_at or row.input_hash not in hashes.get(row.evaluated_at, {row.input_hash})
+        if row.evaluated_at > last.evaluated_at or _is_changed(row, newest.get(row.evaluated_at), plan)
     ]
+
+
+def _is_changed(row: Evaluation, known: Evaluation | None, plan: Plan) -> bool:
+    """Whether an evaluation is another than the one that was journalled last about its bar."""
+    if known is None:
+        return False
+    is_own = row.evaluated_at == plan.evaluated_at
+    return row.input_hash != known.input_hash or (is_own and _words(row) != _words(known))
+
+
+def _words(one: Evaluation) -> tuple[object, ...]:
+    return one.state, one.fired, one.reasons
 
 
 def _evaluations(states: pl.DataFrame, kind: EvaluationKind, watch: Watch) -> list[Evaluation]:

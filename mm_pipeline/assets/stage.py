@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -132,6 +132,15 @@ def note(watch: Watch, plan: Plan, problems: Mapping[str, PipelineError]) -> Non
             MarketNotice(market=subject, tick_at=plan.evaluated_at, code=code_of(problem), message=str(problem))
             for subject, problem in problems.items()
         )
+
+
+def end_notes(watch: Watch, plan: Plan, subjects: Collection[str]) -> None:
+    """Take back what an earlier run of the same live evaluation noted of markets (or grids) that are well now.
+
+    What is wrong with them at a later stage, that stage notes again.
+    """
+    if plan.is_live and subjects:
+        watch.decisions().end_notices(subjects, tick_at=plan.evaluated_at)
 
 
 def by_name(problems: Mapping[Market, PipelineError]) -> dict[str, PipelineError]:

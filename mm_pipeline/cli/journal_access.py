@@ -16,7 +16,7 @@ _MEND: Final = "It begins with the first evaluation: run mm evaluate or mm up, w
 
 
 def open_journal(deployment: Deployment) -> Journal:
-    """Open the journal that the installation's evaluations write.
+    """Open the journal that the installation's evaluations write; what it holds of a later time than now is left out.
 
     Parameters
     ----------
@@ -33,11 +33,14 @@ def open_journal(deployment: Deployment) -> Journal:
     StorageError
         When there is no journal yet (nothing is made), or its database cannot be reached.
     """
+    from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.adapters.journal import Journal
 
     url = journal_url(deployment)
     _check_there(url)
-    return Journal(url)
+    journal = Journal(url)
+    journal.keep_time(SystemClock(), tolerance=deployment.settings.exchange_access.max_clock_offset)
+    return journal
 
 
 def check_grid(journal: Journal, grid_id: str | None) -> None:

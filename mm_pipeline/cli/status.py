@@ -73,10 +73,12 @@ def _failing(journal: Journal, deployment: Deployment) -> dict[str, str]:
 
 
 def _alarms(journal: Journal, now: datetime) -> list[tuple[datetime, str]]:
-    """When the watch raised alarms about itself of late, and their titles."""
+    """When the watch raised alarms about itself of late, and their titles; and what is wrong with the clock now."""
     from mm_pipeline.adapters.delivery import ALARM
 
-    return [(page.decided_at, page.title) for page in journal.notifications.pages(since=now - _ALARMS_OF, notice=ALARM)]
+    raised = journal.notifications.pages(since=now - _ALARMS_OF, notice=ALARM)
+    problem = journal.future_rows().problem
+    return [(page.decided_at, page.title) for page in raised] + ([(now, f"CLOCK: {problem}")] if problem else [])
 
 
 def _tell(

@@ -19,10 +19,15 @@ def evaluated_ms_of(run_id: str, tags: Mapping[str, str], now: Callable[[], date
     would judge bars that the first one never fetched.
     """
     named = tags.get(EVALUATED_AT_TAG)
-    if named:
+    if named and run_id not in _MOMENTS:
         return floor_to_evaluation(datetime.fromisoformat(named))
     if run_id not in _MOMENTS:
-        while len(_MOMENTS) >= _MOST_KEPT:
-            _MOMENTS.pop(next(iter(_MOMENTS)))
-        _MOMENTS[run_id] = floor_to_evaluation(now())
+        move_run(run_id, now())
     return _MOMENTS[run_id]
+
+
+def move_run(run_id: str, now: datetime) -> None:
+    """Let a run judge up to the newest evaluation at a moment, whatever its tag names: its clock was wrong."""
+    while len(_MOMENTS) >= _MOST_KEPT:
+        _MOMENTS.pop(next(iter(_MOMENTS)))
+    _MOMENTS[run_id] = floor_to_evaluation(now)

@@ -1,7 +1,7 @@
 """The watch: what is configured, what time it is, what was decided, and where candles come from."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
@@ -12,14 +12,13 @@ from pydantic import PrivateAttr
 
 import mm_pipeline
 from mm_pipeline.adapters.candle_sources import CandleUpdate, StoredCandles, update_markets
-from mm_pipeline.adapters.clock import from_ms
+from mm_pipeline.adapters.clock import Clock, from_ms
 from mm_pipeline.adapters.delivery import send_heartbeat
 from mm_pipeline.adapters.frame_store import FrameStore
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
 from mm_pipeline.adapters.journal import Journal, JournalCircuits, MarketNotice
 from mm_pipeline.adapters.writing import Turns, turns_of
-from mm_pipeline.domain.candles import FetchRange
-from mm_pipeline.domain.errors import CandleSourceError, ConfigError, MarketNotFound
+from mm_pipeline.domain.candles import CandleSource, FetchRange
 from mm_pipeline.domain.grid import GridVersion, unwatched
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.pipeline import MarketPolicy
@@ -27,10 +26,13 @@ from mm_pipeline.resources.accounts import AccountFactory
 from mm_pipeline.resources.candle_shelf import CandleShelf, MarketBars
 from mm_pipeline.resources.channels import ChannelFactory, Delivery, delivery_of
 from mm_pipeline.resources.clock import ClockResource
+from mm_pipeline.resources.exchange_time import CorrectedClock, ExchangeTime, ask_time
 from mm_pipeline.resources.journal import JournalResource
 from mm_pipeline.resources.last_resort import StorageGuard, storage_guard
 from mm_pipeline.resources.plan import Plan, WatchedGrid, make_plan
+from mm_pipeline.resources.silence import silence
 from mm_pipeline.resources.sources import SourceFactory
+from mm_pipeline.resources.update_alone import update_alone
 from mm_pipeline.settings import Deployment, Settings
 
 GRID_FILE = "grid_file"
@@ -58,6 +60,8 @@ class Watch(dg.ConfigurableResource["Watch"]):
     _plans: dict[tuple[datetime, datetime, int, bool], Plan] = PrivateAttr(default_factory=dict)
     _bars: dict[tuple[Market, int, int], MarketBars] = PrivateAttr(default_factory=dict)
     _turns: Turns | None = PrivateAttr(default=None)
+    _time: ExchangeTime = PrivateAttr(default_factory=ExchangeTime)
+    _sources: Mapping[str, CandleSource] = PrivateAttr(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
@@ -74,13 +78,25 @@ class Watch(dg.ConfigurableResource["Watch"]):
         """How far back the beginning of a trigger is looked for."""
         return int(self.settings.exit_state.since_window.total_seconds() * 1000)
 
+    def true_clock(self) -> Clock:
+        """The configured clock, corrected where an exchange has told this run that it is wrong."""
+        return CorrectedClock(self.clock.clock(), self._time.offset_ms)
+
     def now(self) -> datetime:
-        """The present moment by the configured clock."""
-        return self.clock.clock().now()
+        """The present moment, as far as it is known."""
+        return self.true_clock().now()
+
+    def ask_time(self, plan: Plan) -> ExchangeTime:
+        """Ask the plan's exchanges for their time; from now on this run is made at it."""
+        self._sources = self._open_sources(plan)
+        self._time, self._sources = ask_time(self._sources, self.settings.exchange_access.max_clock_offset)
+        return self._time
 
     def decisions(self) -> Journal:
-        """The open journal."""
-        return self.journal.open()
+        """The open journal; what it holds of a time that has not come counts as never made."""
+        journal = self.journal.open()
+        journal.keep_time(self.true_clock(), tolerance=self.settings.exchange_access.max_clock_offset)
+        return journal
 
     def turns(self) -> Turns:
         """This run's part in the order of writers."""
@@ -106,7 +122,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
             self.decisions(),
             self.channels.open(self.settings),
             settings=self.settings,
-            clock=self.clock.clock(),
+            clock=self.true_clock(),
             written_by=self.written_by,
         )
 
@@ -131,33 +147,11 @@ class Watch(dg.ConfigurableResource["Watch"]):
         url = os.environ.get(self.settings.heartbeat_url_env, "").strip()
         if not url:
             return f"not configured: {self.settings.heartbeat_url_env} is not set"
-        reason = self._silence(plan)
+        journal, now = self.decisions(), self.now()
+        reason = silence(journal, self.delivery(), plan, now=now, settings=self.settings, clock=self._time.problem)
         if reason is not None:
             return f"withheld: {reason}"
         return "sent" if send_heartbeat(url) else "failed: the URL did not answer well"
-
-    def _silence(self, plan: Plan) -> str | None:
-        """Why the watch is not well; None where it is."""
-        late = self.now() - plan.evaluated_at
-        if late > self.settings.notify.max_lateness:
-            return f"the evaluation is {late} late, and nothing of it is paged"
-        journal = self.decisions()
-        evaluated = {one.grid for one in journal.evaluations(since=plan.evaluated_at)}
-        for grid in journal.known_grids():
-            version = journal.grid_in_force(grid, plan.evaluated_at)
-            blind = None if version is None else unwatched(version, plan.evaluated_at)
-            if blind is not None:
-                return f"{grid} {blind}"
-            has_begun = version is not None and version.grid.started_at < plan.evaluated_at
-            if has_begun and grid not in evaluated:
-                return f"{grid} was not evaluated"
-        delivery = self.delivery()
-        overdue = journal.outbox.unsent(
-            decided_before=self.now() - self.settings.delivery.overdue_after, records=delivery.ladder.records
-        )
-        if not overdue:
-            return delivery.health.silence()
-        return f"page {overdue[0].page} ({overdue[0].title}) is overdue"
 
     @property
     def archive_folder(self) -> Path:
@@ -216,6 +210,10 @@ class Watch(dg.ConfigurableResource["Watch"]):
             missing = sorted(watched - {grid.id for grid in folder.grids})
             unreadable = dict.fromkeys(missing, unclear[0]) | unreadable
         journal.observe_grids(folder.grids, self.now() if is_decided else evaluated_at, unreadable=list(unreadable))
+        # An earlier run of this evaluation may have noted what is well now; the rest is noted again.
+        named = [grid_subject(grid_id) for grid_id in (*journal.known_grids(), *unreadable)]
+        journal.end_notices(named, tick_at=evaluated_at)
+        journal.end_notices([PIPELINE], tick_at=evaluated_at, codes=[GRID_FILE])
         journal.record_notices(
             MarketNotice(market=grid_subject(grid_id), tick_at=evaluated_at, code=GRID_FILE, message=str(problem.error))
             for grid_id, problem in unreadable.items()
@@ -239,12 +237,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
     def fetch(self, plan: Plan) -> dict[Market, CandleUpdate]:
         """Bring the candles of every market up to the plan's evaluation; nothing is stored."""
         clock = self.clock.clock()
-        sources = self.sources.open(
-            sorted({market.exchange for market in plan.markets}),
-            settings=self.settings,
-            clock=clock,
-            circuits=self.circuits(),
-        )
+        sources = self._open_sources(plan)
         ranges = {market: FetchRange(start, plan.bars_until_ms) for market, start in plan.candles_from_ms.items()}
         shelf = self.shelf()
         stored = [shelf.load(market, start_ms=span.start_ms, end_ms=span.end_ms) for market, span in ranges.items()]
@@ -256,7 +249,15 @@ class Watch(dg.ConfigurableResource["Watch"]):
         try:
             return update(stored)
         except Exception:  # one by one, so that what no source foresaw stays with its own market
-            return {known.market: _isolated(update, known) for known in stored}
+            return {known.market: update_alone(update, known) for known in stored}
+
+    def _open_sources(self, plan: Plan) -> Mapping[str, CandleSource]:
+        """A source for every exchange of the plan; those that were asked for their time are kept for the run."""
+        wanted = {market.exchange for market in plan.markets} - set(self._sources)
+        opened = self.sources.open(
+            sorted(wanted), settings=self.settings, clock=self.clock.clock(), circuits=self.circuits()
+        )
+        return {**self._sources, **opened}
 
     def bars(self, plan: Plan) -> dict[Market, MarketBars]:
         """Filled bars of every market that evaluations look at, as far as they are stored; read once a run."""
@@ -296,18 +297,6 @@ class Watch(dg.ConfigurableResource["Watch"]):
 def grid_subject(grid_id: str) -> str:
     """How a notice names a grid, where others name a market."""
     return f"grid:{grid_id}"
-
-
-def _isolated(
-    update: Callable[[list[StoredCandles]], dict[Market, CandleUpdate]], known: StoredCandles
-) -> CandleUpdate:
-    try:
-        return update([known])[known.market]
-    except ConfigError as error:
-        return CandleUpdate(after=known, problem=MarketNotFound(error.problem, error.mend))
-    except Exception as error:
-        problem = f"{type(error).__name__} while fetching {known.market}: {error}"
-        return CandleUpdate(after=known, problem=CandleSourceError(problem, "This is a fault of the program."))
 
 
 @cache

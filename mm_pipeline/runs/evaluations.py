@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+import dagster as dg
 import polars as pl
 
 from mm_pipeline.adapters.clock import from_ms, to_ms
@@ -14,6 +15,7 @@ from mm_pipeline.adapters.home import data_home, mm_home
 from mm_pipeline.adapters.journal import EvaluationKind, Journal
 from mm_pipeline.adapters.last_resort import Outcome, RoomState
 from mm_pipeline.adapters.months import month_start, previous_month
+from mm_pipeline.assets.candles import EVALUATED_AT
 from mm_pipeline.assets.journalling import fired_in
 from mm_pipeline.assets.stage import FIRST_MONTH, MONTHS
 from mm_pipeline.assets.turns import LIVE_TAG
@@ -115,11 +117,18 @@ def _evaluate(deployment: Deployment, chosen: Overrides, at: datetime | None) ->
         if month < FIRST_MONTH:
             raise ConfigError(f"{at.isoformat()} is before {FIRST_MONTH}, the first month.", "Give a later moment.")
         tags = {EVALUATED_AT_TAG: from_ms(evaluated_ms).isoformat(), LIVE_TAG: "false"}
-    execute(home, chosen, EVALUATION_JOB, partition_key=month, tags=tags)
+    made = execute(home, chosen, EVALUATION_JOB, partition_key=month, tags=tags)
     try:
-        return _evaluations_at(FrameStore(watch.frames_root), watch.decisions(), evaluated_ms)
+        return _evaluations_at(FrameStore(watch.frames_root), watch.decisions(), _evaluated_ms(made))
     finally:
         watch.journal.close()
+
+
+def _evaluated_ms(result: dg.ExecuteInProcessResult) -> int:
+    """The evaluation that a run was made for: the exchange's newest, where this machine's clock is wrong."""
+    made = [event.step_materialization_data.materialization for event in result.get_asset_materialization_events()]
+    said = [one.metadata[EVALUATED_AT].value for one in made if EVALUATED_AT in one.metadata]
+    return floor_to_evaluation(datetime.fromisoformat(str(said[-1])))
 
 
 def _evaluations_at(store: FrameStore, journal: Journal, evaluated_ms: int) -> list[GridEvaluation]:

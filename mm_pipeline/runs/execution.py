@@ -84,7 +84,7 @@ def execute(
     gives_way: timedelta | None = None,
     on_progress: OnProgress | None = None,
     on_problem: Callable[[str], None] | None = None,
-) -> None:
+) -> dg.ExecuteInProcessResult:
     definition = build_definitions(overrides).resolve_job_def(job)
     run_id = str(uuid.uuid4())
     with dagster_instance(home) as instance, _hangup_ends():
@@ -112,6 +112,7 @@ def execute(
     if on_problem is not None:
         for problem in _problems_of(result.all_events):
             on_problem(problem)
+    return result
 
 
 def give_way(instance: dg.DagsterInstance, limit: timedelta) -> None:

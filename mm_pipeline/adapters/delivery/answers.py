@@ -212,7 +212,10 @@ class Answers:
         known = PageAnswers.since(self._journal, min(page.evaluated_at for page in open_ones))
         answers: list[Answer] = []
         for page in open_ones:
-            ends_at = self._window_ends(page, sent_at.get(page.page))
+            sent = sent_at.get(page.page)
+            if sent is not None and sent > now:  # by a clock that was ahead: it came at any time since it was decided
+                sent = page.decided_at
+            ends_at = self._window_ends(page, sent)
             if ends_at is not None and ends_at <= now:
                 answers += self._missed_by(page, ends_at, known)
         return answers

@@ -16,6 +16,8 @@ from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLA
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from mm_pipeline.adapters.clock import Clock
+from mm_pipeline.adapters.journal.valid import END_OF_TIME, up_to
 from mm_pipeline.domain.errors import StorageError
 
 LOCK_WAIT = timedelta(seconds=30)
@@ -58,6 +60,13 @@ class Database:
     lock_wait
         How long to wait for another writer.
 
+    Attributes
+    ----------
+    clock
+        Rows of a time later than its, by more than ``tolerance``, are not believed (see ``valid``); None believes all.
+    tolerance
+        How far the clocks of two writers may be apart.
+
     Raises
     ------
     StorageError
@@ -65,6 +74,8 @@ class Database:
     """
 
     def __init__(self, url: str, *, lock_wait: timedelta = LOCK_WAIT) -> None:
+        self.clock: Clock | None = None
+        self.tolerance = timedelta(0)
         self._lock_wait_ms = lock_wait // timedelta(milliseconds=1)
         try:
             self._engine = self._open(parsed_url(url))
@@ -101,8 +112,9 @@ class Database:
 
     @contextmanager
     def _transaction(self, engine: sa.Engine) -> Iterator[sa.Connection]:
+        limit = END_OF_TIME if self.clock is None else self.clock.now() + self.tolerance
         try:
-            with engine.begin() as connection:
+            with up_to(limit), engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise self._failed(error) from error

@@ -10,20 +10,43 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from mm_pipeline.adapters.journal import schema
 from mm_pipeline.adapters.journal.insertion import insert_new
 from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind
-from mm_pipeline.adapters.journal.schema import evaluations as table
+from mm_pipeline.adapters.journal.setting_aside import MADE_AGAIN, set_aside
+from mm_pipeline.adapters.journal.valid import evaluations as table
 
 MANDATORY_EXIT = "MANDATORY_EXIT"
 UNKNOWN = "UNKNOWN"
 
 _KEY = ("grid", "evaluated_at", "kind", "input_hash")
+_WORDS = ("state", "fired", "reasons")
+"""What an evaluation says; the same input may say something else when an error ends."""
 _COLUMNS = tuple(field.name for field in fields(Evaluation))
 
 
-def record(connection: sa.Connection, evaluations: Iterable[Evaluation]) -> int:
+def record(connection: sa.Connection, evaluations: Iterable[Evaluation], *, again_at: datetime | None) -> int:
     """Add those that are new; how many were. See ``Journal.record_evaluations``."""
-    return insert_new(connection, table, _KEY, [_row_of(evaluation) for evaluation in evaluations])
+    rows = [_row_of(evaluation) for evaluation in evaluations]
+    for row in rows:
+        if row["evaluated_at"] == again_at:
+            _replace(connection, row)
+    return insert_new(connection, schema.evaluations, _KEY, rows)
+
+
+def _replace(connection: sa.Connection, row: dict[str, Any]) -> None:
+    """Set aside an evaluation of the same bar and input that says no longer what is true.
+
+    Its words are others (an error that ended, or began), or the bar was evaluated from other input in between. One
+    that is the bar's newest and says the same stays: a second daemon has journalled it.
+    """
+    every = schema.evaluations
+    is_same_bar = sa.and_(*(every.c[name] == row[name] for name in ("grid", "evaluated_at", "kind")))
+    found = connection.execute(sa.select(every).where(is_same_bar).order_by(every.c.id)).all()
+    same = [one for one in found if one.input_hash == row["input_hash"]]
+    if not same or (same[-1].id == found[-1].id and all(getattr(same[-1], name) == row[name] for name in _WORDS)):
+        return
+    set_aside(connection, every, every.c.id == same[-1].id, reason=MADE_AGAIN, at=row["recorded_at"])
 
 
 def select(
@@ -91,6 +114,7 @@ def _row_of(evaluation: Evaluation) -> dict[str, Any]:
     row = {column: getattr(evaluation, column) for column in _COLUMNS}
     row["kind"] = evaluation.kind.value
     row["state"] = str(evaluation.state)
+    row |= {"fired": list(evaluation.fired), "reasons": list(evaluation.reasons)}
     if evaluation.price is not None and math.isnan(evaluation.price):
         row["price"] = None
     return row

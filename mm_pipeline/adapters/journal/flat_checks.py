@@ -9,9 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from mm_pipeline.adapters.journal import schema
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.insertion import insert_new
-from mm_pipeline.adapters.journal.schema import flat_checks as table
+from mm_pipeline.adapters.journal.valid import flat_checks as table
 
 _KEY = ("grid", "said_at", "evaluated_at")
 _VALUES = (
@@ -87,7 +88,7 @@ class JournalFlatChecks:
         """Add a check; False where this report was checked at this evaluation before."""
         row: dict[str, Any] = {name: getattr(check, name) for name in _VALUES}
         with self._database.writing() as connection:
-            return insert_new(connection, table, _KEY, [row | {"finding": check.finding.value}]) == 1
+            return insert_new(connection, schema.flat_checks, _KEY, [row | {"finding": check.finding.value}]) == 1
 
     def newest(self, grid: str, count: int, *, now: datetime, said_at: datetime | None = None) -> list[FlatCheck]:
         """The newest checks of a grid, or of one report about it, newest first; later ones than ``now`` do not count.

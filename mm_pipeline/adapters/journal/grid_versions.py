@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import ValidationError
 
+from mm_pipeline.adapters.journal import schema
 from mm_pipeline.adapters.journal.records import GridHistoryRow
-from mm_pipeline.adapters.journal.schema import grid_versions as table
+from mm_pipeline.adapters.journal.valid import grid_versions as table
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.grid import Grid, GridVersion
 
@@ -37,13 +38,13 @@ def observe(
     ]
     rows.sort(key=lambda row: str(row["grid"]))
     if rows:
-        connection.execute(table.insert(), rows)
+        connection.execute(schema.grid_versions.insert(), rows)
     return [row["grid"] for row in rows]
 
 
 def history(connection: sa.Connection, grid_id: str) -> list[GridHistoryRow]:
     """Everything seen of the grid's file, oldest first."""
-    rows = connection.execute(table.select().where(table.c.grid == grid_id).order_by(table.c.id))
+    rows = connection.execute(sa.select(table).where(table.c.grid == grid_id).order_by(table.c.id))
     return [
         GridHistoryRow(
             grid_id=row.grid,
@@ -91,7 +92,7 @@ def retire(connection: sa.Connection, grid_id: str, now: datetime, *, by: str) -
     if last is None or last.retired_by is not None:
         return False
     row = _row(grid_id, last.version_hash, now, now, None) | {"retired_by": by}
-    connection.execute(table.insert(), [row])
+    connection.execute(schema.grid_versions.insert(), [row])
     return True
 
 

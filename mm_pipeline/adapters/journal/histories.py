@@ -17,7 +17,8 @@ from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.notification_records import Answer
 from mm_pipeline.adapters.journal.notifications import JournalNotifications
 from mm_pipeline.adapters.journal.responses import JournalResponses
-from mm_pipeline.adapters.journal.schema import UtcMillis, evaluations
+from mm_pipeline.adapters.journal.schema import UtcMillis
+from mm_pipeline.adapters.journal.valid import evaluations
 from mm_pipeline.domain.notifications import History, Judged, NotifyPolicy, Response, ResponseKind
 
 _LONGEST_RUN: Final = 96

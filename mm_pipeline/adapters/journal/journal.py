@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from mm_pipeline.adapters.journal import evaluations, grid_versions, notices
+from mm_pipeline.adapters.clock import Clock
+from mm_pipeline.adapters.journal import evaluations, grid_versions, notices, setting_aside
 from mm_pipeline.adapters.journal.circuits import JournalCircuits
 from mm_pipeline.adapters.journal.database import LOCK_WAIT, Database
 from mm_pipeline.adapters.journal.flat_checks import JournalFlatChecks
@@ -16,6 +17,7 @@ from mm_pipeline.adapters.journal.notifications import JournalNotifications
 from mm_pipeline.adapters.journal.outbox import JournalOutbox
 from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind, GridHistoryRow, MarketNotice
 from mm_pipeline.adapters.journal.responses import JournalResponses
+from mm_pipeline.adapters.journal.setting_aside import FutureRows
 from mm_pipeline.adapters.journal.upgrade import migrate
 from mm_pipeline.domain.grid import Grid, GridVersion
 
@@ -64,6 +66,29 @@ class Journal:
         """Settings hash and code version that stand beside deliveries and circuit states recorded from now on."""
         self.outbox.sign(written_by)
         self.circuits.sign(written_by)
+
+    def keep_time(self, clock: Clock, *, tolerance: timedelta) -> None:
+        """Believe no row of a time later than the clock's, from now on: it counts as never made.
+
+        Parameters
+        ----------
+        tolerance
+            How far two writers' clocks may be apart (``exchange_access.max_clock_offset``).
+        """
+        self._database.clock, self._database.tolerance = clock, tolerance
+
+    def future_rows(self) -> FutureRows:
+        """What lies in the journal with a time later than now; a clock was ahead, or ours is behind."""
+        with self._database.reading() as connection:
+            return setting_aside.future_rows(connection)
+
+    def set_aside_future(self, now: datetime) -> int:
+        """Take what lies in the future out of the tables for good; how many rows.
+
+        Only for a caller who knows that the clock is right: with one that is behind, true rows would be lost.
+        """
+        with self._database.writing() as connection:
+            return setting_aside.set_aside_future(connection, now)
 
     def close(self) -> None:
         """Close every connection; the next call opens a new one."""
@@ -122,8 +147,14 @@ class Journal:
         with self._database.reading() as connection:
             return grid_versions.known_grids(connection)
 
-    def record_evaluations(self, batch: Iterable[Evaluation]) -> int:
+    def record_evaluations(self, batch: Iterable[Evaluation], *, again_at: datetime | None = None) -> int:
         """Add the evaluations whose grid, bar, kind and input hash are new: all of them or, on an error, none.
+
+        Parameters
+        ----------
+        again_at
+            The evaluation that is made now, perhaps for the second time: what was said about it of the same input, and
+            is true no longer, is set aside.
 
         Returns
         -------
@@ -132,7 +163,7 @@ class Journal:
         """
         rows = list(batch)
         with self._database.writing() as connection:
-            return evaluations.record(connection, rows)
+            return evaluations.record(connection, rows, again_at=again_at)
 
     def evaluations(
         self,
@@ -190,6 +221,14 @@ class Journal:
         rows = list(batch)
         with self._database.writing() as connection:
             return notices.record(connection, rows)
+
+    def end_notices(self, markets: Collection[str], *, tick_at: datetime, codes: Collection[str] | None = None) -> int:
+        """Take back what was noted of markets at a tick, where a later answer for the same tick was good; how many.
+
+        ``codes`` keeps notices of other causes.
+        """
+        with self._database.writing() as connection:
+            return notices.end(connection, markets, tick_at, codes)
 
     def notices(
         self, market: str | None = None, *, since: datetime | None = None, until: datetime | None = None

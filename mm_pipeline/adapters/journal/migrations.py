@@ -8,6 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mm_pipeline.adapters.journal.append_only import (
+    REFUSE_CHANGE_IN_POSTGRES,
+    REFUSE_DELETION_IN_POSTGRES,
+    append_only_in_postgres,
+    append_only_in_sqlite,
+    leaves_when_set_aside_in_postgres,
+    leaves_when_set_aside_in_sqlite,
+)
 from mm_pipeline.adapters.journal.flat_tables import FLAT_KEYS, FLAT_TABLES
 
 
@@ -192,6 +200,31 @@ _CIRCUIT_TABLES = (
 """What stood in ``circuits`` is not carried over: it was the present state alone, and an exchange is asked anew."""
 _CIRCUIT_KEYS = {"circuit_states": ("id",)}
 
+_SET_ASIDE_TABLES = (
+    """
+    CREATE TABLE set_aside (
+        id {identity},
+        of_table TEXT NOT NULL,
+        row_id BIGINT NOT NULL,
+        content TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        at BIGINT NOT NULL
+    )
+    """,
+    "CREATE INDEX set_aside_by_row ON set_aside (of_table, row_id)",
+)
+_SET_ASIDE_KEYS = {"set_aside": ("id",)}
+_MAY_BE_SET_ASIDE = (
+    "grid_versions",
+    "evaluations",
+    "market_notices",
+    "pages",
+    "decisions",
+    "delivery_events",
+    "responses",
+    "flat_checks",
+)
+
 _SQLITE_TYPES = {"identity": "INTEGER PRIMARY KEY AUTOINCREMENT", "bytes": "BLOB"}
 _POSTGRES_TYPES = {"identity": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "bytes": "BYTEA"}
 
@@ -200,47 +233,18 @@ def _tables(statements: Iterable[str], types: dict[str, str]) -> Iterable[str]:
     return (statement.format_map(types) for statement in statements)
 
 
-def _append_only_in_sqlite(table: str, key: tuple[str, ...]) -> Iterable[str]:
-    for change in ("UPDATE", "DELETE"):
-        yield (
-            f"CREATE TRIGGER {table}_refuses_{change.lower()} BEFORE {change} ON {table} "
-            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-        )
-    # INSERT OR REPLACE deletes without firing delete triggers; met by a row that stands, it must change nothing.
-    same_key = " AND ".join(f"{column} = NEW.{column}" for column in key)
-    same_row = f"SELECT 1 FROM {table} WHERE id = NEW.id OR ({same_key})"  # noqa: S608 - names from this module
-    yield (
-        f"CREATE TRIGGER {table}_refuses_replace BEFORE INSERT ON {table} "
-        f"WHEN EXISTS ({same_row}) BEGIN SELECT RAISE(IGNORE); END"
-    )
-
-
-_REFUSE_CHANGE_IN_POSTGRES = """
-    CREATE FUNCTION mm_refuse_change() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only'; END $$
-"""
-
-
-def _append_only_in_postgres(tables: Iterable[str]) -> Iterable[str]:
-    for table in tables:
-        yield (
-            f"CREATE TRIGGER {table}_refuses_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION mm_refuse_change()"
-        )
-
-
 MIGRATIONS = (
     Migration(
         version=1,
         name="grid versions, evaluations, market notices, circuits",
         sqlite=(
             *_tables(_TABLES, _SQLITE_TYPES),
-            *(sql for table, key in _UNIQUE_KEYS.items() for sql in _append_only_in_sqlite(table, key)),
+            *(sql for table, key in _UNIQUE_KEYS.items() for sql in append_only_in_sqlite(table, key)),
         ),
         postgresql=(
             *_tables(_TABLES, _POSTGRES_TYPES),
-            _REFUSE_CHANGE_IN_POSTGRES,
-            *_append_only_in_postgres(_UNIQUE_KEYS),
+            REFUSE_CHANGE_IN_POSTGRES,
+            *append_only_in_postgres(_UNIQUE_KEYS),
         ),
     ),
     Migration(
@@ -248,11 +252,11 @@ MIGRATIONS = (
         name="pages, decisions, delivery events, responses, outbox",
         sqlite=(
             *_tables(_NOTIFICATION_TABLES, _SQLITE_TYPES),
-            *(sql for table, key in _NOTIFICATION_KEYS.items() for sql in _append_only_in_sqlite(table, key)),
+            *(sql for table, key in _NOTIFICATION_KEYS.items() for sql in append_only_in_sqlite(table, key)),
         ),
         postgresql=(
             *_tables(_NOTIFICATION_TABLES, _POSTGRES_TYPES),
-            *_append_only_in_postgres(_NOTIFICATION_KEYS),
+            *append_only_in_postgres(_NOTIFICATION_KEYS),
         ),
     ),
     Migration(
@@ -266,11 +270,11 @@ MIGRATIONS = (
         name="circuit states as history",
         sqlite=(
             *_tables(_CIRCUIT_TABLES, _SQLITE_TYPES),
-            *(sql for table, key in _CIRCUIT_KEYS.items() for sql in _append_only_in_sqlite(table, key)),
+            *(sql for table, key in _CIRCUIT_KEYS.items() for sql in append_only_in_sqlite(table, key)),
         ),
         postgresql=(
             *_tables(_CIRCUIT_TABLES, _POSTGRES_TYPES),
-            *_append_only_in_postgres(_CIRCUIT_KEYS),
+            *append_only_in_postgres(_CIRCUIT_KEYS),
         ),
     ),
     Migration(
@@ -284,11 +288,26 @@ MIGRATIONS = (
         name="what accounts showed after a report of flat",
         sqlite=(
             *_tables(FLAT_TABLES, _SQLITE_TYPES),
-            *(sql for table, key in FLAT_KEYS.items() for sql in _append_only_in_sqlite(table, key)),
+            *(sql for table, key in FLAT_KEYS.items() for sql in append_only_in_sqlite(table, key)),
         ),
         postgresql=(
             *_tables(FLAT_TABLES, _POSTGRES_TYPES),
-            *_append_only_in_postgres(FLAT_KEYS),
+            *append_only_in_postgres(FLAT_KEYS),
+        ),
+    ),
+    Migration(
+        version=7,
+        name="rows that are set aside",
+        sqlite=(
+            *_tables(_SET_ASIDE_TABLES, _SQLITE_TYPES),
+            *(sql for table, key in _SET_ASIDE_KEYS.items() for sql in append_only_in_sqlite(table, key)),
+            *(sql for table in _MAY_BE_SET_ASIDE for sql in leaves_when_set_aside_in_sqlite(table)),
+        ),
+        postgresql=(
+            *_tables(_SET_ASIDE_TABLES, _POSTGRES_TYPES),
+            *append_only_in_postgres(_SET_ASIDE_KEYS),
+            REFUSE_DELETION_IN_POSTGRES,
+            *(sql for table in _MAY_BE_SET_ASIDE for sql in leaves_when_set_aside_in_postgres(table)),
         ),
     ),
     Migration(

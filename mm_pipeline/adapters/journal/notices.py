@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from mm_pipeline.adapters.journal import schema
 from mm_pipeline.adapters.journal.insertion import insert_new
 from mm_pipeline.adapters.journal.records import MarketNotice
-from mm_pipeline.adapters.journal.schema import market_notices as table
+from mm_pipeline.adapters.journal.setting_aside import MADE_AGAIN, set_aside
+from mm_pipeline.adapters.journal.valid import market_notices as table
 
 _KEY = ("market", "tick_at", "code")
 
 
 def record(connection: sa.Connection, notices: Iterable[MarketNotice]) -> int:
     """Add those whose market, tick and code are new; how many were."""
-    return insert_new(connection, table, _KEY, [asdict(notice) for notice in notices])
+    return insert_new(connection, schema.market_notices, _KEY, [asdict(notice) for notice in notices])
+
+
+def end(connection: sa.Connection, markets: Collection[str], tick_at: datetime, codes: Collection[str] | None) -> int:
+    """Set aside what was wrong at a tick with these markets: a later answer for the same tick was good."""
+    every = schema.market_notices
+    where = (every.c.tick_at == tick_at) & every.c.market.in_(list(markets))
+    if codes is not None:
+        where &= every.c.code.in_(list(codes))
+    return set_aside(connection, every, where, reason=MADE_AGAIN, at=tick_at)
 
 
 def select(

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from mm_pipeline.adapters.journal import schema
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.insertion import insert_new
 from mm_pipeline.adapters.journal.notification_records import Decided, Page
-from mm_pipeline.adapters.journal.schema import UtcMillis, decisions, outbox, pages
+from mm_pipeline.adapters.journal.schema import UtcMillis, outbox
+from mm_pipeline.adapters.journal.valid import decisions, pages
 from mm_pipeline.domain.notifications import (
     TAKES_NOTHING_BACK,
     Cause,
@@ -85,7 +87,7 @@ class JournalNotifications:
         try:
             with self._database.writing() as connection:
                 rows = [_decision_row(one) for one in decided]
-                if insert_new(connection, decisions, ("grid", "evaluated_at", "kind"), rows) != len(rows):
+                if insert_new(connection, schema.decisions, ("grid", "evaluated_at", "kind"), rows) != len(rows):
                     raise _Overtaken
                 for page in told:
                     own = (channels_of or {}).get(page.page, channels)
@@ -206,7 +208,7 @@ class JournalNotifications:
 def add_page(connection: sa.Connection, page: Page, *, channels: Mapping[str, int], due_at: datetime) -> bool:
     """Add a page and make it due; False where it is there already."""
     row = asdict(page) | {"grids": list(page.grids)}
-    if not insert_new(connection, pages, ("page",), [row]):
+    if not insert_new(connection, schema.pages, ("page",), [row]):
         return False
     due = [
         {"page": page.page, "channel": name, "rank": rank, "is_due": True, "due_at": due_at, "attempts": 0}
@@ -218,8 +220,9 @@ def add_page(connection: sa.Connection, page: Page, *, channels: Mapping[str, in
 
 
 def select_page(connection: sa.Connection, page: str) -> Page:
-    """A page with its picture."""
-    return page_of(connection.execute(_select_pages(with_image=True).where(pages.c.page == page)).one())
+    """A page with its picture; whenever it was decided, for what was sent must be followed."""
+    every = schema.pages
+    return page_of(connection.execute(sa.select(*(every.c[name] for name in _PAGE)).where(every.c.page == page)).one())
 
 
 def page_of(row: sa.Row[Any]) -> Page:

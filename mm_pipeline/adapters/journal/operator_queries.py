@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from mm_pipeline.adapters.journal.journal import Journal
 from mm_pipeline.adapters.journal.notification_records import Decided, DeliveryOutcome
 from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind
-from mm_pipeline.adapters.journal.schema import decisions, delivery_events, evaluations, pages
+from mm_pipeline.adapters.journal.schema import delivery_events
+from mm_pipeline.adapters.journal.valid import decisions, evaluations, pages
 from mm_pipeline.domain.kpis import EVALUATED_SCHEMA, Notified, OperatorFacts, PageDelivery
 from mm_pipeline.domain.notifications import Notice
 
@@ -162,7 +163,7 @@ class OperatorQueries:
 
 
 def _within(
-    query: sa.Select[Any], column: sa.Column[datetime], since: datetime | None, until: datetime | None
+    query: sa.Select[Any], column: sa.ColumnElement[Any], since: datetime | None, until: datetime | None
 ) -> sa.Select[Any]:
     if since is not None:
         query = query.where(column >= since)

@@ -26,8 +26,9 @@ from mm_pipeline.adapters.journal.notification_records import (
 )
 from mm_pipeline.adapters.journal.notifications import select_page, superseding
 from mm_pipeline.adapters.journal.schema import delivery_events as events
-from mm_pipeline.adapters.journal.schema import outbox, pages
+from mm_pipeline.adapters.journal.schema import outbox
 from mm_pipeline.adapters.journal.undelivered import unsent_pages
+from mm_pipeline.adapters.journal.valid import LIMIT, pages
 
 _EVENT = tuple(field.name for field in fields(DeliveryEvent))
 _EVENT_KEY = ("page", "channel", "attempt", "event")
@@ -59,11 +60,13 @@ class JournalOutbox:
 
         Emergencies come first, then what has waited longest. The attempt is on record before it is made: one of which
         nothing more is heard may have reached the operator. A claim that ends more than a lease later than one made now
-        was made by a clock that was ahead, and holds nothing; a moment's difference between two relays is none.
+        was made by a clock that was ahead, and holds nothing; a moment's difference between two relays is none. What
+        an attempt of such a clock put off is due at once.
         """
         is_free = outbox.c.leased_until.is_(None) | (outbox.c.leased_until <= now)
         is_free |= outbox.c.leased_until > now + 2 * lease
-        is_wanted = outbox.c.is_due & (outbox.c.due_at <= now) & is_free & outbox.c.channel.in_(channels)
+        is_now = (outbox.c.due_at <= now) | ((outbox.c.due_at > LIMIT) & _is_put_off_ahead())
+        is_wanted = outbox.c.is_due & is_now & is_free & outbox.c.channel.in_(channels)
         query = (
             sa.select(outbox)
             .join(pages, pages.c.page == outbox.c.page)
@@ -268,6 +271,13 @@ class JournalOutbox:
 
 def _event_of(row: sa.Row[Any]) -> DeliveryEvent:
     return DeliveryEvent(**(dict(row._mapping) | {"event": DeliveryOutcome(row.event)}))
+
+
+def _is_put_off_ahead() -> sa.ColumnElement[bool]:
+    """Whether the newest attempt at a page on a channel bears a time that has not come."""
+    is_same = (events.c.page == outbox.c.page) & (events.c.channel == outbox.c.channel)
+    is_newest = events.c.attempt == outbox.c.attempts
+    return sa.exists().where(is_same & is_newest & (events.c.at > LIMIT)).correlate(outbox)
 
 
 def _of(page: str, channel: str) -> sa.Update:

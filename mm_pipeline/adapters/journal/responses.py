@@ -8,10 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from mm_pipeline.adapters.journal import schema
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.insertion import insert_new
 from mm_pipeline.adapters.journal.notification_records import Answer
-from mm_pipeline.adapters.journal.schema import responses
+from mm_pipeline.adapters.journal.valid import responses
 from mm_pipeline.domain.notifications import Response, ResponseKind
 
 _BY = ("source", "by_whom", "settings_hash", "code_version", "recorded_at")
@@ -33,7 +34,7 @@ class JournalResponses:
         """Add what is new; how many were. A page is answered in one way once, whoever else answers it later."""
         rows = [_row(answer) for answer in answers]
         with self._database.writing() as connection:
-            return insert_new(connection, responses, ("once",), rows)
+            return insert_new(connection, schema.responses, ("once",), rows)
 
     def select(
         self,

@@ -218,6 +218,17 @@ flat_checks = sa.Table(
     sa.Column("code_version", sa.Text, nullable=False),
 )
 
+set_aside = sa.Table(
+    "set_aside",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("of_table", sa.Text, nullable=False),
+    sa.Column("row_id", sa.BigInteger, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", UtcMillis, nullable=False),
+)
+
 outbox = sa.Table(
     "outbox",
     metadata,

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from mm_pipeline.adapters.journal.notification_records import ALARM, DeliveryOutcome, Page
 from mm_pipeline.adapters.journal.notifications import page_of
-from mm_pipeline.adapters.journal.schema import decisions, outbox, pages, responses
 from mm_pipeline.adapters.journal.schema import delivery_events as events
+from mm_pipeline.adapters.journal.schema import outbox
+from mm_pipeline.adapters.journal.valid import decisions, pages, responses
 from mm_pipeline.domain.notifications import FLATS, ResponseKind
 
 _UNPICTURED = tuple(field.name for field in fields(Page) if field.name != "image")
