@@ -140,7 +140,9 @@ def test_grid_definition_this_version_cannot_read_is_an_error(tmp_path: Path) ->
     file = tmp_path / "journal.db"
     with Journal(sqlite_url(file)) as journal:
         with closing(sqlite3.connect(file)) as connection:
-            connection.execute("INSERT INTO grid_versions VALUES (1, 'eth-v3', 'ff', 0, 0, 0, '{\"id\": \"eth-v3\"}')")
+            connection.execute(
+                "INSERT INTO grid_versions VALUES (1, 'eth-v3', 'ff', 0, 0, 0, '{\"id\": \"eth-v3\"}', NULL)"
+            )
             connection.commit()
         with pytest.raises(StorageError, match="eth-v3 cannot be read"):
             journal.grid_versions("eth-v3")
