@@ -10,6 +10,7 @@ import polars as pl
 import yaml
 
 from mm_pipeline.adapters.archive import (
+    OWN_KEYS,
     RECORDED,
     ArchiveRepository,
     as_yaml,
@@ -105,9 +106,14 @@ class _Collected:
         for market in self._plan.markets:
             for row in self._closed(f"metrics {market}", _hours(metrics, verdicts, market.path_key)):
                 path = metrics_path(market.symbol, row["close_time"])
-                known = hours.get(path) or yaml.safe_load(self._repository.text(path) or "{}")
+                known = hours.get(path) or self._archived_hours(path)
                 hours[path] = known | {str(market): row | {"market": str(market)} | self._written_by}
         self.files |= {path: as_yaml(content) for path, content in hours.items()}
+
+    def _archived_hours(self, path: str) -> dict[str, Any]:
+        """What is archived of an hour already, of other markets too; nothing where it cannot be read."""
+        content = yaml.safe_load(self._repository.text(path) or "{}")
+        return {name: value for name, value in content.items() if name not in OWN_KEYS}
 
     def _journalled(self, grid_id: str, kind: EvaluationKind, frame: pl.DataFrame) -> list[dict[str, Any]]:
         """Evaluations later than the newest that is archived, and those that were journalled anew since."""

@@ -12,7 +12,13 @@ import click
 from mm_pipeline.cli.options import FOLDER, UTC_TIME, json_option, settings_option
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
     from mm_pipeline.adapters.archive import ArchiveRepository
+    from mm_pipeline.assets.contract import Contract
+    from mm_pipeline.domain.grid import Grid
     from mm_pipeline.settings import Deployment
 
 
@@ -93,6 +99,8 @@ def read(
         for kind, contract in (("exit", contracts.EXIT), ("entry", contracts.ENTRY))
     }
     grids = read_grids(folder)
+    for kind, contract in (("exit", contracts.EXIT), ("entry", contracts.ENTRY)):
+        _check(frames[kind], contract, grids, folder)
     states = [
         GridStates(rows=rows, grids=grids, kind=kind)
         for kind, frame in frames.items()
@@ -109,6 +117,26 @@ def read(
         print_json(told)
     else:
         click.echo(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in told.items()) + f" in {out}.")
+
+
+def _check(frame: pl.DataFrame, contract: Contract, grids: Mapping[str, Grid], folder: Path) -> None:
+    """Refuse rows that break the contract of their frame, or name a declaration that is not archived."""
+    from mm_pipeline.domain.errors import ContractError, StorageError
+
+    for rows in frame.partition_by("grid", maintain_order=True):
+        grid = rows["grid"][0]
+        try:
+            contract.check(rows)
+        except ContractError as error:
+            raise StorageError(
+                f"{folder}, {grid}: {error.problem}", "Restore it from the archive's history."
+            ) from error
+        unknown = sorted(set(rows["grid_version"].drop_nulls()) - set(grids))
+        if unknown:
+            raise StorageError(
+                f"{folder}, {grid}: there is no declaration {', '.join(unknown)} in grids/{grid}.",
+                "Restore it from the archive's history.",
+            )
 
 
 def _repository(deployment: Deployment, *, needs_remote: bool = False) -> ArchiveRepository:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import yaml
 from click.testing import CliRunner
 
 from mm_pipeline.adapters.archive import ArchiveRepository
+from mm_pipeline.adapters.archive.files import checksum_of
 from mm_pipeline.assets import contracts
 from mm_pipeline.cli import main
 from mm_pipeline.domain.errors import ArchiveError
@@ -299,6 +301,115 @@ def test_21_archive_is_read_back_and_replayed(archived: Archived, tmp_path: Path
     with archived.installation.journal() as journal:
         told = [(one.decision.evaluated_at, one.decision.page) for one in journal.notifications.decisions()]
     assert replayed.select("evaluated_at", "page").rows() == told
+
+
+def resealed(text: str) -> str:
+    """A file that somebody edited and gave a right checksum."""
+    before = text.rpartition("checksum: ")[0]
+    return f"{before}checksum: {checksum_of(before)}\n"
+
+
+STATE = "exit_states/2025/03/03/1400_eth.yaml"
+EDITS: dict[str, tuple[str, Callable[[str], str]]] = {
+    "state edited by hand": (STATE, lambda text: text.replace("state: NORMAL", "state: MANDATORY_EXIT", 1)),
+    "checksum removed": (STATE, lambda text: text.rpartition("checksum: ")[0]),
+    "cut": (STATE, lambda text: text[: len(text) // 2]),
+    "unknown state": (STATE, lambda text: resealed(text.replace("state: NORMAL", "state: PANIC", 1))),
+    "state missing": (STATE, lambda text: resealed(text.replace("state: NORMAL\n", "", 1))),
+    "state given twice": (
+        STATE,
+        lambda text: resealed(text.replace("state: NORMAL", "state: NORMAL\nstate: NORMAL", 1)),
+    ),
+    "price that is no number": (STATE, lambda text: resealed(re.sub(r"\nprice: .*", "\nprice: .nan", text))),
+    "another time": (STATE, lambda text: resealed(text.replace("14:00:00", "14:15:00", 1))),
+    "time without offset": (STATE, lambda text: resealed(text.replace("14:00:00+00:00", "14:00:00", 1))),
+    "another grid": (STATE, lambda text: resealed(text.replace("grid: eth", "grid: btc", 1))),
+    "grid that is a number": (STATE, lambda text: resealed(text.replace("grid: eth", "grid: 5", 1))),
+    "trigger that is a list": (
+        STATE,
+        lambda text: resealed(re.sub(r"regime_trend:\n(  .*\n)+", "regime_trend: [1]\n", text)),
+    ),
+    "trigger renamed": (STATE, lambda text: resealed(text.replace("regime_trend:", "regime_trendy:", 1))),
+    "declaration unknown": (
+        STATE,
+        lambda text: resealed(re.sub(r"grid_version: .*", "grid_version: '0123456789abcdef'", text)),
+    ),
+    "later format": (STATE, lambda text: resealed(text.replace("format: 1", "format: 2", 1))),
+    "alias": (STATE, lambda text: resealed(text.replace("grid: eth", "grid: &a eth\nx: *a", 1))),
+    "no mapping": (STATE, lambda _: "- 1\n"),
+    "tag": (STATE, lambda text: resealed(text.replace("grid: eth", "grid: !!python/name:os.system", 1))),
+    "stop of the declaration": ("grids", lambda text: resealed(re.sub(r"stop_loss: .*", "stop_loss: 1.0", text))),
+    "declaration edited": ("grids", lambda text: text.replace("levels: 6", "levels: 7", 1)),
+}
+
+
+def test_21_edited_clone_is_refused_by_the_name_of_its_file(archived: Archived, tmp_path: Path) -> None:
+    archived.tick(0)
+    clone, out = tmp_path / "read", tmp_path / "out"
+    subprocess.run(["git", "clone", "--quiet", str(archived.remote), str(clone)], check=True)
+    span = ["--from", AT.isoformat(), "--to", (AT + timedelta(hours=1)).isoformat(), "--grid", "eth"]
+    command = ["archive", "read", "--clone", str(clone), *span, "--out", str(out)]
+    command += ["--settings", str(archived.installation.settings_file)]
+
+    def read() -> tuple[int, str]:
+        done = CliRunner().invoke(main, command)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done.exit_code, done.output
+
+    assert read()[0] == 0
+    for name, (place, edit) in EDITS.items():
+        file = next((clone / "grids" / "eth").glob("*.yaml")) if place == "grids" else clone / place
+        whole = file.read_text()
+        file.write_text(edit(whole))
+        assert file.read_text() != whole, name
+        code, told = read()
+        assert (code, "eth" in told) == (1, True), f"{name}: {told}"
+        file.write_text(whole)
+    copied = (clone / STATE).with_name("1415_eth.yaml")
+    copied.write_text((clone / STATE).read_text())
+    assert read()[0] == 1, "a file under another name"
+    copied.unlink()
+    declaration = next((clone / "grids" / "eth").glob("*.yaml"))
+    declaration.rename(declaration.with_suffix(".gone"))
+    assert read()[0] == 1, "a declaration deleted"
+    declaration.with_suffix(".gone").rename(declaration)
+    unsealed = {STATE: (clone / STATE).read_text(), str(declaration.relative_to(clone)): declaration.read_text()}
+    for path, text in unsealed.items():  # as versions before the format wrote them
+        (clone / path).write_text(text.rpartition("checksum: ")[0].removeprefix("format: 1\n"))
+    assert read()[0] == 0
+
+
+def test_21_foreign_commits_leave_no_address_behind(tmp_path: Path) -> None:
+    made, remote = repository(tmp_path)
+    made.push()
+    other = ArchiveRepository(tmp_path / "other", str(remote), load_settings().archive)
+    other.open()
+    other.commit({"b.yaml": "x: 1\n"}, "two", {})
+    other.push()
+    made.commit({"c.yaml": "x: 1\n"}, "three", {})
+    assert made.push() == 1
+    assert (tmp_path / "clone" / "b.yaml").exists()
+    for clone in ("clone", "other"):
+        files = [file for file in (tmp_path / clone).rglob("*") if file.is_file()]
+        assert [file for file in files if str(remote).encode() in file.read_bytes()] == []
+    (tmp_path / "clone" / ".git" / "FETCH_HEAD").write_text(str(remote))
+    made.open()
+    assert not (tmp_path / "clone" / ".git" / "FETCH_HEAD").exists()
+
+
+def test_21_token_in_a_query_is_refused_and_never_shown(tmp_path: Path) -> None:
+    repository(tmp_path)
+    for address in ("http://127.0.0.1:1/a.git?key=s3cret", "http://ann:s3cret@127.0.0.1:1/a.git?key=s3cret"):
+        asked = ArchiveRepository(tmp_path / "clone", address, load_settings().archive)
+        for ask in (asked.open, asked.push):
+            with pytest.raises(ArchiveError, match="query") as refused:
+                ask()
+            assert "s3cret" not in str(refused.value)
+            assert "127.0.0.1" not in str(refused.value)
+    away = ArchiveRepository(tmp_path / "clone", "http://ann:s3cret@127.0.0.1:1/a.git", load_settings().archive)
+    with pytest.raises(ArchiveError) as failed:
+        away.push()
+    assert "127.0.0.1:1/a.git" not in str(failed.value)
 
 
 def test_21_status_and_push_tell_what_waits(archived: Archived, monkeypatch: pytest.MonkeyPatch) -> None:

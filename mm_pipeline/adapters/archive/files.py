@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,11 @@ import yaml
 
 RECORDED = " recorded"
 """End of a mark's name that tells when, and not up to when."""
+FORMAT = 1
+"""Version of the files' layout; the first key of each. Files from before it have none, and no checksum."""
+OWN_KEYS = frozenset({"format", "checksum"})
+"""Keys of the archive itself, beside what is archived."""
+_CHECKSUM = "checksum: "
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """libyaml's, where it is there: four times as fast."""
 
@@ -35,8 +41,23 @@ def grid_path(grid: str, version_hash: str) -> str:
 
 
 def as_yaml(content: Mapping[str, Any]) -> str:
-    """YAML text, without what is null; floats and instants read back are the same."""
-    return str(yaml.dump(_without_null(content), Dumper=_DUMPER, sort_keys=False, width=120))
+    """YAML text with its format first and its checksum last, without what is null; floats and instants read back are
+    the same.
+    """
+    kept = {"format": FORMAT} | {name: value for name, value in content.items() if name not in OWN_KEYS}
+    text = str(yaml.dump(_without_null(kept), Dumper=_DUMPER, sort_keys=False, width=120))
+    return f"{text}{_CHECKSUM}{checksum_of(text)}\n"
+
+
+def checksum_of(text: str) -> str:
+    """First 16 hex digits of the SHA-256 of a file's text before its last line, with a letter before them."""
+    return f"x{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def has_its_checksum(text: str) -> bool:
+    """Whether the last line is the checksum of what stands before it."""
+    before, _, last = text.rpartition(_CHECKSUM)
+    return last == f"{checksum_of(before)}\n"
 
 
 def _without_null(value: Any) -> Any:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -34,8 +35,9 @@ _MARKS = "mm_archived.json"
 class ArchiveRepository:
     """The archive's clone.
 
-    Its remote is written nowhere and put on no command line, and what its address holds of a user or token reaches
-    git as a credential alone.
+    Its remote's address is in no file and no message. What it holds of a user or token reaches git as a credential
+    alone; the rest stands among the arguments of git's own helper while it talks to the remote. That is why an address
+    with a query, which may be a token, is refused.
 
     Parameters
     ----------
@@ -59,6 +61,9 @@ class ArchiveRepository:
 
     def open(self) -> None:
         """Make the repository where there is none or half of one, and clear away what a process left that died."""
+        self._check_address()
+        with suppress(OSError):
+            (self._git_folder / "FETCH_HEAD").unlink()  # earlier versions left the address there
         if shutil.which("git") is None:
             raise ArchiveError("git is not installed.", "Install it; until then nothing is archived.")
         try:
@@ -71,6 +76,14 @@ class ArchiveRepository:
             self._git("init", "--quiet", f"--initial-branch={self._policy.branch}")
         if (self._git_folder / "MERGE_HEAD").exists():
             self._git("merge", "--abort", allowed=None)
+
+    def _check_address(self) -> None:
+        parts = urlsplit(self._remote)
+        if parts.scheme in ("http", "https") and (parts.query or parts.fragment):
+            raise ArchiveError(
+                "the archive's address has a query or fragment: other users of this machine would see it.",
+                "Put the token in place of the user: https://TOKEN@host/path.",
+            )
 
     def _clear_stale_locks(self) -> None:
         now_s = SystemClock().now().timestamp()
@@ -126,6 +139,7 @@ class ArchiveRepository:
 
     def push(self) -> int:
         """Push every commit that waits, oldest first; how many there were."""
+        self._check_address()
         waiting = self.waiting()
         if waiting:
             for attempt in stamina.retry_context(on=ArchiveError, attempts=self._policy.push_attempts, timeout=None):
@@ -150,9 +164,12 @@ class ArchiveRepository:
 
     def _take_in_remote(self) -> None:
         """Merge what somebody else pushed: of a file that both have this one stands, and no commit is lost."""
-        self._git("fetch", "--quiet", _REMOTE, self._policy.branch, timeout_s=self._timeout_s)
+        # Without FETCH_HEAD: git writes the remote's address into it.
+        theirs = f"refs/remotes/{_REMOTE}/{self._policy.branch}"
+        wanted = f"+{self._branch}:{theirs}"
+        self._git("fetch", "--quiet", "--no-write-fetch-head", _REMOTE, wanted, timeout_s=self._timeout_s)
         options = ("--quiet", "--no-verify", "--allow-unrelated-histories", "--strategy-option=ours")
-        merged = self._git("merge", *options, "-m", "Taken in from the remote", "FETCH_HEAD", allowed=None)
+        merged = self._git("merge", *options, "-m", "Taken in from the remote", theirs, allowed=None)
         if merged.returncode:
             self._git("merge", "--abort", allowed=None)
             raise ArchiveError(
@@ -222,8 +239,9 @@ class ArchiveRepository:
 
     def _told(self, text: str) -> str:
         """What git says, without the remote's address or anything of its user."""
-        told = text.replace(self._remote, "the remote")
-        for secret in _without_credentials(self._remote)[1:]:
+        address, *secrets = _without_credentials(self._remote)
+        told = text.replace(self._remote, "the remote").replace(address.rstrip("/"), "the remote")
+        for secret in secrets:
             told = told.replace(secret, "***") if secret else told
         told = re.sub(r"//[^/@\s]+@", "//***@", told)
         return " ".join(told.split())[:300] or "without a word"
