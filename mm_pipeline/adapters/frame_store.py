@@ -8,7 +8,7 @@ is the contracts' business, not this module's.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import polars as pl
@@ -16,8 +16,10 @@ import polars as pl
 from mm_pipeline.adapters.frame_files import FrameFiles
 from mm_pipeline.adapters.months import months_between, next_month, parse_month, previous_month
 from mm_pipeline.domain.columns import conformed
-from mm_pipeline.domain.errors import StorageError
+from mm_pipeline.domain.errors import FrameDamaged, FrameMissing, StorageError
 from mm_pipeline.domain.market import Timeframe
+
+__all__ = ["FrameMissing", "FrameStore"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _MONTH_FILE = re.compile(r"\d{4}-(0[1-9]|1[0-2])\.parquet")
@@ -27,10 +29,6 @@ _BAR_TIME = "__bar_time"
 
 _TOLD_BESIDE = frozenset({"positions", "exit_states", "entry_states"})
 """Datasets whose months may be of several versions: what a later one tells beside a state is null in earlier months."""
-
-
-class FrameMissing(StorageError):
-    """No month of the range was ever materialized."""
 
 
 class FrameStore:
@@ -177,6 +175,41 @@ class FrameStore:
         names = self._files.names(_folder(dataset, key))
         return [parse_month(name) for name in names if _MONTH_FILE.fullmatch(name)]
 
+    def losses(
+        self,
+        dataset: str,
+        key: str,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        is_whole: bool = False,
+    ) -> dict[datetime, str]:
+        """Months of ``[start, end)`` that were written and cannot be read now, with the reason; each file is checked.
+
+        A file that is damaged is moved aside by this. ``is_whole`` says that the dataset has no month without rows:
+        where a version wrote it that kept no list, a month missing between two others is taken for lost.
+        """
+        found: dict[datetime, str] = {}
+        folder, stored = _folder(dataset, key), self.months(dataset, key)
+        inside = [month for month in stored if _is_within(month, start, end)]
+        for month in inside:
+            try:
+                self._files.check(_month_path(dataset, key, month))
+            except FrameDamaged as error:
+                found[month] = error.problem
+        lost = [parse_month(name) for name in self._files.lost(folder) if _MONTH_FILE.fullmatch(name)]
+        if is_whole and inside and not self._files.has_list(folder):
+            lost += [month for month in months_between(inside[0], next_month(inside[-1])) if month not in stored]
+        for month in lost:
+            if _is_within(month, start, end) and month not in found:
+                why = "the file was deleted, or moved aside as damaged"
+                found[month] = f"the {dataset} of {month:%Y-%m} of {key} are missing: {why}"
+        return found
+
+    def settle(self, dataset: str, key: str, months: Iterable[datetime]) -> None:
+        """Let months that are lost count as never written: what they held was asked for again."""
+        self._files.settle(_folder(dataset, key), [f"{month:%Y-%m}.parquet" for month in months])
+
     def keys(self, dataset: str) -> list[str]:
         """Keys (markets' ``path_key`` or grid ids) with at least one month, sorted."""
         names = self._files.names(_checked(dataset))
@@ -232,6 +265,9 @@ class FrameStore:
         self, dataset: str, key: str, found: list[tuple[str, pl.DataFrame]], start: datetime | None, end: datetime
     ) -> pl.DataFrame:
         if not found:
+            lost = self.losses(dataset, key, start=start, end=end)
+            if lost:
+                raise FrameMissing(f"{'; '.join(lost.values())}.", "Materialize it again (mm backfill).")
             raise _missing(dataset, key, start, end)
         frames = [frame for _, frame in found]
         if dataset in _TOLD_BESIDE:
@@ -287,6 +323,10 @@ def _bars_in(timed: pl.DataFrame, start: datetime | None, end: datetime) -> pl.D
 def _missing(dataset: str, key: str, start: datetime | None, end: datetime) -> FrameMissing:
     span = f"before {end:%Y-%m-%d}" if start is None else f"from {start:%Y-%m-%d} to {end:%Y-%m-%d}"
     return FrameMissing(f"there is no {dataset} of {key} {span}.", "Materialize it first (mm backfill).")
+
+
+def _is_within(month: datetime, start: datetime | None, end: datetime | None) -> bool:
+    return (start is None or next_month(month) > start) and (end is None or month < end)
 
 
 def _checked(name: str) -> str:

@@ -30,7 +30,7 @@ from mm_pipeline.domain.account import (
     shares_of,
     steps_told,
 )
-from mm_pipeline.domain.errors import AccountError
+from mm_pipeline.domain.errors import AccountError, StorageError
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.position import GridSimulation, simulate_grid
@@ -175,6 +175,12 @@ class _Looking:
     def _by_import(self, grid: Grid, share: Share, steps: Increments | None) -> Seen | None:
         """None where nothing was imported, or where it is too old beside a model that knows the market since."""
         policy = self.watch.settings.account
+        lost = FrameFills(self.watch.frames_root).lost(IMPORTED, self.market)
+        if lost:
+            raise StorageError(
+                f"imported fills of {self.market} of {', '.join(lost)} are missing: deleted, or damaged.",
+                "Import them again (mm import-fills).",
+            )
         bars = self.watch.bars(self.plan)[self.market].bars
         mine = fills_of_grid(grid, share.fills, policy=policy, increments=steps)
         self._tell_contested(grid, share)

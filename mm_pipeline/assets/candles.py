@@ -21,7 +21,7 @@ from mm_pipeline.assets.stage import (
     note,
     plan_of,
 )
-from mm_pipeline.assets.storage import warn_of_low_disk
+from mm_pipeline.assets.storage import warn_of_losses, warn_of_low_disk, with_losses
 from mm_pipeline.assets.turns import turn
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.market import Market
@@ -45,13 +45,19 @@ def _fetched(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Mat
     updates = watch.fetch(plan)
     kept = each(updates, lambda market: _checked(updates[market]), context)
     with turn(context, watch):  # not while the exchange is asked, which may take minutes
-        touched = {market: watch.keep(plan, update) for market, update in kept.made.items()}
-    unfetched = {market: update.problem for market, update in updates.items() if update.problem is not None}
-    problems: dict[Market, PipelineError] = {**unfetched, **kept.problems}
+        stored = each(kept.made, lambda market: watch.keep(plan, kept.made[market]), context)
+    unfetched = {
+        market: with_losses(update.problem, watch.losses.get(market, []))
+        for market, update in updates.items()
+        if update.problem is not None
+    }
+    problems: dict[Market, PipelineError] = {**unfetched, **kept.problems, **stored.problems}
+    if plan.is_live:
+        warn_of_losses(watch)
     end_notes(watch, plan, [str(market) for market in updates if market not in problems])
     note(watch, plan, by_name(problems))
     note(watch, plan, by_name(unconfirmed(plan, [kept.made[market].after for market in kept.made])))
-    _report_look_back(context, plan, touched)
+    _report_look_back(context, plan, stored.made)
     fresh = summaries.freshness(watch.bars(plan), newest_ms(plan), watch.settings.data)
     yield dg.MaterializeResult(
         metadata=summaries.of_candles(updates, problems, fresh) | {EVALUATED_AT: plan.evaluated_at.isoformat()},

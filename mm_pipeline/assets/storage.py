@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mm_pipeline.adapters.last_resort import RoomState
+from mm_pipeline.domain.errors import CandlesLost, CandleSourceError
+from mm_pipeline.domain.notifications import TEXT_LIMIT
 from mm_pipeline.resources import Watch
 
 _LOW = "disk is almost full"
@@ -33,3 +37,20 @@ def note_recovery(watch: Watch) -> None:
             "The watch works again",
             f"Journal and disk failed from {ended.since:%Y-%m-%d %H:%M} UTC on. Grids are judged and paged again.",
         )
+
+
+def warn_of_losses(watch: Watch) -> None:
+    """Raise an alarm, once a day and market, where stored candles were damaged or deleted: a disk may be dying."""
+    for market, losses in watch.losses.items():
+        watch.delivery().alarms.raise_about(
+            f"stored candles of {market}",
+            f"STORED CANDLES LOST: {market}",
+            f"{market}: {'; '.join(losses)}. They are asked for again. Check the disk.\n"[:TEXT_LIMIT],
+        )
+
+
+def with_losses(problem: CandleSourceError, losses: Sequence[str]) -> CandleSourceError:
+    """Why a market's candles could not be had, with what is missing of those that were stored."""
+    if not losses:
+        return problem
+    return CandlesLost(f"{'; '.join(losses)}. They could not be had again: {problem.problem}", problem.mend)

@@ -145,3 +145,19 @@ class ContractError(PipelineError):
 
 class StorageError(PipelineError):
     """Frames or journal cannot be read or written."""
+
+
+class FrameMissing(StorageError):
+    """No month of a range is stored."""
+
+
+class FrameDamaged(FrameMissing):
+    """A stored frame is not what was written: flipped, cut, emptied, or under another's name."""
+
+    code = "frame_damaged"
+
+
+class CandlesLost(CandleSourceError):
+    """Stored candles were damaged or deleted, and could not be had again yet."""
+
+    code = "candles_lost"

@@ -15,6 +15,7 @@ from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
 from mm_pipeline.adapters.months import month_start, next_month
 from mm_pipeline.domain.candles import MISSING_SCHEMA, QUARANTINE_SCHEMA, RAW_SCHEMA, epoch_ms, fill_gaps, times_of
+from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import Times
 
@@ -43,13 +44,29 @@ class CandleShelf:
 
     def __init__(self, store: FrameStore) -> None:
         self._store = store
+        self.losses: dict[Market, list[str]] = {}
+        """What :meth:`load` found damaged or deleted, in words, by market."""
 
     def load(self, market: Market, *, start_ms: int, end_ms: int) -> StoredCandles:
-        """The newest asked stretch in ``[start_ms, end_ms)`` (open times, epoch ms)."""
+        """The newest asked stretch in ``[start_ms, end_ms)`` (open times, epoch ms).
+
+        Nothing where what is stored cannot be read at all: this market's trouble alone, named in :attr:`losses`.
+        """
+        try:
+            return self._load(market, start_ms=start_ms, end_ms=end_ms)
+        except StorageError as error:
+            self.losses[market] = [error.problem]
+            return StoredCandles(market=market)
+
+    def _load(self, market: Market, *, start_ms: int, end_ms: int) -> StoredCandles:
         key = market.path_key
-        begins_ms = max(start_ms, self._newest_start(key, end_ms))
+        lost_until_ms = self._lost_until_ms(market, start_ms, end_ms)
+        if lost_until_ms >= end_ms:
+            return StoredCandles(market=market)
+        begins_ms = max(start_ms, lost_until_ms, self._newest_start(key, end_ms))
         candles = self._read(CANDLES, key, begins_ms, end_ms, RAW_SCHEMA)
-        quarantine = self._read(_QUARANTINE, key, _month_ms(start_ms), end_ms, QUARANTINE_SCHEMA)
+        quarantine_from_ms = max(_month_ms(start_ms), lost_until_ms)
+        quarantine = self._read(_QUARANTINE, key, quarantine_from_ms, end_ms, QUARANTINE_SCHEMA)
         missing = self._read(_MISSING, key, begins_ms, end_ms, MISSING_SCHEMA)
         for there in (candles, quarantine):
             missing = missing.join(there, on="open_time", how="anti", maintain_order="left")
@@ -79,10 +96,47 @@ class CandleShelf:
         touched = self._store.upsert(CANDLES, key, new, metadata=metadata) if new.height else []
         refused = after.quarantine.filter(pl.col("open_time").is_not_null())
         if not refused.equals(before.quarantine):
-            self._write_quarantine(key, refused, start_ms=start_ms, end_ms=end_ms)
+            # What lies before the stretch was not loaded: a file that is lost there must stay lost.
+            known_from_ms = max(start_ms, after.asked_from_ms or start_ms)
+            refused = refused.filter(pl.col("open_time").to_physical() >= _month_ms(known_from_ms))
+            self._write_quarantine(key, refused, start_ms=known_from_ms, end_ms=end_ms)
         if after.asked_from_ms is not None and after.asked_from_ms != before.asked_from_ms:
             self._restart(key, after.asked_from_ms, end_ms)
+        self._settle(after, end_ms)
         return touched
+
+    def _lost_until_ms(self, market: Market, start_ms: int, end_ms: int) -> int:
+        """Where the newest month ends of which a file was damaged or deleted: what is older is asked for again.
+
+        Without the file of refused or missing candles a crash bar would be filled flat, and without the one of starts
+        a hole would: they count like the candles' own.
+        """
+        key, start, end = market.path_key, from_ms(start_ms), from_ms(end_ms)
+        found = [
+            (month, problem)
+            for dataset in (CANDLES, _QUARANTINE, _MISSING)
+            for month, problem in self._store.losses(
+                dataset, key, start=start, end=end, is_whole=dataset == CANDLES
+            ).items()
+        ]
+        until_ms = max((to_ms(next_month(month)) for month, _ in found), default=np.iinfo(np.int64).min)
+        starts = list(self._store.losses(_STARTS, key).values())
+        if found or starts:
+            self.losses[market] = [problem for _, problem in sorted(found)] + starts
+        return end_ms if starts else int(until_ms)
+
+    def _losses(self, dataset: str, key: str, start: datetime, end: datetime) -> list[tuple[datetime, str]]:
+        found = self._store.losses(dataset, key, start=start, end=end, is_whole=dataset == CANDLES)
+        return list(found.items())
+
+    def _settle(self, after: StoredCandles, end_ms: int) -> None:
+        """What the stretch covers was asked for again: files that are lost there held what is stored now."""
+        if after.asked_from_ms is None:
+            return
+        key, start, end = after.market.path_key, from_ms(after.asked_from_ms), from_ms(end_ms)
+        for dataset in (CANDLES, _QUARANTINE, _MISSING):
+            self._store.settle(dataset, key, self._store.losses(dataset, key, start=start, end=end))
+        self._store.settle(_STARTS, key, self._store.losses(_STARTS, key))
 
     def _write_quarantine(self, key: str, refused: pl.DataFrame, *, start_ms: int, end_ms: int) -> None:
         start, end = month_start(from_ms(start_ms)), next_month(from_ms(end_ms - 1))

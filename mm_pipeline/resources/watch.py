@@ -58,6 +58,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
     archive_root: str = ""
     home: str = ""
     _plans: dict[tuple[datetime, datetime, int, bool], Plan] = PrivateAttr(default_factory=dict)
+    _losses: dict[Market, list[str]] = PrivateAttr(default_factory=dict)
     _bars: dict[tuple[Market, int, int], MarketBars] = PrivateAttr(default_factory=dict)
     _turns: Turns | None = PrivateAttr(default=None)
     _time: ExchangeTime = PrivateAttr(default_factory=ExchangeTime)
@@ -241,6 +242,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
         ranges = {market: FetchRange(start, plan.bars_until_ms) for market, start in plan.candles_from_ms.items()}
         shelf = self.shelf()
         stored = [shelf.load(market, start_ms=span.start_ms, end_ms=span.end_ms) for market, span in ranges.items()]
+        self._losses = shelf.losses
 
         def update(known: list[StoredCandles]) -> dict[Market, CandleUpdate]:
             policy = self.settings.exchange_access
@@ -258,6 +260,11 @@ class Watch(dg.ConfigurableResource["Watch"]):
             sorted(wanted), settings=self.settings, clock=self.clock.clock(), circuits=self.circuits()
         )
         return {**self._sources, **opened}
+
+    @property
+    def losses(self) -> Mapping[Market, list[str]]:
+        """What the last :meth:`fetch` found damaged or deleted of the stored candles, in words, by market."""
+        return self._losses
 
     def bars(self, plan: Plan) -> dict[Market, MarketBars]:
         """Filled bars of every market that evaluations look at, as far as they are stored; read once a run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from mm_pipeline.adapters.account import FrameFills, MemoryFills
 from mm_pipeline.adapters.account import fill_stores as module
 from mm_pipeline.domain.account import FillStore, ReadSpan
-from mm_pipeline.domain.errors import ConflictingFills, ConflictingFlows, StorageError
+from mm_pipeline.domain.errors import ConflictingFills, ConflictingFlows, FrameDamaged, StorageError
 from mm_pipeline.domain.market import Market
 from mm_pipeline_tests.account_samples import fill, flow
 
@@ -105,6 +106,22 @@ def test_write_that_ends_halfway_leaves_the_span_of_before(tmp_path: Path, monke
     assert again.append(ACCOUNT, MARKET, FILLS, span=ReadSpan(1, 9)) == 0
     assert again.fills(ACCOUNT, MARKET) == FILLS
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:-9])])
+def test_lost_month_is_named_and_read_from_the_account_again(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    store = FrameFills(str(tmp_path))
+    span = ReadSpan(FILLS[0].time_ms, FILLS[-1].time_ms)
+    store.append("main", MARKET, FILLS, span=span)
+    (file,) = tmp_path.rglob("2025-01.parquet")
+    damage(file)
+    with contextlib.suppress(FrameDamaged):  # the first reader moves it aside
+        store.fills("main", MARKET)
+    assert store.lost("main", MARKET) == ["2025-01"]
+    assert store.span("main", MARKET) is None
+    store.append("main", MARKET, FILLS, span=span)
+    assert store.fills("main", MARKET) == FILLS
+    assert (store.lost("main", MARKET), store.span("main", MARKET)) == ([], span)
 
 
 def test_no_flows_kept_is_no_span_either(opened: Opener) -> None:

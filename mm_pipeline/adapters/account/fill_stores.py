@@ -109,8 +109,12 @@ class FrameFills:
         """Every fill kept, in order."""
         return self._fills.kept(_fills_folder(account, market))
 
+    def lost(self, account: str, market: Market) -> list[str]:
+        """Months of fills (``2025-03``) whose files were deleted, or moved aside as damaged."""
+        return self._fills.lost(_fills_folder(account, market))
+
     def span(self, account: str, market: Market) -> ReadSpan | None:
-        """What was read in full so far."""
+        """What was read in full so far; None while a file is lost, so that it is read from the account again."""
         return self._fills.span(_fills_folder(account, market))
 
     def append(self, account: str, market: Market, fills: Sequence[AccountFill], *, span: ReadSpan | None) -> int:
@@ -152,7 +156,12 @@ class _MonthFiles(Generic[T]):
         names = [name for name in self._files.names(folder) if _MONTH_FILE.fullmatch(name)]
         return self._in_order(item for name in names for item in self._month(f"{folder}/{name}"))
 
+    def lost(self, folder: str) -> list[str]:
+        return [name.removesuffix(".parquet") for name in self._files.lost(folder)]
+
     def span(self, folder: str) -> ReadSpan | None:
+        if self._files.lost(folder):
+            return None  # what they held is read from the account again
         frame = self._files.read(f"{folder}/{_SPAN_FILE}")
         return None if frame is None else ReadSpan(*frame.select(pl.all().dt.epoch("ms")).row(0))
 
@@ -171,6 +180,8 @@ class _MonthFiles(Generic[T]):
                 files[f"{folder}/{_SPAN_FILE}"] = _span_frame(span)
             if files:
                 self._files.write(files, metadata={})
+            if span is not None:
+                self._files.settle(folder, self._files.lost(folder))
         return added
 
     def _month(self, path: str) -> list[T]:
