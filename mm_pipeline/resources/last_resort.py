@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mm_pipeline.adapters.channels import ChannelConfig
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.grid_files import load_grids
 from mm_pipeline.adapters.home import dagster_dir
@@ -106,7 +105,7 @@ def storage_guard(
         Frames on another machine are not probed: the run's own error tells.
     """
     settings = deployment.settings
-    reaching = sorted((one for one in settings.channels if _reaches(one)), key=lambda one: one.is_secondary)
+    reaching = sorted((one for one in settings.channels if one.reaches_a_person), key=lambda one: one.is_secondary)
     opened = channels.open(settings)
     folders = [home, dagster_dir(home)] + ([Path(frames_root)] if "://" not in frames_root else [])
     return StorageGuard(
@@ -120,10 +119,6 @@ def storage_guard(
         probe=StorageProbe(journal_url=journal_url, folders=tuple(folders)),
         room=Room(home, settings.last_resort),
     )
-
-
-def _reaches(config: ChannelConfig) -> bool:
-    return config.kind not in ("console", "file")
 
 
 def _watched(deployment: Deployment) -> str:
