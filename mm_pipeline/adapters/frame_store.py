@@ -184,7 +184,7 @@ class FrameStore:
         end: datetime | None = None,
         is_whole: bool = False,
     ) -> dict[datetime, str]:
-        """Months of ``[start, end)`` that were written and cannot be read now, with the reason; each file is checked.
+        """Months of ``[start, end)`` that were written and cannot be read: ``missing: why`` or ``damaged: why``.
 
         A file that is damaged is moved aside by this. ``is_whole`` says that the dataset has no month without rows:
         where a version wrote it that kept no list, a month missing between two others is taken for lost.
@@ -196,14 +196,14 @@ class FrameStore:
             try:
                 self._files.check(_month_path(dataset, key, month))
             except FrameDamaged as error:
-                found[month] = error.problem
+                found[month] = f"damaged: {error.problem.rstrip('.')}"
         lost = [parse_month(name) for name in self._files.lost(folder) if _MONTH_FILE.fullmatch(name)]
         if is_whole and inside and not self._files.has_list(folder):
             lost += [month for month in months_between(inside[0], next_month(inside[-1])) if month not in stored]
         for month in lost:
             if _is_within(month, start, end) and month not in found:
                 why = "the file was deleted, or moved aside as damaged"
-                found[month] = f"the {dataset} of {month:%Y-%m} of {key} are missing: {why}"
+                found[month] = f"missing: {why}"
         return found
 
     def settle(self, dataset: str, key: str, months: Iterable[datetime]) -> None:
@@ -267,7 +267,8 @@ class FrameStore:
         if not found:
             lost = self.losses(dataset, key, start=start, end=end)
             if lost:
-                raise FrameMissing(f"{'; '.join(lost.values())}.", "Materialize it again (mm backfill).")
+                told = "; ".join(f"the {dataset} of {month:%Y-%m} of {key} are {why}" for month, why in lost.items())
+                raise FrameMissing(f"{told}.", "Materialize it again (mm backfill).")
             raise _missing(dataset, key, start, end)
         frames = [frame for _, frame in found]
         if dataset in _TOLD_BESIDE:

@@ -16,7 +16,7 @@ from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.adapters.journal import Journal, MarketNotice
 from mm_pipeline.assets.stage import COMPUTATION, CONTRACT
 from mm_pipeline.domain.candles import epoch_ms, resample, times_of
-from mm_pipeline.domain.errors import ClockSkewed, MarketNotFound, PipelineError, UnconfirmedGap
+from mm_pipeline.domain.errors import CandlesLost, ClockSkewed, MarketNotFound, PipelineError, UnconfirmedGap
 from mm_pipeline.domain.failed_fetches import FAILED_FETCH
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import MarketView, Timeline, Times
@@ -24,10 +24,12 @@ from mm_pipeline.domain.pipeline import COARSE
 from mm_pipeline.resources import Plan
 from mm_pipeline.resources.watch import GRID_FILE
 
-BLINDING: Final = frozenset({ClockSkewed.code, MarketNotFound.code, UnconfirmedGap.code, CONTRACT, COMPUTATION})
+BLINDING: Final = frozenset(
+    {CandlesLost.code, ClockSkewed.code, MarketNotFound.code, UnconfirmedGap.code, CONTRACT, COMPUTATION}
+)
 """Codes that make a market UNKNOWN at once; other failed fetches do when its newest bar is too old."""
 
-_METRICS_AT_FAULT: Final = frozenset({UnconfirmedGap.code, CONTRACT, COMPUTATION})
+_METRICS_AT_FAULT: Final = frozenset({CandlesLost.code, UnconfirmedGap.code, CONTRACT, COMPUTATION})
 """Codes of faults that leave bars as they are: a breached stop in those that are there still counts."""
 
 _BARS_SEEN: Final = _METRICS_AT_FAULT | {GRID_FILE}

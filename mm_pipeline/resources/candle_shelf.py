@@ -113,14 +113,12 @@ class CandleShelf:
         """
         key, start, end = market.path_key, from_ms(start_ms), from_ms(end_ms)
         found = [
-            (month, problem)
+            (month, f"the {dataset} of {month:%Y-%m} of {market} are {problem}")
             for dataset in (CANDLES, _QUARANTINE, _MISSING)
-            for month, problem in self._store.losses(
-                dataset, key, start=start, end=end, is_whole=dataset == CANDLES
-            ).items()
+            for month, problem in self._losses(dataset, key, start, end)
         ]
         until_ms = max((to_ms(next_month(month)) for month, _ in found), default=np.iinfo(np.int64).min)
-        starts = list(self._store.losses(_STARTS, key).values())
+        starts = [f"the {_STARTS} of {market} are {problem}" for problem in self._store.losses(_STARTS, key).values()]
         if found or starts:
             self.losses[market] = [problem for _, problem in sorted(found)] + starts
         return end_ms if starts else int(until_ms)

@@ -189,7 +189,7 @@ def test_45_month_that_cannot_be_had_again_makes_its_market_unknown_by_name_and_
     later = AT + (datetime(2025, 1, 1, 0, BAR_MIN, tzinfo=UTC) - JAN)
     watched.made.tick(later, instance)
     assert watched.states(later) == {"eth": "UNKNOWN", "btc": "NORMAL"}
-    assert "2025-02" in watched.reasons(later)
+    assert "the candles of 2025-02 of kucoin:ETH/USDT are" in watched.reasons(later)
     assert "no infinity" not in watched.reasons(later)
     watched.made.sources.problems = {}
     again = later + (later - AT)
