@@ -297,6 +297,12 @@ MIGRATIONS = (
     ),
     Migration(
         version=7,
+        name="newest bar that evaluations used",
+        sqlite=("ALTER TABLE evaluations ADD COLUMN as_of BIGINT",),
+        postgresql=("ALTER TABLE evaluations ADD COLUMN as_of BIGINT",),
+    ),
+    Migration(
+        version=8,
         name="rows that are set aside",
         sqlite=(
             *_tables(_SET_ASIDE_TABLES, _SQLITE_TYPES),
@@ -309,11 +315,5 @@ MIGRATIONS = (
             REFUSE_DELETION_IN_POSTGRES,
             *(sql for table in _MAY_BE_SET_ASIDE for sql in leaves_when_set_aside_in_postgres(table)),
         ),
-    ),
-    Migration(
-        version=7,
-        name="newest bar that evaluations used",
-        sqlite=("ALTER TABLE evaluations ADD COLUMN as_of BIGINT",),
-        postgresql=("ALTER TABLE evaluations ADD COLUMN as_of BIGINT",),
     ),
 )
