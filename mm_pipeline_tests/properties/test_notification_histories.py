@@ -19,7 +19,7 @@ from mm_pipeline.domain.notifications import Decision, History, Judged, NotifyPo
 from mm_pipeline_tests.notification_stories import BAR, LETTERS, NOON, POLICY, judged
 
 DECIDED_AFTER = POLICY.decided_after
-ANSWERS = ("ack", "flat", "verified_flat", "reopened", "missed", "ack everything")
+ANSWERS = ("ack", "flat", "flat before", "verified_flat", "reopened", "missed", "ack everything")
 WRITTEN_BY = {"settings_hash": "c3d4", "code_version": "0.1.0"}
 GRID = "eth"
 VERSIONS = {f"version-{i}": NOON - (i // 2 + 1) * BAR for i in range(4)}
@@ -63,7 +63,17 @@ def steps(draw: st.DrawFn) -> list[Step]:
                 revised=draw(letters_like(letter)) if draw(st.integers(0, 4)) == 4 else None,
                 answer=draw(
                     st.sampled_from(
-                        [None, None, "ack", "flat", "verified_flat", "reopened", "missed", "ack everything"]
+                        [
+                            None,
+                            None,
+                            "ack",
+                            "flat",
+                            "flat before",
+                            "verified_flat",
+                            "reopened",
+                            "missed",
+                            "ack everything",
+                        ]
                     )
                 ),
                 answered_after=draw(st.sampled_from([timedelta(0), timedelta(seconds=30), timedelta(minutes=5), BAR])),
@@ -83,9 +93,9 @@ class Carried:
     def before(self, at: datetime, policy: NotifyPolicy) -> History:
         """Everything before an evaluation, and answers known at it."""
         history = History()
-        waiting = sorted(self.responses, key=lambda response: response.at)
+        waiting = sorted(self.responses, key=lambda response: response.counts_from)
         for when in [*sorted(time for time in self.judged if time < at), at]:
-            while waiting and waiting[0].at <= when + DECIDED_AFTER:
+            while waiting and waiting[0].counts_from <= when + DECIDED_AFTER:
                 history = history.answered(waiting.pop(0))
             if when == at:
                 break
@@ -143,9 +153,10 @@ def answer(journal: Journal, step: Step, at: datetime, told: list[Decision]) -> 
     if step.answer is None or (step.answer in ("ack", "missed") and not told):
         return None
     is_ack = step.answer in ("ack", "ack everything")
-    kind = ResponseKind.ACKNOWLEDGED if is_ack else ResponseKind(step.answer)
+    kind = ResponseKind.ACKNOWLEDGED if is_ack else ResponseKind(step.answer.removesuffix(" before"))
     page = told[-1].page if step.answer in ("ack", "missed") else ""
-    response = Response(grid=GRID, at=at, kind=kind, page=page)
+    happened_at = at - 5 * BAR if step.answer.endswith(" before") else at
+    response = Response(grid=GRID, at=happened_at, kind=kind, page=page, known_at=at)
     made = Answer(response=response, source="test", by_whom="", recorded_at=at, **WRITTEN_BY)
     return response if journal.responses.record([made]) else None
 
