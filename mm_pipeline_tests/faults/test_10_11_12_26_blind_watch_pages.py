@@ -193,9 +193,9 @@ def test_10_failed_fetch_is_said_at_once_and_is_unknown_at_the_second(
     assert [row.as_of for row in rows.values()] == [AT] * 3
     assert str(DOWN) in rows[AT + BAR].reasons
     assert any("2 evaluations in a row (data.max_failed_fetches)" in why for why in rows[AT + 2 * BAR].reasons)
-    assert entries[AT + BAR].state != "ENTER"
+    assert [entries[AT + bar * BAR].state for bar in range(2)] == ["ENTER", "WAIT"]
     assert str(DOWN) in entries[AT + BAR].reasons
-    assert watch.told() == [(UNKNOWN, AT + 2 * BAR, 1)]
+    assert watch.told() == [("ENTER", AT, 1), (UNKNOWN, AT + 2 * BAR, 1)]
 
     tick(watch, instance, 3)
     with watch.journal() as journal:
