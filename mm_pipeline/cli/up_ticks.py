@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from mm_pipeline.adapters.journal import Evaluation, Journal
     from mm_pipeline.cli.up_terminal import Terminal
 
+_BETWEEN_CLOCKS: Final = timedelta(minutes=1)
+"""The tick that writes an evaluation runs on this machine: a row of a later time was written by a clock ahead."""
 _LOOK_BACK: Final = timedelta(hours=1)
 """An evaluation is journalled minutes after its close; gaps that a tick fills are told no further back than this."""
 
@@ -37,10 +39,12 @@ class JournalLook:
         from mm_pipeline.adapters.journal import Journal
         from mm_pipeline.domain.errors import StorageError
 
-        since = SystemClock().now() - _LOOK_BACK
+        clock = SystemClock()
+        since = clock.now() - _LOOK_BACK
         try:
             if self._journal is None:
                 self._journal = Journal(self._url)
+                self._journal.keep_time(clock, tolerance=_BETWEEN_CLOCKS)
             if self._printed is None:
                 self._printed = {_key(evaluation) for evaluation in self._journal.evaluations(since=since)}
             lines = new_lines(self._journal, self._printed, since=since)

@@ -81,6 +81,7 @@ def delivery_of(
     secondary = frozenset(config.name for config in settings.channels if config.is_secondary)
     ladder = ChannelLadder(channels, secondary & set(channels), records_of(settings.channels) & set(channels))
     journal.sign(written_by)
+    journal.keep_time(clock, tolerance=settings.exchange_access.max_clock_offset)
     alarms = Alarms(journal, ladder, clock=clock, written_by=written_by)
     unusable = {name: one.error.problem for name, one in channels.items() if isinstance(one, _Unusable)}
     return Delivery(
