@@ -12,6 +12,7 @@ from sqlalchemy.dialects import sqlite
 from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.adapters.journal import Journal, sqlite_url
 from mm_pipeline.adapters.journal.database import Database
+from mm_pipeline.adapters.journal.migrations import MIGRATIONS
 from mm_pipeline.adapters.journal.schema import JsonText
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline_tests.journal_samples import NOON, evaluation, grid
@@ -146,3 +147,7 @@ def test_grid_definition_this_version_cannot_read_is_an_error(tmp_path: Path) ->
             connection.commit()
         with pytest.raises(StorageError, match="eth-v3 cannot be read"):
             journal.grid_versions("eth-v3")
+
+
+def test_migrations_are_numbered_in_order_without_a_gap() -> None:
+    assert [migration.version for migration in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))

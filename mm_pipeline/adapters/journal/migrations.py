@@ -17,6 +17,7 @@ from mm_pipeline.adapters.journal.append_only import (
     leaves_when_set_aside_in_sqlite,
 )
 from mm_pipeline.adapters.journal.flat_tables import FLAT_KEYS, FLAT_TABLES
+from mm_pipeline.adapters.journal.set_aside_tables import MAY_BE_SET_ASIDE, SET_ASIDE_KEYS, SET_ASIDE_TABLES
 
 
 @dataclass(frozen=True)
@@ -200,31 +201,6 @@ _CIRCUIT_TABLES = (
 """What stood in ``circuits`` is not carried over: it was the present state alone, and an exchange is asked anew."""
 _CIRCUIT_KEYS = {"circuit_states": ("id",)}
 
-_SET_ASIDE_TABLES = (
-    """
-    CREATE TABLE set_aside (
-        id {identity},
-        of_table TEXT NOT NULL,
-        row_id BIGINT NOT NULL,
-        content TEXT NOT NULL,
-        reason TEXT NOT NULL,
-        at BIGINT NOT NULL
-    )
-    """,
-    "CREATE INDEX set_aside_by_row ON set_aside (of_table, row_id)",
-)
-_SET_ASIDE_KEYS = {"set_aside": ("id",)}
-_MAY_BE_SET_ASIDE = (
-    "grid_versions",
-    "evaluations",
-    "market_notices",
-    "pages",
-    "decisions",
-    "delivery_events",
-    "responses",
-    "flat_checks",
-)
-
 _SQLITE_TYPES = {"identity": "INTEGER PRIMARY KEY AUTOINCREMENT", "bytes": "BLOB"}
 _POSTGRES_TYPES = {"identity": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "bytes": "BYTEA"}
 
@@ -305,15 +281,15 @@ MIGRATIONS = (
         version=8,
         name="rows that are set aside",
         sqlite=(
-            *_tables(_SET_ASIDE_TABLES, _SQLITE_TYPES),
-            *(sql for table, key in _SET_ASIDE_KEYS.items() for sql in append_only_in_sqlite(table, key)),
-            *(sql for table in _MAY_BE_SET_ASIDE for sql in leaves_when_set_aside_in_sqlite(table)),
+            *_tables(SET_ASIDE_TABLES, _SQLITE_TYPES),
+            *(sql for table, key in SET_ASIDE_KEYS.items() for sql in append_only_in_sqlite(table, key)),
+            *(sql for table in MAY_BE_SET_ASIDE for sql in leaves_when_set_aside_in_sqlite(table)),
         ),
         postgresql=(
-            *_tables(_SET_ASIDE_TABLES, _POSTGRES_TYPES),
-            *append_only_in_postgres(_SET_ASIDE_KEYS),
+            *_tables(SET_ASIDE_TABLES, _POSTGRES_TYPES),
+            *append_only_in_postgres(SET_ASIDE_KEYS),
             REFUSE_DELETION_IN_POSTGRES,
-            *(sql for table in _MAY_BE_SET_ASIDE for sql in leaves_when_set_aside_in_postgres(table)),
+            *(sql for table in MAY_BE_SET_ASIDE for sql in leaves_when_set_aside_in_postgres(table)),
         ),
     ),
 )
