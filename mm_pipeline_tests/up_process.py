@@ -75,6 +75,10 @@ class Output:
                 return line
         pytest.fail(f"{told!r} was not told in {WAIT_S:g} s; told was {self.seen}")
 
+    def has_said(self, words: str) -> bool:
+        """Whether any line so far contains this; for lines that come in any order."""
+        return any(words in line for line in self.drain())
+
     def drain(self) -> list[str]:
         """Every line so far."""
         while not self._lines.empty():
