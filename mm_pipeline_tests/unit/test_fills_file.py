@@ -150,7 +150,7 @@ def test_id_given_to_two_rows_is_a_fault(tmp_path: Path) -> None:
         ([PLAIN, '2025-01-03T00:00:00Z,"buy'], "is not a CSV file from row 2 on"),
         (
             [PLAIN + ",note", '2025-01-03T00:00:00Z,buy,100,1,0,USDT,"x', '2025-01-03T00:00:00Z,buy,100,1,0,USDT,y"'],
-            "row 2",
+            "row 2: a cell goes on in the next line",
         ),
         ([PLAIN + ",price", "2025-01-03T00:00:00Z,buy,100,1,0,USDT,90"], "has the column 'price' more than once"),
         ([PLAIN + ",Price", "2025-01-03T00:00:00Z,buy,100,1,0,USDT,90"], "more than once"),
