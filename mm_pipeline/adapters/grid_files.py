@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from mm_pipeline.adapters.strict_yaml import load_mapping, read_text, shown, validation_errors
 from mm_pipeline.domain.errors import ConfigError
-from mm_pipeline.domain.grid import Grid, unprofitable
+from mm_pipeline.domain.grid import RESERVED_IDS, Grid, unprofitable
 
 _SUFFIXES = {".yaml", ".yml"}
 _GRID_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -103,7 +103,7 @@ def _read(path: Path, folder: Path) -> _Reading:
             raise ConfigError("is a link out of the grid folder.", "Copy the file into the folder.", file=file)
         content = load_mapping(path)
         declared_id = _as_grid_id(content.get("id"))
-        return _Reading(path, _profitable(Grid.model_validate(content), file), declared_id, None)
+        return _Reading(path, _usable(Grid.model_validate(content), file), declared_id, None)
     except ConfigError as error:
         return _Reading(path, None, declared_id or _scanned_id(path), error)
     except ValidationError as error:
@@ -114,8 +114,14 @@ def _read(path: Path, folder: Path) -> _Reading:
         return _Reading(path, None, None, broken)
 
 
-def _profitable(grid: Grid, file: str) -> Grid:
-    """The grid, unless it is enabled and loses by every trade; a journalled version is read all the same."""
+def _usable(grid: Grid, file: str) -> Grid:
+    """The grid, unless the program needs its name, or it is enabled and loses by every trade.
+
+    A version that was journalled before this was refused is read all the same.
+    """
+    if grid.id in RESERVED_IDS:
+        problem = f"{grid.id} is a name of the program's own."
+        raise ConfigError(problem, "Choose another id, like eth-1.", file=file, key="id")
     loss = unprofitable(grid)
     if loss is not None and grid.enabled and not grid.allow_unprofitable:
         write = "Declare fewer levels or wider bounds, or write `allow_unprofitable: true` to watch it all the same."

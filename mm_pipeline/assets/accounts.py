@@ -32,6 +32,7 @@ from mm_pipeline.domain.account import (
 )
 from mm_pipeline.domain.errors import AccountError, StorageError
 from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.position import GridSimulation, simulate_grid
 from mm_pipeline.domain.risk.joined import POSITION_SCHEMA
@@ -208,7 +209,9 @@ class _Looking:
         bars = self.watch.bars(self.plan)[grid.market].bars
         if bars.is_empty() or to_ms(bars["open_time"][0]) > grid.started_at_ms:
             return None
-        return simulate_grid(grid, bars)
+        versions = next((found.versions for found in self.plan.grids if found.grid_id == grid.id), ())
+        edits = RangeHistory.of(by_valid_from(versions), grid) if versions else None
+        return simulate_grid(grid, bars, history=edits)
 
     def _tell_contested(self, grid: Grid, share: Share) -> None:
         if share.contested:

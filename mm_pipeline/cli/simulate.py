@@ -73,8 +73,8 @@ def _simulation(
 
     market = recorded.market
     grid = check_grid_file(grid_file).model_copy(update={"exchange": market.exchange, "symbol": market.symbol})
-    span_ms = {"start_ms": to_ms(start) if start else None, "end_ms": to_ms(end) if end else None}
-    simulation = simulate_grid(grid, recorded.bars, **span_ms)
+    start_ms, end_ms = to_ms(start) if start else None, to_ms(end) if end else None
+    simulation = simulate_grid(grid, recorded.bars, start_ms=start_ms, end_ms=end_ms)
     if simulation.bars.is_empty():
         hint = "--from, --to" if start or end else "--candles"
         raise click.BadParameter(

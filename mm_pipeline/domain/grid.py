@@ -95,13 +95,6 @@ class Grid(Policy):
     started_at: Annotated[datetime, AfterValidator(_started_at_in_utc)]
     allow_unprofitable: bool = False
 
-    @field_validator("id")
-    @classmethod
-    def _id_is_free(cls, value: str) -> str:
-        if value in RESERVED_IDS:
-            raise ValueError(f"{value} is a name of the program's own; choose another id, like eth-1")
-        return value
-
     @field_validator("exchange", "symbol")
     @classmethod
     def _names_a_market(cls, value: str, info: ValidationInfo) -> str:

@@ -102,8 +102,16 @@ class Simulation:
     stopped_bar: int | None
 
 
-def simulate(levels: Sequence[float], stop: float, capital: float, fee: float, bars: Sequence[Bar]) -> Simulation:
-    """Run a grid over bars from the first one's open."""
+def simulate(
+    levels: Sequence[float],
+    stop: float,
+    capital: float,
+    fee: float,
+    bars: Sequence[Bar],
+    *,
+    stops: Sequence[float] | None = None,
+) -> Simulation:
+    """Run a grid over bars from the first one's open; ``stops`` are those of each bar where the stop was edited."""
     count = len(levels) - 1
     intervals = [Interval(i, levels[i], levels[i + 1], capital / count / (levels[i] * (1 + fee))) for i in range(count)]
     account = Account(capital, fee)
@@ -113,6 +121,7 @@ def simulate(levels: Sequence[float], stop: float, capital: float, fee: float, b
             account.buy(0, interval, price)
     closes, stopped_bar = [], None
     for number, (opened, high, low, close) in enumerate(bars):
+        stop = stop if stops is None else stops[number]
         for corner in (opened, *path_after(opened, high, low), close) if stopped_bar is None else ():
             walk(account, intervals, number, price, corner)
             price = corner

@@ -184,6 +184,28 @@ def test_model_says_from_the_bar_of_its_stop_on_that_it_is_stopped_out() -> None
     assert set(stopped[at:]) == {True}
 
 
+def test_raising_the_stop_past_an_old_low_sells_nothing_in_the_model() -> None:
+    bars, policy = simulated_bars(), quick_policy()
+    price = float(bars["close"][START - 1])
+    lows = bars["low"].slice(START, 96)
+    deepest = int(lows.arg_min())  # type: ignore[arg-type]
+    low = float(lows[deepest])
+    later = bars["low"].slice(START + deepest + 1, 20)
+    raised = min(low * 1.0001, float(later.min()) * 0.9999)  # type: ignore[arg-type]
+    assert raised > low, "the market must have recovered for this test"
+    grid = grid_in(bars, START, lower=(low + price) / 2, upper=price * 1.2, stop_loss=low * 0.99)
+    edited = grid.model_copy(update={"stop_loss": raised})
+    at = bars["open_time"][START + deepest + 1]
+    versions = (GridVersion(grid, grid.started_at), GridVersion(edited, at))
+    row = risk_rows(versions, StandardisedBars.of(bars, policy), known_ms(bars, START + deepest + 10), policy)
+    assert row["is_stopped_out"].to_list() == [False]
+    assert row["inventory_base"][0] > 0
+    alone = risk_rows(
+        version_of(edited), StandardisedBars.of(bars, policy), known_ms(bars, START + deepest + 10), policy
+    )
+    assert alone["is_stopped_out"].to_list() == [True]
+
+
 def reason(bars: pl.DataFrame, row: int) -> tuple[str | None, bool]:
     """Why the risk at a row is not known, and whether any figure is there."""
     policy = quick_policy()

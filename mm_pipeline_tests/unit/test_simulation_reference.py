@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 
 from mm_pipeline.domain.candles import fill_gaps
+from mm_pipeline.domain.grid import GridVersion
+from mm_pipeline.domain.grid_history import RangeHistory
 from mm_pipeline.domain.position import GridSimulation, simulate_grid
 from mm_pipeline_tests.grid_samples import random_grid, rows_of
 from mm_pipeline_tests.markets import ETH_2022_2025, recorded_candles, simulated_candles
@@ -63,6 +65,31 @@ def test_random_grids_over_a_simulated_market_equal_the_plain_loop() -> None:
     bars = fill_gaps(simulated_candles(), quarantined_ms=None)
     met = compare(bars, grids=100, seed=3, longest=500)
     assert min(met.values()) >= 5, met
+
+
+def test_random_grids_whose_stop_is_edited_equal_the_plain_loop() -> None:
+    bars = fill_gaps(simulated_candles(), quarantined_ms=None)
+    random, stopped, spared = np.random.default_rng(11), 0, 0
+    for _ in range(60):
+        length = int(random.integers(20, 500))
+        stretch = bars.slice(int(random.integers(0, len(bars) - length)), length)
+        opened = stretch["open_time"].to_list()
+        first = random_grid(random, stretch).model_copy(update={"started_at": opened[0]})
+        edits = sorted(int(bar) for bar in random.choice(np.arange(1, length), size=2, replace=False))
+        stops = [first.stop_loss, *(first.lower * float(share) for share in random.uniform(0.9, 0.999, size=2))]
+        versions = [
+            GridVersion(first.model_copy(update={"stop_loss": stop}), opened[bar])
+            for stop, bar in zip(stops, [0, *edits], strict=True)
+        ]
+        newest = versions[-1].grid
+        per_bar = [stops[sum(bar >= edit for edit in edits)] for bar in range(length)]
+        fast = simulate_grid(newest, stretch, history=RangeHistory.of(versions, newest))
+        levels = newest.level_prices().tolist()
+        plain = simulate(levels, stops[-1], newest.capital, newest.fee, rows_of(stretch), stops=per_bar)
+        check_equal(fast, plain)
+        stopped += fast.trades.stopped_bar >= 0
+        spared += simulate_grid(newest, stretch).trades.stopped_bar not in (-1, fast.trades.stopped_bar)
+    assert min(stopped, spared) >= 5, (stopped, spared)
 
 
 def test_years_of_trading_leave_no_residual_and_no_drift(recorded_data: Path) -> None:

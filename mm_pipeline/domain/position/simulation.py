@@ -10,6 +10,7 @@ import polars as pl
 
 from mm_pipeline.domain.columns import TIME, Integers, epoch_ms, float_column, name_column, times_of
 from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.grid_history import RangeHistory
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.position.fifo import FifoLedger, match_fifo
 from mm_pipeline.domain.position.summary import SimulationSummary
@@ -199,7 +200,12 @@ class GridSimulation:
 
 
 def simulate_grid(
-    grid: Grid, bars: pl.DataFrame, *, start_ms: int | None = None, end_ms: int | None = None
+    grid: Grid,
+    bars: pl.DataFrame,
+    *,
+    start_ms: int | None = None,
+    end_ms: int | None = None,
+    history: RangeHistory | None = None,
 ) -> GridSimulation:
     """Run a grid over bars as if it had traded them (SPEC 7).
 
@@ -220,6 +226,9 @@ def simulate_grid(
         hole in the bars the path runs straight from the close before it to the open after it.
     start_ms, end_ms
         Epoch ms: bars that open at or after ``start_ms`` and close by ``end_ms`` are run; None: no bound.
+    history
+        How the grid's file was edited while its range ran: each bar is run under the stop in force at its open. Bounds
+        and levels are those of ``grid`` throughout. None: the stop of ``grid`` at every bar.
 
     Returns
     -------
@@ -232,7 +241,8 @@ def simulate_grid(
     end = len(bars) if end_ms is None else int(np.searchsorted(closed, end_ms, side="right"))
     run = bars.slice(first, max(end - first, 0))
     path = PricePath(*(run[name].to_numpy() for name in ("open", "high", "low", "close")))
-    return GridSimulation(grid, trade(GridLadder.of(grid), path), run)
+    stops = None if history is None else np.nan_to_num(history.stops_at(opened[first : first + len(run)]))
+    return GridSimulation(grid, trade(GridLadder.of(grid), path, stops), run)
 
 
 def _not_begun(grid: Grid) -> dict[str, float]:

@@ -97,8 +97,11 @@ class Trades:
     rung: int
 
 
-def trade(ladder: GridLadder, path: PricePath) -> Trades:
+def trade(ladder: GridLadder, path: PricePath, stops: Floats | None = None) -> Trades:
     """Run a grid along bars from their first open P to their last close.
+
+    ``stops`` holds the stop in force at each bar (quote, 0 where there is none) of a grid whose stop was edited while
+    it ran; None: the ladder's, at every bar.
 
     Where SPEC 7 leaves room, this is what is meant:
 
@@ -109,22 +112,21 @@ def trade(ladder: GridLadder, path: PricePath) -> Trades:
       where bars are missing between the two.
     - A price that equals a level, or the stop, touches it. An interval that has just bought at a level does not sell
       before the price reaches the next level above, and the other way round.
-    - The stop sells interval by interval, lowest first, at ``min(stop_loss, open of that bar)``.
+    - The stop sells interval by interval, lowest first, at ``min(stop_loss, open of that bar)``. A stop that is raised
+      above the price sells at the open of its first bar.
     """
     top = len(ladder.quantity_base)
     if len(path) == 0:
         nothing = np.empty(0, dtype=np.int64)
         return Trades(nothing, nothing, nothing.astype(np.bool_), nothing.astype(np.float64), -1, top)
-    from mm_pipeline.domain.position.walk import walk
-
     start = float(path.open[0])
     first_rung = ladder.rung_at(start)
-    prices = tuple(map(np.ascontiguousarray, path.columns))
-    bar, move, rung, stopped = walk(first_rung, ladder.levels, ladder.stop_loss, prices)
+    stops = np.full(len(path), ladder.stop_loss) if stops is None else stops
+    bar, move, rung, stopped = _walked(first_rung, ladder, path, stops)
     interval, is_buy = move >> 1, (move & 1).astype(np.bool_)
     begun = np.arange(first_rung, top)[::-1]
     out = np.arange(top if stopped >= 0 else 0)
-    out_price = min(ladder.stop_loss, float(path.open[stopped]))
+    out_price = min(float(stops[stopped]), float(path.open[stopped]))
     return Trades(
         np.concatenate([np.zeros_like(begun), bar, np.full(len(out), stopped)]),
         np.concatenate([begun, interval, out]),
@@ -135,3 +137,23 @@ def trade(ladder: GridLadder, path: PricePath) -> Trades:
         stopped,
         top if stopped >= 0 else rung,
     )
+
+
+def _walked(rung: int, ladder: GridLadder, path: PricePath, stops: Floats) -> tuple[Integers, Integers, int, int]:
+    """Bar and move of each fill, the last rung, and the bar of the stop or -1: a walk for each stop that was in force.
+
+    The state of a grid is its rung alone, so one walk goes on where the one before ended.
+    """
+    from mm_pipeline.domain.position.walk import walk
+
+    starts = np.flatnonzero(np.append(True, stops[1:] != stops[:-1])).tolist()
+    bars, moves, stopped = [], [], -1
+    for first, end in zip(starts, [*starts[1:], len(path)], strict=True):
+        prices = tuple(np.ascontiguousarray(column[first:end]) for column in path.columns)
+        bar, move, rung, stopped = walk(rung, ladder.levels, float(stops[first]), prices)
+        bars.append(bar + first)
+        moves.append(move)
+        if stopped >= 0:
+            stopped += first
+            break
+    return np.concatenate(bars), np.concatenate(moves), rung, stopped

@@ -11,6 +11,7 @@ import polars as pl
 
 from mm_pipeline.domain.columns import TIME, constant_column, flag_column, float_column, name_column, picked, times_of
 from mm_pipeline.domain.grid import Grid, GridVersion
+from mm_pipeline.domain.grid_history import RangeHistory
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market_view import Times
 from mm_pipeline.domain.position.simulation import GridSimulation, simulate_grid
@@ -92,7 +93,8 @@ def risk_rows(
         start = max(_ms(version.valid_from), version.grid.started_at_ms)
         inside = evaluated_ms[(evaluated_ms >= start) & (evaluated_ms < end)]
         if version.grid.enabled and len(inside):
-            parts.append(_rows(version.grid, history, inside, policy))
+            edits = RangeHistory.of(ordered, version.grid)
+            parts.append(_rows(version.grid, edits, history, inside, policy))
     return pl.concat(parts)
 
 
@@ -104,9 +106,11 @@ def risk_of_grids(
     return pl.concat([pl.DataFrame(schema=RISK_SCHEMA), *rows])
 
 
-def _rows(grid: Grid, history: StandardisedBars, evaluated_ms: Times, policy: RiskPolicy) -> pl.DataFrame:
+def _rows(
+    grid: Grid, edits: RangeHistory, history: StandardisedBars, evaluated_ms: Times, policy: RiskPolicy
+) -> pl.DataFrame:
     window = history.windows(evaluated_ms, policy)
-    simulation = simulate_grid(grid, history.bars.frame)
+    simulation = simulate_grid(grid, history.bars.frame, history=edits)
     index = window.row - int(np.searchsorted(history.bars.opened_ms, grid.started_at_ms, side="left"))
     has_history = history.bars.reaches_back_to(grid.started_at_ms)
     index = np.where(has_history, np.maximum(index, -1), -1)
