@@ -74,7 +74,7 @@ class Tick:
             capture_output=True,
             text=True,
             check=False,
-            timeout=500,
+            timeout=1800,
         )
 
     def titles(self) -> list[str]:
