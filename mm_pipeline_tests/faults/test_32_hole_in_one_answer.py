@@ -61,7 +61,7 @@ def paper(server: PaperExchange) -> Iterator[PaperExchange]:
 
 
 def home(folder: Path, paper: PaperExchange) -> Installation:
-    access = {"attempts": 1, "deadline": "20s", "requests_per_s": 1000, "burst_requests": 100}
+    access = {"attempts": 1, "deadline": "20s", "requests_per_s": 100, "burst_requests": 100}
     made = Installation(
         folder,
         FixedSources({}),
