@@ -55,7 +55,8 @@ def tick(watch: PagingInstallation, instance: dg.DagsterInstance, *bars: int, do
 def test_10_stale_market_pages_unknown_once_and_a_standing_mandatory_goes_on_being_issued(
     watch: PagingInstallation, instance: dg.DagsterInstance, calm: pl.DataFrame
 ) -> None:
-    watch.sources.candles[ETH] = with_price(calm, BELOW_STOP, AT - BAR)
+    # Below the grid and above its stop: a grid that was stopped out holds nothing, and is told once.
+    watch.sources.candles[ETH] = with_price(calm, 2850.0, AT - 12 * BAR)
     tick(watch, instance, 0)
     tick(watch, instance, 3, 4, 12, down=True)
 
