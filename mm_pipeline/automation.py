@@ -8,6 +8,7 @@ from typing import Final
 import dagster as dg
 
 from mm_pipeline.adapters.clock import from_ms
+from mm_pipeline.adapters.grid_files import GRID_SUFFIXES
 from mm_pipeline.adapters.journal import Journal, MarketNotice
 from mm_pipeline.adapters.months import month_start
 from mm_pipeline.assets.candles import FRESH
@@ -188,7 +189,7 @@ def grid_files(context: dg.SensorEvaluationContext, watch: Watch) -> dg.SensorRe
 def folder_hash(folder: Path) -> str:
     """First 16 hex digits of the SHA-256 of the names and contents of a folder's YAML files."""
     digest = hashlib.sha256()
-    for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+    for file in sorted(file for file in folder.glob("*") if file.suffix.lower() in GRID_SUFFIXES):
         try:
             content = file.read_bytes()
         except OSError as error:

@@ -14,7 +14,8 @@ from mm_pipeline.adapters.strict_yaml import load_mapping, read_text, shown, val
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.grid import RESERVED_IDS, Grid, unprofitable
 
-_SUFFIXES = {".yaml", ".yml"}
+GRID_SUFFIXES = frozenset({".yaml", ".yml"})
+"""Of grid files, in lower case."""
 _GRID_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _ID_LINE = re.compile(
     r"""^["']?id["']?[ \t]*:[ \t]*["']?(?P<id>[a-z0-9][a-z0-9-]{0,39})["']?[ \t]*(#.*)?\r?$""", re.MULTILINE
@@ -58,7 +59,7 @@ def load_grids(folder: Path) -> GridFolder:
     the operator means cannot be known. A missing or empty folder is a problem without ``grid_id``.
     """
     try:
-        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and not p.name.startswith("."))
+        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in GRID_SUFFIXES and not p.name.startswith("."))
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         return _no_grids(folder, f"the grid folder cannot be read ({reason}).", "Create it, or correct the setting.")

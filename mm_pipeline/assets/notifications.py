@@ -15,7 +15,7 @@ from mm_pipeline.assets import operator_contracts, summaries
 from mm_pipeline.assets.grids import ByGrid
 from mm_pipeline.assets.stage import contract_result, contract_spec, declared, each, plan_of
 from mm_pipeline.assets.storage import note_recovery
-from mm_pipeline.assets.telling import States, Told, tell
+from mm_pipeline.assets.telling import States, Told, alarm_unclear_files, tell
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.reporting.notification_frame import (
@@ -39,6 +39,8 @@ def _notified(
     plan = plan_of(context, watch)
     states = _states(plan, exit_states, entry_states)
     told = tell(watch, plan, states) if plan.is_live else Told()
+    if plan.is_live:
+        alarm_unclear_files(watch, plan)
     frames = _journalled(watch, plan) if plan.is_live else _replayed(watch, plan, states)
     outcome = each(frames, lambda grid: _checked(frames[grid]), context)
     yield dg.MaterializeResult(

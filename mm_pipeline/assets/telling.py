@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
 from typing import TypeVar
@@ -14,6 +14,7 @@ from mm_pipeline.adapters.journal import Decided, Evaluation, EvaluationKind, Pa
 from mm_pipeline.assets.flat_check import contradictions
 from mm_pipeline.domain.errors import PipelineError, StorageError
 from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications import (
     EMERGENCY,
     TEXT_LIMIT,
@@ -30,6 +31,7 @@ from mm_pipeline.reporting.notification_frame import GridStates, grid_report_at,
 from mm_pipeline.reporting.page_limits import PageText, cut
 from mm_pipeline.reporting.page_text import page_text
 from mm_pipeline.resources import Plan, Watch
+from mm_pipeline.resources.unclear_files import unclear_files
 
 T = TypeVar("T")
 
@@ -248,3 +250,16 @@ def _decided(deciding: _Round, decision: Decision, now: datetime) -> Decided:
     rows = deciding.states[decision.grid, EvaluationKind(decision.kind)].rows
     version = rows.filter(rows["evaluated_at"] == decision.evaluated_at)["grid_version"][0]
     return Decided(decision=decision, grid_version=version or "", decided_at=now, **deciding.watch.written_by)
+
+
+def alarm_unclear_files(watch: Watch, plan: Plan) -> None:
+    """Raise an alarm about each file that two evaluations in a row could not use, again every few hours."""
+    journal, step = watch.decisions(), timedelta(milliseconds=Timeframe.M15.ms)
+    now = unclear_files(journal, plan.evaluated_at)
+    for subject in sorted(now.keys() & unclear_files(journal, plan.evaluated_at - step).keys()):
+        watch.delivery().alarms.raise_about(
+            f"file of {subject}",
+            f"BLIND on {subject}: its file cannot be used",
+            f"{now[subject]}\nUntil it can be read, nothing that it says is watched."[:TEXT_LIMIT],
+            every=watch.settings.notify.unknown.second_after,
+        )

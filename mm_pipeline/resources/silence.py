@@ -9,6 +9,7 @@ from mm_pipeline.adapters.journal import Journal
 from mm_pipeline.domain.grid import unwatched
 from mm_pipeline.resources.channels import Delivery
 from mm_pipeline.resources.plan import Plan
+from mm_pipeline.resources.unclear_files import unclear_files
 from mm_pipeline.settings import Settings
 
 _MOMENT = timedelta(milliseconds=1)
@@ -34,6 +35,7 @@ def silence(
         _late(plan, now, settings.notify.max_lateness),
         journal.future_rows().problem,
         next(_unjudged(journal, plan), None),
+        next(_unclear(journal, plan), None),
         _overdue(journal, delivery, now - settings.delivery.overdue_after),
     )
     return next((reason for reason in reasons if reason is not None), None) or delivery.health.silence()
@@ -55,6 +57,14 @@ def _unjudged(journal: Journal, plan: Plan) -> Iterator[str]:
             yield f"{grid} {blind}"
         elif version is not None and version.grid.started_at < at and grid not in judged:
             yield f"{grid} was not evaluated"
+
+
+def _unclear(journal: Journal, plan: Plan) -> Iterator[str]:
+    """Files of which nobody knows what they say; and that no grid at all is watched."""
+    for subject, problem in unclear_files(journal, plan.evaluated_at).items():
+        yield f"the file of {subject} cannot be used: {problem}"
+    if not any(journal.grid_in_force(grid, plan.evaluated_at) for grid in journal.known_grids()):
+        yield "no grid is watched"
 
 
 def _overdue(journal: Journal, delivery: Delivery, decided_before: datetime) -> str | None:

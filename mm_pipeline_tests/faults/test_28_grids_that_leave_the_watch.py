@@ -242,3 +242,31 @@ def test_28_stop_breached_under_an_unreadable_file_is_an_emergency(
     assert newest is not None
     assert newest.fired == ("stop_loss_breached",)
     assert "eth.yaml: lower" in newest.reasons[0]
+
+
+def test_28_broken_edit_of_a_disabled_grid_alarms_and_withholds_the_heartbeat(
+    watch: PagingInstallation, instance: dg.DagsterInstance
+) -> None:
+    watch.grid("eth", enabled=False)
+    assert tick(watch, instance, 0) == "sent"
+    file = watch.folder / "grids" / "eth.yaml"
+    file.write_text(file.read_text().replace("enabled: false", "enabled: true").replace("levels:", "levles:"))
+    heartbeat = tick(watch, instance, 1)
+    assert heartbeat.startswith("withheld: the file of eth cannot be used")
+    assert "levels" in heartbeat
+    tick(watch, instance, 2)
+    titles = [page.title for page in watch.messages()]
+    assert "BLIND on eth: its file cannot be used" in titles
+
+    watch.grid("eth")
+    assert tick(watch, instance, 3) == "sent"
+
+
+def test_28_empty_folder_alarms_and_withholds_the_heartbeat(
+    watch: PagingInstallation, instance: dg.DagsterInstance
+) -> None:
+    for file in (watch.folder / "grids").iterdir():
+        file.unlink()
+    assert tick(watch, instance, 0).startswith("withheld: the file of the grid folder cannot be used")
+    tick(watch, instance, 1)
+    assert "BLIND on the grid folder: its file cannot be used" in [page.title for page in watch.messages()]
