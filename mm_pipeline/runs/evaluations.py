@@ -25,6 +25,7 @@ from mm_pipeline.domain.errors import ConfigError, PipelineError
 from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.resources import Watch
 from mm_pipeline.resources.plan import floor_to_evaluation
 from mm_pipeline.resources.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.runs.execution import execute
@@ -110,7 +111,7 @@ def _evaluate(deployment: Deployment, chosen: Overrides, at: datetime | None) ->
         raise ConfigError(f"{at.isoformat()} is in the future.", "Give a moment that has passed.")
     evaluated_ms = floor_to_evaluation(at or now)
     if at is None:  # as the schedule does: with every month since the last evaluation
-        request = tick_request(watch.decisions(), evaluated_ms, run_key="")
+        request = tick_request(_journal(watch, deployment), evaluated_ms, run_key="")
         month, tags = request.partition_key, dict(request.tags) | {LIVE_TAG: "true"}
     else:
         month = _key(month_start(from_ms(evaluated_ms - Timeframe.M15.ms)))
@@ -119,9 +120,16 @@ def _evaluate(deployment: Deployment, chosen: Overrides, at: datetime | None) ->
         tags = {EVALUATED_AT_TAG: from_ms(evaluated_ms).isoformat(), LIVE_TAG: "false"}
     made = execute(home, chosen, EVALUATION_JOB, partition_key=month, tags=tags)
     try:
-        return _evaluations_at(FrameStore(watch.frames_root), watch.decisions(), _evaluated_ms(made))
+        return _evaluations_at(FrameStore(watch.frames_root), _journal(watch, deployment), _evaluated_ms(made))
     finally:
         watch.journal.close()
+
+
+def _journal(watch: Watch, deployment: Deployment) -> Journal:
+    """The journal outside a run, where Dagster has not yet put the watch together."""
+    journal = watch.journal.open()
+    journal.keep_time(watch.clock.clock(), tolerance=deployment.settings.exchange_access.max_clock_offset)
+    return journal
 
 
 def _evaluated_ms(result: dg.ExecuteInProcessResult) -> int:
