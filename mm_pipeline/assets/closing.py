@@ -7,13 +7,20 @@ from datetime import datetime
 from functools import partial
 
 from mm_pipeline.adapters.clock import from_ms, to_ms
-from mm_pipeline.adapters.journal import Answer, EvaluationKind
+from mm_pipeline.adapters.journal import Answer, EvaluationKind, words_in_force
 from mm_pipeline.assets.account_reading import Accounts
 from mm_pipeline.assets.accounts import Seen
 from mm_pipeline.assets.flat_check import ACCOUNT, MOMENT, FlatChecks
 from mm_pipeline.domain.account import AccountPolicy, is_closed, is_emptied, traded_again_ms
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.notifications import ASKS_FOR_EXIT, FLATS, TAKES_NOTHING_BACK, Response, ResponseKind
+from mm_pipeline.domain.notifications import (
+    ASKS_FOR_EXIT,
+    FLATS,
+    SEEN_OPEN,
+    TAKES_NOTHING_BACK,
+    Response,
+    ResponseKind,
+)
 from mm_pipeline.resources import Plan, Watch
 
 
@@ -22,13 +29,14 @@ def is_exit_open(watch: Watch, grid: Grid) -> bool:
     told = watch.decisions().notifications.newest_told(grid.id, but=TAKES_NOTHING_BACK, kind=EvaluationKind.EXIT)
     if told is None or told.decision.notice not in ASKS_FOR_EXIT or told.decision.evaluated_at < grid.started_at:
         return False
-    last = _last_word(watch, grid.id, since=told.decision.episode_at)
-    return last is None or last.response.kind not in FLATS
+    last = _last_word(watch, grid)
+    is_later = last is not None and last.known_at >= told.decision.episode_at
+    return last is None or not is_later or last.response.kind not in FLATS
 
 
 def needs_check(watch: Watch, plan: Plan, grid: Grid) -> bool:
     """Whether a report that the grid is flat has not been checked yet: its account is read though it is disabled."""
-    word = _last_word(watch, grid.id, since=grid.started_at)
+    word = _last_word(watch, grid)
     if word is None or word.response.kind is not ResponseKind.FLAT:
         return False
     return not FlatChecks(watch, plan, Accounts()).is_settled(grid.id, word)
@@ -79,7 +87,7 @@ def _look(watch: Watch, plan: Plan, grid: Grid, accounts: Accounts) -> ResponseK
     too few, but not one whose operator says that it is flat, or each such word would be followed by a page. Such a word
     is checked by what the account holds instead.
     """
-    seen, last = accounts.known.get(grid.id), _last_word(watch, grid.id, since=grid.started_at)
+    seen, last = accounts.known.get(grid.id), _last_word(watch, grid)
     checks = FlatChecks(watch, plan, accounts)
     if seen is None:
         if last is not None and last.response.kind is ResponseKind.FLAT:
@@ -122,7 +130,7 @@ def _is_explained(watch: Watch, seen: Seen, accounts: Accounts) -> bool:
     if not seen.is_contested:
         return False
     others = (one for one in accounts.known.values() if one.grid.market == seen.grid.market and one.is_contested)
-    words = (_last_word(watch, one.grid.id, since=one.grid.started_at) for one in others if one.grid.id != seen.grid.id)
+    words = (_last_word(watch, one.grid) for one in others if one.grid.id != seen.grid.id)
     return any(word is None or word.response.kind not in FLATS for word in words)
 
 
@@ -136,24 +144,24 @@ def _after(last: Answer | None, at: datetime) -> datetime:
     return at if last is None else max(at, last.response.at + MOMENT)
 
 
-def _words(watch: Watch, grid_id: str, since: datetime) -> list[Answer]:
-    """Reports that the grid is closed, or open again; those of a clock that was ahead were never made."""
-    given, now = watch.decisions().responses.select(grid_id, since=since), watch.now()
-    return [one for one in given if one.response.kind in {*FLATS, ResponseKind.REOPENED} and one.known_at <= now]
+def _words(watch: Watch, grid: Grid) -> list[Answer]:
+    """Reports in force that the grid is closed, or open again; those of a clock that was ahead were never made."""
+    given, now = watch.decisions().responses.select(grid.id, known_since=grid.started_at), watch.now()
+    return words_in_force((one for one in given if one.known_at <= now), started_at=grid.started_at)
 
 
-def _last_word(watch: Watch, grid_id: str, *, since: datetime) -> Answer | None:
-    words = _words(watch, grid_id, since)
+def _last_word(watch: Watch, grid: Grid) -> Answer | None:
+    words = _words(watch, grid)
     return words[-1] if words else None
 
 
 def _verified(watch: Watch, grid: Grid) -> Answer | None:
     """The account's word that silences its exits: that it is closed, with nothing told or seen against it since."""
     newest = None
-    for word in _words(watch, grid.id, grid.started_at):
+    for word in _words(watch, grid):
         if word.response.kind is ResponseKind.VERIFIED_FLAT:
             newest = word
-        elif word.response.kind is ResponseKind.REOPENED:
+        elif word.response.kind in SEEN_OPEN:
             newest = None
     if newest is None:
         return None

@@ -34,19 +34,21 @@ def ack(
     reason still come. Exit code 1 where there was nothing to acknowledge.
     """
     from mm_pipeline.adapters.clock import SystemClock
+    from mm_pipeline.cli.answer_checks import moment_to_record
     from mm_pipeline.cli.journal_access import open_journal
     from mm_pipeline.domain.notifications import Response, ResponseKind
     from mm_pipeline.settings import load_deployment
 
     deployment, now = load_deployment(settings_file), SystemClock().now()
     with open_journal(deployment) as journal:
+        known_at = moment_to_record(journal, grid_ids, now=now)
         told = {grid: _standing(journal, grid) for grid in grid_ids}
         answered = [
-            Response(grid=grid, at=now, kind=ResponseKind.ACKNOWLEDGED, page=one.decision.page)
+            Response(grid=grid, at=known_at, kind=ResponseKind.ACKNOWLEDGED, page=one.decision.page)
             for grid, standing in told.items()
             for one in standing
         ]
-        recorded = _record(deployment, journal, answered, source="mm ack", by=by)
+        recorded = _record(deployment, journal, answered, source="mm ack", by=by, known_at=known_at)
     new = {answer.response.grid for answer in recorded}
     lines = [_acknowledged(grid, standing, is_new=grid in new) for grid, standing in told.items()]
     _tell([{"grid": grid, "acknowledged": grid in new} for grid in grid_ids], lines, as_json=as_json)
@@ -57,6 +59,7 @@ def ack(
 @click.command()
 @click.argument("grid_ids", nargs=-1, required=True, metavar="GRID...")
 @click.option("--at", type=UTC_TIME, help="When the position was closed; default: now.")
+@click.option("--new-range", is_flag=True, help="Close the present range although nothing was paged in it yet.")
 @click.option("--disable", is_flag=True, help="Also write `enabled: false` into the grid's file: no bot runs.")
 @click.option("--by", metavar="NAME", help="Who says so; default: the user of this shell.")
 @settings_option
@@ -65,6 +68,7 @@ def flat(
     *,
     grid_ids: tuple[str, ...],
     at: datetime | None,
+    new_range: bool,
     disable: bool,
     by: str | None,
     settings_file: Path | None,
@@ -77,6 +81,7 @@ def flat(
     """
     from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.adapters.grid_switch import disable_grid
+    from mm_pipeline.cli.answer_checks import check_is_meant, moment_to_record, range_closed_by
     from mm_pipeline.cli.journal_access import check_grid, open_journal
     from mm_pipeline.domain.errors import ConfigError
     from mm_pipeline.domain.notifications import Response, ResponseKind
@@ -86,20 +91,34 @@ def flat(
     if at is not None and at > now:
         raise ConfigError(f"{at.isoformat()} is in the future.", "Give a moment that has passed.")
     with open_journal(deployment) as journal:
+        known_at = moment_to_record(journal, grid_ids, now=now)
         for grid in grid_ids:
             check_grid(journal, grid)
-        said = [Response(grid=grid, at=at or now, kind=ResponseKind.FLAT) for grid in dict.fromkeys(grid_ids)]
-        _record(deployment, journal, said, source="mm flat", by=by)
+        closed_at = at or known_at
+        ranges = {grid: range_closed_by(journal, grid, closed_at) for grid in grid_ids}
+        if at is None and not new_range:
+            for grid, started_at in ranges.items():
+                check_is_meant(journal, grid, started_at)
+        said = [Response(grid=grid, at=closed_at, kind=ResponseKind.FLAT) for grid in dict.fromkeys(grid_ids)]
+        _record(deployment, journal, said, source="mm flat", by=by, known_at=known_at)
     disabled = {grid: disable_grid(deployment.grids_folder, grid).name for grid in grid_ids} if disable else {}
     lines = [
-        f"{grid}: flat since {at or now:%Y-%m-%d %H:%M} UTC, noted. {_what_follows(grid, disabled)}"
+        f"{grid}: flat since {closed_at:%Y-%m-%d %H:%M} UTC, noted{_of_range(ranges[grid])}. "
+        f"{_what_follows(grid, disabled)}"
         for grid in grid_ids
     ]
     _tell(
-        [{"grid": grid, "flat_at": at or now, "disabled": grid in disabled} for grid in grid_ids],
+        [
+            {"grid": grid, "flat_at": closed_at, "range_started_at": ranges[grid], "disabled": grid in disabled}
+            for grid in grid_ids
+        ],
         lines,
         as_json=as_json,
     )
+
+
+def _of_range(started_at: datetime | None) -> str:
+    return "" if started_at is None else f" of the range that began at {started_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _what_follows(grid: str, disabled: Mapping[str, str]) -> str:
@@ -119,18 +138,22 @@ def reopen(*, grid_ids: tuple[str, ...], by: str | None, settings_file: Path | N
     From the next evaluation on its exits are paged as if nothing had been told of them.
     """
     from mm_pipeline.adapters.clock import SystemClock
+    from mm_pipeline.cli.answer_checks import moment_to_record
     from mm_pipeline.cli.journal_access import check_grid, open_journal
     from mm_pipeline.domain.notifications import Response, ResponseKind
     from mm_pipeline.settings import load_deployment
 
     deployment, now = load_deployment(settings_file), SystemClock().now()
     with open_journal(deployment) as journal:
+        known_at = moment_to_record(journal, grid_ids, now=now)
         for grid in grid_ids:
             check_grid(journal, grid)
-        said = [Response(grid=grid, at=now, kind=ResponseKind.REOPENED) for grid in dict.fromkeys(grid_ids)]
-        _record(deployment, journal, said, source="mm reopen", by=by)
-    lines = [f"{grid}: open again since {now:%Y-%m-%d %H:%M} UTC, noted. Its exits are paged." for grid in grid_ids]
-    _tell([{"grid": grid, "reopened_at": now} for grid in grid_ids], lines, as_json=as_json)
+        said = [Response(grid=grid, at=known_at, kind=ResponseKind.REOPENED) for grid in dict.fromkeys(grid_ids)]
+        _record(deployment, journal, said, source="mm reopen", by=by, known_at=known_at)
+    lines = [
+        f"{grid}: open again since {known_at:%Y-%m-%d %H:%M} UTC, noted. Its exits are paged." for grid in grid_ids
+    ]
+    _tell([{"grid": grid, "reopened_at": known_at} for grid in grid_ids], lines, as_json=as_json)
 
 
 def _standing(journal: Journal, grid: str) -> list[Decided]:
@@ -141,7 +164,13 @@ def _standing(journal: Journal, grid: str) -> list[Decided]:
 
 
 def _record(
-    deployment: Deployment, journal: Journal, responses: list[Response], *, source: str, by: str | None
+    deployment: Deployment,
+    journal: Journal,
+    responses: list[Response],
+    *,
+    source: str,
+    by: str | None,
+    known_at: datetime,
 ) -> list[Answer]:
     """Journal responses, and end the alarms that they answer as far as the provider can be reached now.
 
@@ -155,7 +184,7 @@ def _record(
 
     made_by, now = written_by(deployment.settings), SystemClock().now()
     answers = [
-        Answer(response=one, source=source, by_whom=by or getpass.getuser(), recorded_at=now, **made_by)
+        Answer(response=one, source=source, by_whom=by or getpass.getuser(), recorded_at=known_at, **made_by)
         for one in responses
     ]
     new = [answer for answer in answers if journal.responses.record([answer])]

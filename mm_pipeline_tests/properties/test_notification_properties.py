@@ -49,7 +49,7 @@ answers = st.lists(
     st.tuples(
         st.integers(0, 12),
         st.sampled_from([0, 1, 15, 30, 165, 180]),
-        st.sampled_from(["ack", "ack", "flat", "verified_flat", "reopened", "missed"]),
+        st.sampled_from(["ack", "ack", "flat", "flat before", "verified_flat", "reopened", "missed"]),
         st.sampled_from(GRIDS),
     ),
     max_size=5,
@@ -129,6 +129,10 @@ def answered(
         if kind in ("flat", "verified_flat"):
             responses.append(Response(grid=grid, at=at, kind=ResponseKind(kind)))
             done.append(Done(minute, grid, None, verifies=kind == "verified_flat"))
+        elif kind == "flat before":
+            happened = at - 90 * MINUTE
+            responses.append(Response(grid=grid, at=happened, kind=ResponseKind.FLAT, known_at=at))
+            done.append(Done(minute, grid, None, happened=minute - 90))
         elif kind == "reopened":
             responses.append(Response(grid=grid, at=at, kind=ResponseKind.REOPENED))
             done.append(Done(minute, grid, None, reopens=True))

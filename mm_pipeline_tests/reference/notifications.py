@@ -51,6 +51,7 @@ class Done:
     """What an operator did: ``tells`` names the acknowledged page by a grid and minute of it; None of who is flat.
 
     ``reopens`` is the opposite of flat: the position is there again. ``verifies``: the account showed it closed.
+    ``at`` is when it was known, ``happened`` when it happened, where that was before.
     """
 
     at: int
@@ -58,6 +59,11 @@ class Done:
     tells: tuple[str, int] | None
     reopens: bool = False
     verifies: bool = False
+    happened: int | None = None
+
+    @property
+    def was_at(self) -> int:
+        return self.at if self.happened is None else self.happened
 
 
 @dataclass
@@ -100,6 +106,8 @@ def _decide(now: Said, said: Sequence[Said], done: Sequence[Done], made: Sequenc
     began = past[0].at
     known = [one for one in done if one.grid == now.grid and began <= one.at <= now.at + rules.decided_after]
     known.sort(key=lambda one: one.at)
+    ranges = [one.range for one in past if one.range is not None]
+    known = [one for one in known if _counts(one, done, started_at=-ranges[-1] if ranges else None)]
     newest = max((number for number, one in enumerate(known) if one.reopens), default=-1)
     reopened = known[newest].at if newest >= 0 else began
     in_range = [told for told in made if told.grid == now.grid and told.at >= began]
@@ -107,6 +115,15 @@ def _decide(now: Said, said: Sequence[Said], done: Sequence[Done], made: Sequenc
     answers = [one for number, one in enumerate(known) if number > newest or one.tells is not None]
     paged = [told.at for told in in_range if not told.held_back]
     return _Moment(now, past, mine, answers, paged=paged, rules=rules).decide()
+
+
+def _counts(word: Done, done: Sequence[Done], *, started_at: int | None) -> bool:
+    """A word of closed counts unless it happened before its range, or before the grid was known to be open."""
+    if word.tells is not None or word.reopens:
+        return True
+    opened = [one.was_at for one in done if one.reopens and one.grid == word.grid and one.at <= word.at]
+    too_early = started_at is not None and word.was_at < started_at
+    return not too_early and all(word.was_at >= at for at in opened)
 
 
 def _same_range(past: list[Said]) -> list[Said]:

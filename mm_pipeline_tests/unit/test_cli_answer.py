@@ -183,6 +183,58 @@ def test_flat_in_the_future_and_unknown_grids_are_refused(journal: Journal, sett
     assert not journal.responses.select()
 
 
+def past(**ago: float) -> str:
+    return f"{SystemClock().now() - timedelta(**ago):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_flat_that_closes_nothing_is_refused_with_what_it_contradicts(journal: Journal, settings: Path) -> None:
+    started_at = SystemClock().now() - timedelta(hours=1)
+    journal.observe_grids([hundreds_grid(id="eth", started_at=started_at)], SystemClock().now())
+    refused = mm("flat", "eth", "--at", past(hours=2), settings=settings)
+    assert (refused.exit_code, f"began at {started_at:%Y-%m-%d %H:%M} UTC" in refused.stderr) == (2, True)
+    assert not journal.responses.select("eth")
+    noted = mm("flat", "eth", "--at", past(minutes=50), settings=settings)
+    assert (noted.exit_code, f"range that began at {started_at:%Y-%m-%d %H:%M} UTC" in noted.stdout) == (0, True)
+    assert mm("reopen", "eth", settings=settings).exit_code == 0
+    refused = mm("flat", "eth", "--at", past(minutes=40), settings=settings)
+    assert (refused.exit_code, "mm reopen said that the position is open" in refused.stderr) == (2, True)
+    assert journal.responses.select("eth")[-1].response.kind is ResponseKind.REOPENED
+    assert mm("flat", "eth", settings=settings).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["ack", "flat", "reopen"])
+def test_clock_behind_the_journal_is_refused_not_confirmed(journal: Journal, settings: Path, command: str) -> None:
+    later = SystemClock().now() + timedelta(hours=3)
+    commit(journal, decision(Notice.MANDATORY_EXIT, later - timedelta(minutes=2)), decided_at=later)
+    refused = mm(command, "eth", settings=settings)
+    assert (refused.exit_code, "it is behind by" in refused.stderr) == (2, True)
+    assert not journal.responses.select("eth")
+
+
+@pytest.mark.parametrize(("command", "kind"), [("flat", ResponseKind.FLAT), ("reopen", ResponseKind.REOPENED)])
+def test_word_takes_its_place_after_a_page_of_a_clock_slightly_ahead(
+    journal: Journal, settings: Path, command: str, kind: ResponseKind
+) -> None:
+    decided_at = SystemClock().now() + timedelta(seconds=20)
+    commit(journal, decision(Notice.MANDATORY_EXIT, decided_at - timedelta(minutes=2)), decided_at=decided_at)
+    assert mm(command, "eth", settings=settings).exit_code == 0
+    (word,) = (one for one in journal.responses.select("eth") if one.response.kind is kind)
+    assert word.known_at > decided_at
+
+
+def test_flat_of_the_range_before_is_asked_about(journal: Journal, settings: Path) -> None:
+    now = SystemClock().now()
+    commit(journal, decision(Notice.MANDATORY_EXIT, now - timedelta(hours=3)), decided_at=now - timedelta(hours=3))
+    journal.observe_grids([hundreds_grid(id="eth", started_at=now - timedelta(hours=1))], now)
+    refused = mm("flat", "eth", settings=settings)
+    assert (refused.exit_code, "--new-range" in refused.stderr) == (2, True)
+    assert not journal.responses.select("eth")
+    assert mm("flat", "eth", "--new-range", settings=settings).exit_code == 0
+    assert mm("reopen", "eth", settings=settings).exit_code == 0
+    commit(journal, decision(Notice.MANDATORY_EXIT, now - timedelta(minutes=2)), decided_at=now)
+    assert mm("flat", "eth", settings=settings).exit_code == 0
+
+
 def test_nothing_told_is_nothing_to_acknowledge(journal: Journal, settings: Path) -> None:
     done = mm("ack", "eth", settings=settings)
     assert (done.exit_code, "nothing to acknowledge" in done.stdout) == (1, True)

@@ -133,7 +133,7 @@ def test_position_reported_flat_since_the_new_range_began_is_closed_in_it() -> N
 
 
 def test_position_reported_to_have_been_closed_before_the_page_is_closed() -> None:
-    states = [judged("M", bar) for bar in range(EXPIRE + 1)]
+    states = [judged("M", bar, started_at=NOON - BAR) for bar in range(EXPIRE + 1)]
     word = Response(grid="eth", at=NOON - BAR, kind=ResponseKind.FLAT, known_at=NOON + timedelta(minutes=6))
     assert len(replay(states, [word], POLICY)) == 1
 

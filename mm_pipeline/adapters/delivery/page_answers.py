@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mm_pipeline.adapters.journal import Answer, Decided, Journal, Page
+from mm_pipeline.adapters.journal import Answer, Decided, Journal, Page, words_in_force
 from mm_pipeline.adapters.journal.notification_records import ALARM
 from mm_pipeline.domain.notifications import ASKS_FOR_EXIT, FLATS, Notice, ResponseKind, replaces
 
@@ -76,7 +76,7 @@ class PageAnswers:
         given = [answer for answer in self.answers.get(grid, ()) if by is None or answer.response.at <= by]
         later = [answer for answer in given if answer.known_at > page.decided_at]
         is_known = _acknowledges(given, names) or _acknowledges(later, {""})
-        return is_known or (page.notice in _ENDED_BY_FLAT and _is_flat(later))
+        return is_known or (page.notice in _ENDED_BY_FLAT and _is_flat(given, since=page.decided_at))
 
     def is_answered_whole(self, page: Page) -> bool:
         """Whether the page is answered for each of its grids; never where it tells of none."""
@@ -87,11 +87,7 @@ def _acknowledges(given: Sequence[Answer], pages: Collection[str]) -> bool:
     return any(answer.response.kind is ResponseKind.ACKNOWLEDGED and answer.response.page in pages for answer in given)
 
 
-def _is_flat(given: Sequence[Answer]) -> bool:
-    """Whether the newest word on it is that the position is closed."""
-    words = [
-        answer.response.kind
-        for answer in sorted(given, key=lambda one: one.known_at)
-        if answer.response.kind in {*FLATS, ResponseKind.REOPENED}
-    ]
-    return bool(words) and words[-1] in FLATS
+def _is_flat(given: Sequence[Answer], *, since: datetime) -> bool:
+    """Whether the newest word on it, known after ``since``, is that the position is closed."""
+    words = [one for one in words_in_force(given, started_at=None) if one.known_at > since]
+    return bool(words) and words[-1].response.kind in FLATS

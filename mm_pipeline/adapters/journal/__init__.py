@@ -15,6 +15,7 @@ from mm_pipeline.adapters.journal.notification_records import (
     Waiting,
 )
 from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind, GridHistoryRow, MarketNotice
+from mm_pipeline.adapters.journal.responses import words_in_force
 
 __all__ = [
     "Answer",
@@ -36,4 +37,5 @@ __all__ = [
     "Page",
     "Waiting",
     "sqlite_url",
+    "words_in_force",
 ]

@@ -19,11 +19,10 @@ from mm_pipeline.adapters.journal.notifications import JournalNotifications
 from mm_pipeline.adapters.journal.responses import JournalResponses
 from mm_pipeline.adapters.journal.schema import UtcMillis
 from mm_pipeline.adapters.journal.valid import evaluations
-from mm_pipeline.domain.notifications import History, Judged, NotifyPolicy, Response, ResponseKind
+from mm_pipeline.domain.notifications import SEEN_OPEN, History, Judged, NotifyPolicy, Response
 
 _LONGEST_RUN: Final = 96
 """No notice waits for a longer run (the bound of ``after_evaluations``)."""
-_SEEN_OPEN: Final = frozenset({ResponseKind.REOPENED, ResponseKind.CONTRADICTED})
 
 
 def _earlier() -> sa.ColumnElement[bool]:
@@ -89,12 +88,13 @@ class JournalHistories:
             judged.grid, judged.kind, since=range_began, until=judged.evaluated_at, within=policy.budget.per
         )
         answered = self._responses.select(judged.grid, known_since=range_began)
+        history = replace(history, open_at=self._open_before(judged.grid, range_began))
         # What is reported late was not known before; that a position is open again is no news of an earlier evaluation.
         until = judged.evaluated_at + policy.decided_after
         known = (
             one
             for one in answered
-            if one.known_at <= now and (one.response.kind not in _SEEN_OPEN or one.response.at <= until)
+            if one.known_at <= now and (one.response.kind not in SEEN_OPEN or one.response.at <= until)
         )
         answers = deque(sorted(known, key=lambda one: one.known_at))
         for one in decided:
@@ -104,6 +104,11 @@ class JournalHistories:
         for answer in answers:
             history = history.answered(_known(answer))
         return history
+
+    def _open_before(self, grid: str, range_began: datetime) -> datetime | None:
+        """Latest moment at which the position was seen open, of what was known before a range's first evaluation."""
+        given = self._responses.select(grid, until=range_began, kinds=SEEN_OPEN)
+        return max((one.response.at for one in given if one.known_at < range_began), default=None)
 
 
 def _known(answer: Answer) -> Response:

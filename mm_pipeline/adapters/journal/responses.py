@@ -13,7 +13,7 @@ from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.insertion import insert_new
 from mm_pipeline.adapters.journal.notification_records import Answer
 from mm_pipeline.adapters.journal.valid import responses
-from mm_pipeline.domain.notifications import Response, ResponseKind
+from mm_pipeline.domain.notifications import SEEN_OPEN, Response, ResponseKind
 
 _BY = ("source", "by_whom", "settings_hash", "code_version", "recorded_at")
 
@@ -44,6 +44,7 @@ class JournalResponses:
         until: datetime | None = None,
         known_since: datetime | None = None,
         pages: Collection[str] | None = None,
+        kinds: Collection[ResponseKind] | None = None,
     ) -> list[Answer]:
         """Answers with ``since <= at < until``, oldest first.
 
@@ -60,8 +61,34 @@ class JournalResponses:
             query = query.where((responses.c.at >= known_since) | (responses.c.recorded_at >= known_since))
         if pages is not None:
             query = query.where(responses.c.page.in_(pages))
+        if kinds is not None:
+            query = query.where(responses.c.kind.in_(sorted(kind.value for kind in kinds)))
         with self._database.reading() as connection:
             return [_answer_of(row) for row in connection.execute(query.order_by(responses.c.at, responses.c.id))]
+
+
+def words_in_force(answers: Iterable[Answer], *, started_at: datetime | None) -> list[Answer]:
+    """Words that a position is closed, or open again, in the order in which they were known: the last is in force.
+
+    Left out is what closes nothing: see ``Response.closes``, by which decisions take words too.
+
+    Parameters
+    ----------
+    answers
+        Those that are known, of one grid.
+    started_at
+        Start of the grid's range; None where it is not known.
+    """
+    words: list[Answer] = []
+    open_at: datetime | None = None
+    for answer in sorted(answers, key=lambda one: one.known_at):
+        response = answer.response
+        if response.kind in SEEN_OPEN:
+            open_at = response.at if open_at is None else max(open_at, response.at)
+            words.append(answer)
+        elif response.closes(started_at=started_at, open_at=open_at):
+            words.append(answer)
+    return words
 
 
 def _row(answer: Answer) -> dict[str, Any]:

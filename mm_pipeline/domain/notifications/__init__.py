@@ -28,7 +28,7 @@ from mm_pipeline.domain.notifications.delivery import DeliveryPolicy, backoff
 from mm_pipeline.domain.notifications.history import History
 from mm_pipeline.domain.notifications.judged import ENTRY, EXIT, Judged, is_held, judged_in
 from mm_pipeline.domain.notifications.policy import NotifyPolicy, PageBudget
-from mm_pipeline.domain.notifications.response import FLATS, Response, ResponseKind
+from mm_pipeline.domain.notifications.response import FLATS, SEEN_OPEN, Response, ResponseKind
 
 __all__ = [
     "ASKS_FOR_EXIT",
@@ -37,6 +37,7 @@ __all__ = [
     "EXIT",
     "FLATS",
     "REMINDERS",
+    "SEEN_OPEN",
     "TAKES_NOTHING_BACK",
     "TEXT_LIMIT",
     "TITLE_LIMIT",

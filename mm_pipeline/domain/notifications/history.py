@@ -13,7 +13,7 @@ from typing import Final
 from mm_pipeline.domain.notifications.decision import REMINDERS, Decision, Notice, ends_emergency
 from mm_pipeline.domain.notifications.judged import Judged
 from mm_pipeline.domain.notifications.policy import PageBudget
-from mm_pipeline.domain.notifications.response import FLATS, Response, ResponseKind
+from mm_pipeline.domain.notifications.response import FLATS, SEEN_OPEN, Response, ResponseKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,10 @@ class History:
         Evaluations of told decisions, ascending, as far back as the page budget looks.
     acknowledged
         When each page was acknowledged first.
-    flat_at
-        When the position was last said to be closed, by the operator or the account.
-    is_verified
-        Whether the account has shown it closed.
+    flats
+        Reports in force that the position is closed, by the operator or the account, in the order they were known.
+    open_at
+        Latest moment at which the position was reported or seen open: no exit before it closes anything.
     contradicted_at
         When its account showed that a report of flat is not true, until that is told.
     """
@@ -64,8 +64,8 @@ class History:
     held: Decision | None = None
     paged_at: tuple[datetime, ...] = ()
     acknowledged: Mapping[str, datetime] = field(default_factory=dict)
-    flat_at: datetime | None = None
-    is_verified: bool = False
+    flats: tuple[Response, ...] = ()
+    open_at: datetime | None = None
     contradicted_at: datetime | None = None
 
     def at(self, judged: Judged) -> History:
@@ -77,6 +77,7 @@ class History:
             before,
             judged=judged,
             started_at=started_at,
+            flats=tuple(one for one in before.flats if one.closes(started_at=started_at, open_at=None)),
             run=before.run + 1 if goes_on else 1,
             run_began_at=before.run_began_at if goes_on else judged.evaluated_at,
             before_at=None if before.judged is None else before.judged.evaluated_at,
@@ -87,11 +88,10 @@ class History:
         """What counts in a new range: pages are acknowledged by name, and a position may be known to be closed now."""
         contradicted_at = self.contradicted_at
         is_contradicted = contradicted_at is not None and contradicted_at >= judged.evaluated_at
-        is_flat = self.flat_at is not None and self.flat_at >= judged.evaluated_at
         return History(
             acknowledged=self.acknowledged,
-            flat_at=self.flat_at if is_flat else None,
-            is_verified=is_flat and self.is_verified,
+            flats=tuple(one for one in self.flats if one.counts_from >= judged.evaluated_at),
+            open_at=self.open_at,
             contradicted_at=contradicted_at if is_contradicted else None,
         )
 
@@ -119,19 +119,35 @@ class History:
     def answered(self, response: Response) -> History:
         """The history with a response.
 
-        A closed position counts from when it was said, however long ago it was closed.
+        A closed position counts from when it was said, if it was closed within the range and after it was seen open.
         """
         if response.kind in FLATS:
-            is_verified = self.is_verified or response.kind is ResponseKind.VERIFIED_FLAT
-            return replace(self, flat_at=response.counts_from, is_verified=is_verified)
-        if response.kind is ResponseKind.REOPENED:
-            return replace(self, told={}, endings={}, held=None, flat_at=None, is_verified=False)
-        if response.kind is ResponseKind.CONTRADICTED:
-            return replace(self, contradicted_at=response.at, flat_at=None, is_verified=False)
+            is_in_force = response.closes(started_at=None, open_at=self.open_at)  # the range is known at an evaluation
+            said = replace(response, known_at=response.counts_from)
+            return replace(self, flats=(*self.flats, said)) if is_in_force else self
+        if response.kind in SEEN_OPEN:
+            return self._seen_open(response)
         if response.kind is ResponseKind.ACKNOWLEDGED:
             pages = {response.page} if response.page else {one.page for one in self._asking()}
             return replace(self, acknowledged={**dict.fromkeys(pages, response.at), **self.acknowledged})
         return self
+
+    def _seen_open(self, response: Response) -> History:
+        open_at = response.at if self.open_at is None else max(self.open_at, response.at)
+        opened = replace(self, flats=(), open_at=open_at)
+        if response.kind is ResponseKind.CONTRADICTED:
+            return replace(opened, contradicted_at=response.at)
+        return replace(opened, told={}, endings={}, held=None)
+
+    @property
+    def flat_at(self) -> datetime | None:
+        """When the position was last said to be closed; None where no such word is in force."""
+        return self.flats[-1].counts_from if self.flats else None
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the account has shown it closed."""
+        return any(one.kind is ResponseKind.VERIFIED_FLAT for one in self.flats)
 
     def _asking(self) -> list[Decision]:
         """What an acknowledgement of no page in particular answers."""

@@ -25,6 +25,7 @@ class ResponseKind(StrEnum):
 
 
 FLATS = frozenset({ResponseKind.FLAT, ResponseKind.VERIFIED_FLAT})
+SEEN_OPEN = frozenset({ResponseKind.REOPENED, ResponseKind.CONTRADICTED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +53,18 @@ class Response:
     def counts_from(self) -> datetime:
         """From when on decisions take it into account."""
         return self.at if self.known_at is None else max(self.at, self.known_at)
+
+    def closes(self, *, started_at: datetime | None, open_at: datetime | None) -> bool:
+        """Whether it closes the position of a range, by when it happened; the moment it was known decides nothing.
+
+        An exit before the range began was that of another range. One before the position was seen open is refuted.
+
+        Parameters
+        ----------
+        started_at
+            Start of the range; None where it is not known.
+        open_at
+            When the position was last reported or seen open, as far as that was known before; None where never.
+        """
+        is_of_range = started_at is None or self.at >= started_at
+        return self.kind in FLATS and is_of_range and (open_at is None or self.at >= open_at)
