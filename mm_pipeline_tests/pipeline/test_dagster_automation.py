@@ -156,6 +156,7 @@ def test_grid_that_is_new_or_gone_makes_no_gap(installation: Installation) -> No
     with installation.watch(AT) as watch:
         kept = [grid for grid in watch.grid_folder().grids if grid.id != "gone"]
         watch.decisions().observe_grids(kept, AT - timedelta(days=1))
+        assert watch.decisions().retire_grid("gone", AT - timedelta(hours=1), by="me")
     assert tick(installation, AT + timedelta(minutes=1)).partition_key == "2025-03"
 
 

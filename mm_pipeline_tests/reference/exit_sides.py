@@ -70,6 +70,7 @@ ENTRY_POLICY = EntryPolicy(
 )
 DATA_POLICY = DataPolicy(
     max_age=timedelta(minutes=35),
+    max_failed_fetches=2,
     warm_up_days=51,
     min_coverage=0.95,
     min_coverage_24h=0.90,

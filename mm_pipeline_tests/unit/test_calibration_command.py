@@ -14,16 +14,17 @@ from mm_pipeline.cli.calibrate import calibrate
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline_tests.reference.calibration import random_walk
 
-NAME = "kucoin_ETH-USDT_15m_1970-01-01_1970-06-30.parquet"
-OTHER = "kucoin_BTC-USDT_15m_1970-01-01_1970-06-30.parquet"
+NAME = "kucoin_ETH-USDT_15m_2021-01-01_2021-06-30.parquet"
+OTHER = "kucoin_BTC-USDT_15m_2021-01-01_2021-06-30.parquet"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Candle files of two made-up markets."""
     folder = tmp_path_factory.mktemp("candles")
-    random_walk(days=150, seed=11).write_parquet(folder / NAME)
-    random_walk(days=150, seed=12).write_parquet(folder / OTHER)
+    since_2021 = pl.col("open_time") + pl.duration(days=18_628)  # a random walk begins in 1970
+    random_walk(days=150, seed=11).with_columns(since_2021).write_parquet(folder / NAME)
+    random_walk(days=150, seed=12).with_columns(since_2021).write_parquet(folder / OTHER)
     return folder
 
 
@@ -58,7 +59,7 @@ def test_the_file_says_how_to_make_it_again(folder: Path, tmp_path: Path) -> Non
 
 def test_the_table_shows_each_fit_and_that_nothing_was_written(folder: Path) -> None:
     output = run(folder).output
-    for expected in ("p_transition", "confidence", "valid from", "base rate", "Brier", "skill", "Wilson", "1970-04-"):
+    for expected in ("p_transition", "confidence", "valid from", "base rate", "Brier", "skill", "Wilson", "2021-04-"):
         assert expected in output
     assert "Nothing was written" in output
 

@@ -166,8 +166,8 @@ def test_evaluation_counts_until_max_lateness(journal: Journal, age: timedelta, 
 
 
 def test_unknown_keeps_the_last_known_state_of_its_own_range(journal: Journal) -> None:
-    judged(journal, "LATEST_ACCEPTABLE_EXIT", at=AT - BAR)
-    judged(journal, "UNKNOWN", reasons=("newest bar closed 47 min ago",))
+    judged(journal, "LATEST_ACCEPTABLE_EXIT", at=AT - BAR, grid_version=grid().version_hash)
+    judged(journal, "UNKNOWN", reasons=("newest bar closed 47 min ago",), grid_version=grid().version_hash)
     report = found(journal)["eth"].report
     assert (report.state, report.last_known_state, report.since) == ("UNKNOWN", "LATEST_ACCEPTABLE_EXIT", AT)
     assert report.reasons == ("newest bar closed 47 min ago",)

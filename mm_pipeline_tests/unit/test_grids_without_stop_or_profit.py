@@ -152,7 +152,7 @@ def test_states_tables_and_pages_say_that_there_is_no_stop_and_that_no_fee_is_ea
     report = report_of(grid, rows)
     assert NO_STOP_TEXT.capitalize() in stop_line(report)
     assert "% in fees" in grid_text(report)
-    assert NO_STOP_TEXT in str(explanation(report, width=80).renderables)  # type: ignore[attr-defined]
+    assert NO_STOP_TEXT in str(explanation(report, width=80, now=report.evaluated_at).renderables)  # type: ignore[attr-defined]
 
 
 def test_levels_are_proposed_where_the_fee_is_a_rebate() -> None:

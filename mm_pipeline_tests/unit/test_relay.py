@@ -607,6 +607,22 @@ def test_page_that_everything_refused_is_overdue_until_it_is_no_news(journal: Jo
     assert overdue() == []
 
 
+@pytest.mark.parametrize(("again_after", "is_asked"), [("30min", True), ("2h", False)])
+def test_refused_again_after_says_when_a_page_is_offered_to_who_refused_it(
+    journal: Journal, again_after: str, is_asked: bool
+) -> None:
+    desk = Desk(journal, "phone", delivery={"refused_again_after": again_after})
+    desk["phone"].errors = [REFUSED] * 2  # the page, and the alarm about the channel
+    desk.commit()
+    for _ in range(3):
+        desk.clock.pass_(SECOND)
+        desk.run()
+    desk.clock.pass_(4 * BAR)
+    desk.run()
+    desk.run()
+    assert ("sent" in outcomes(journal)) is is_asked
+
+
 @pytest.mark.parametrize("kind", [ResponseKind.ACKNOWLEDGED, ResponseKind.FLAT])
 def test_page_answered_before_a_channel_took_it_goes_there_no_more(journal: Journal, kind: ResponseKind) -> None:
     desk = Desk(journal, "phone", "chat")
