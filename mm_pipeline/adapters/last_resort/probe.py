@@ -13,8 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError
-
 from mm_pipeline.domain.errors import PipelineError, StorageError
 
 _WRITTEN_BYTES: Final = 256 * 1024
@@ -35,6 +33,8 @@ def is_out_of_space(error: BaseException) -> bool:
 
 def is_storage_failure(error: BaseException) -> bool:
     """Whether the error, or one that caused it, is about journal, frames, disk or Dagster's own storage."""
+    from sqlalchemy.exc import DBAPIError  # heavy, and only needed once something has failed
+
     return any(
         isinstance(cause, StorageError | DBAPIError | sqlite3.Error)
         or (isinstance(cause, OSError) and cause.errno in _DISK)
