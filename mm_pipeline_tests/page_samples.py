@@ -28,6 +28,7 @@ POLICY = NotifyPolicy.model_validate(
             "expire": "3h",
             "quick_reissues": 4,
             "then_every": "6h",
+            "episode_ends_after": "24h",
         },
         "latest_acceptable_exit": {"priority": 1, "window": "60min", "repeat": "60min"},
         "warning": {"push": True, "priority": 0, "window": "4h", "min_interval": "4h"},
@@ -35,6 +36,8 @@ POLICY = NotifyPolicy.model_validate(
         "unknown": {
             "priority": 1,
             "after_evaluations": 2,
+            "flapping_count": 4,
+            "flapping_of": 8,
             "second_after": "4h",
             "third_after": "12h",
             "then_every": "1d",

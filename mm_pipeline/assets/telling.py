@@ -203,9 +203,9 @@ def _undecided(watch: Watch, of: tuple[str, EvaluationKind], known: GridStates) 
     last = watch.decisions().notifications.decisions(grid, since=now - late)
     decided = max((one.decision.evaluated_at for one in last if one.decision.kind == kind), default=None)
     live = {_key(one) for one in journalled if one.is_live and (decided is None or one.evaluated_at > decided)}
-    recent = known.rows.filter(known.rows["evaluated_at"] >= now - late)
-    keys = zip(recent["evaluated_at"], recent["input_hash"], strict=True)
-    judged = judged_in(recent, known.grids, watch.settings.notify, kind=kind.value)
+    rows = known.rows  # the older ones too: what an account showed counts until it is read again
+    keys = zip(rows["evaluated_at"], rows["input_hash"], strict=True)
+    judged = judged_in(rows, known.grids, watch.settings.notify, kind=kind.value)
     return [one for one, key in zip(judged, keys, strict=True) if key in live]
 
 

@@ -16,6 +16,7 @@ class Rules:
     mandatory_expires: int = 3 * 60
     mandatory_patience: int = 4
     mandatory_then: int = 6 * 60
+    mandatory_forgotten: int = 24 * 60
     reminder_first: int = 4 * 60
     reminder_then: int = 24 * 60
     enabled_after: int = 24 * 60
@@ -25,6 +26,7 @@ class Rules:
     enter_apart: int = 4 * 60
     unknown_after: tuple[int, int] = (4 * 60, 12 * 60)
     unknown_every: int = 24 * 60
+    unknown_share: tuple[int, int] = (4, 8)
     budget_pages: int = 12
     budget_per: int = 24 * 60
 
@@ -203,8 +205,19 @@ class _Moment:
         after = [told for told in self.mine if told.at > page.at]
         if any(told.notice == "NORMAL" for told in after):
             return None
-        sold = any(told.notice == "SOLD_OUT" and told.held_back != "unconfirmed" for told in after)
-        return None if sold and self.acknowledged_at(page) is None else page
+        turns = [
+            told.notice
+            for told in after
+            if (told.notice == "SOLD_OUT" and told.held_back != "unconfirmed") or told.notice == "MANDATORY_EXIT"
+        ]
+        is_sold = turns[-1:] == ["SOLD_OUT"]
+        return None if is_sold and self.acknowledged_at(page) is None else page
+
+    def sold_emergency(self) -> Told | None:
+        """The newest emergency page, where no all-clear came after it."""
+        page = self.newest("MANDATORY_EXIT")
+        is_clear = any(told.notice == "NORMAL" and page is not None and told.at > page.at for told in self.mine)
+        return None if is_clear else page
 
     def has_been_stopped(self) -> bool:
         page = self.newest("MANDATORY_EXIT")
@@ -216,7 +229,8 @@ class _Moment:
         said = [
             told
             for told in self.mine
-            if told.notice == "NORMAL" or (not told.held_back and told.notice not in ("REMINDER", "STILL_ENABLED"))
+            if (told.notice == "NORMAL" and told.held_back != "calm")
+            or (not told.held_back and told.notice not in ("REMINDER", "STILL_ENABLED"))
         ]
         return said[-1].notice if said else ""
 
@@ -227,19 +241,26 @@ class _Moment:
         page, stopped = self.open_emergency(), self.has_been_stopped()
         is_on = self.now.state == "MANDATORY_EXIT"
         if is_on:
-            known = page or (self.newest("MANDATORY_EXIT") if stopped else None)
+            known = page or (self.newest("MANDATORY_EXIT") if stopped else self.sold_emergency())
             if known is None:
                 return self.new("MANDATORY_EXIT")
             if self.now.triggers - known.triggers:
                 return self.new("MANDATORY_EXIT", "new_trigger", known)
+            if page is None and not stopped:
+                back = self.new("MANDATORY_EXIT", "reissue", known)
+                back.held_back = "" if self.age(known) >= self.patience(known) else "known"
+                return back
         if page is None or stopped:
             return None
         answered_at = self.acknowledged_at(page)
         if answered_at is None:
-            is_patient = page.number > self.rules.mandatory_patience
-            wait = self.rules.mandatory_then if is_patient else self.rules.mandatory_expires
-            return self.new("MANDATORY_EXIT", "reissue", page) if self.age(page) >= wait else None
+            is_due = self.age(page) >= self.patience(page)
+            return self.new("MANDATORY_EXIT", "reissue", page) if is_due else None
         return self.reminder(page, answered_at) if is_on else None
+
+    def patience(self, page: Told) -> int:
+        is_patient = page.number > self.rules.mandatory_patience
+        return self.rules.mandatory_then if is_patient else self.rules.mandatory_expires
 
     def reminder(self, page: Told, answered_at: int) -> Told | None:
         before = [told for told in self.told if told.notice == "REMINDER" and told.at > page.at]
@@ -255,6 +276,10 @@ class _Moment:
             if calm < self.rules.damping:
                 told = self.new("SOLD_OUT")
                 told.held_back = "unconfirmed"
+                return told
+            if self.talked_of() == "SOLD_OUT":
+                told = self.new("SOLD_OUT")
+                told.held_back = "known"
                 return told
         return None if self.talked_of() == "SOLD_OUT" else self.within_limits("SOLD_OUT", 0)
 
@@ -277,7 +302,21 @@ class _Moment:
             return self.unknown() or self.blind_reminder()
         if self.now.is_sold_out or self.now.state == "MANDATORY_EXIT":
             return None
-        return self.latest() if self.now.state == "LATEST_ACCEPTABLE_EXIT" else self.warning()
+        if self.now.state == "LATEST_ACCEPTABLE_EXIT":
+            return self.latest()
+        return self.warning() or self.forgotten()
+
+    def forgotten(self) -> Told | None:
+        """Under a warning, an acknowledged emergency is over once no exit was asked for in a day."""
+        page = self.open_emergency()
+        if page is None or self.acknowledged_at(page) is None:
+            return None
+        asking = [said.at for said in self.past if said.state in ("MANDATORY_EXIT", "LATEST_ACCEPTABLE_EXIT")]
+        if self.now.at - max([page.at, *asking]) < self.rules.mandatory_forgotten:
+            return None
+        over = self.new("NORMAL")
+        over.held_back = "calm"
+        return over
 
     def blind_reminder(self) -> Told | None:
         page = self.open_emergency()
@@ -289,13 +328,25 @@ class _Moment:
     def unknown(self) -> Told | None:
         outage = [told for told in self.told if told.notice == "UNKNOWN" and told.at >= self.run_began]
         if not outage:
-            return self.new("UNKNOWN") if max(self.run, self.now.blind_for) >= self.rules.damping else None
+            if max(self.run, self.now.blind_for) >= self.rules.damping:
+                return self.new("UNKNOWN")
+            least, of = self.rules.unknown_share
+            if [said.state for said in self.past[-of:]].count("UNKNOWN") < least:
+                return None
+            outage = self.flapping()
+            if not outage:
+                return self.new("UNKNOWN")
         waits = dict(enumerate(self.rules.unknown_after, start=1))
-        if len(outage) in waits:
-            is_due = self.now.at - outage[0].at >= waits[len(outage)]
+        if outage[-1].number in waits:
+            is_due = self.now.at - outage[-1].began >= waits[outage[-1].number]
         else:
             is_due = self.age(outage[-1]) >= self.rules.unknown_every
         return self.new("UNKNOWN", "repeat", outage[-1]) if is_due else None
+
+    def flapping(self) -> list[Told]:
+        """Pages of an outage that comes and goes: since the newest all-clear."""
+        clear = max((told.at for told in self.mine if told.notice == "NORMAL"), default=-1)
+        return [told for told in self.told if told.notice == "UNKNOWN" and told.at > clear]
 
     def latest(self) -> Told | None:
         last = self.newest("LATEST_ACCEPTABLE_EXIT")

@@ -99,12 +99,67 @@ def test_price_that_crosses_the_upper_bound_at_every_bar_pages_one_emergency(sto
 
 
 def test_unanswered_emergency_ends_with_two_evaluations_that_say_normal_or_sold_out() -> None:
-    again = "MANDATORY_EXIT"
     assert told("MSM" + "S") == ["0 MANDATORY_EXIT"]
     assert held_back("MSM") == ["1 SOLD_OUT unconfirmed"]
-    assert told("MSSM") == ["0 MANDATORY_EXIT", "2 SOLD_OUT", f"3 {again}"]
-    assert told("MNSM") == ["0 MANDATORY_EXIT", "2 SOLD_OUT", f"3 {again}"]
+    assert told("MSSM") == told("MNSM") == ["0 MANDATORY_EXIT", "2 SOLD_OUT"]
     assert told("MNM") == ["0 MANDATORY_EXIT"]
+
+
+# An emergency that a sold-out had ended
+
+
+def test_trigger_that_returns_after_sold_outs_is_issued_anew_as_seldom_as_any_emergency() -> None:
+    pages = [page for page in told("N" + "SSM" * 4 * 24) if "MANDATORY" in page]
+    assert pages[0] == "3 MANDATORY_EXIT"
+    assert [int(page.split()[0]) for page in pages[:7]] == [3, 15, 27, 39, 51, 75, 99]
+    assert all(page.endswith("reissue") for page in pages[1:])
+
+
+def test_trigger_that_no_page_has_named_pages_at_once_after_a_sold_out() -> None:
+    assert told("MSSX") == ["0 MANDATORY_EXIT", "2 SOLD_OUT", "3 MANDATORY_EXIT new_trigger"]
+
+
+def test_all_clear_after_a_sold_out_makes_the_same_trigger_news() -> None:
+    assert told("MSSNNM")[-1] == "5 MANDATORY_EXIT"
+
+
+@pytest.mark.parametrize("milder", ["W", "U", "M"])
+def test_emergency_that_is_back_after_a_sold_out_rings_whatever_milder_state_comes(milder: str) -> None:
+    assert f"{EXPIRE} MANDATORY_EXIT reissue" in told("MSSM" + milder * EXPIRE)
+    assert held_back("MSSM")[-1] == "3 MANDATORY_EXIT known"
+
+
+def test_emergency_that_is_sold_out_once_more_is_over_and_says_so_to_nobody() -> None:
+    assert told("MSSMSS" + "U" * EXPIRE) == ["0 MANDATORY_EXIT", "2 SOLD_OUT", "7 UNKNOWN"]
+    assert held_back("MSSMSS")[-1] == "5 SOLD_OUT known"
+
+
+def test_acknowledgement_answers_an_emergency_that_is_back_after_a_sold_out() -> None:
+    assert not any("reissue" in page for page in told("MSSM" + "M" * DAY, {0.5: "ack"}))
+
+
+# An acknowledged emergency that is calm
+
+
+def test_acknowledged_emergency_is_over_after_a_day_in_which_nothing_asks_for_an_exit() -> None:
+    quiet = "NM" + "W" * (DAY + 1)
+    assert told(quiet + "M", {1.5: "ack"}) == ["1 MANDATORY_EXIT", "2 WARNING", f"{len(quiet)} MANDATORY_EXIT"]
+    assert held_back(quiet, {1.5: "ack"}) == [f"{DAY + 1} NORMAL calm"]
+    assert told("NM" + "W" * 960 + "M" * 12, {1.5: "ack"})[2:] == ["962 MANDATORY_EXIT"]
+
+
+@pytest.mark.parametrize("between", ["W" * (DAY - 1), "U" * 2 * DAY, ("W" * 48 + "L") * 4, ("W" * 48 + "M") * 4])
+def test_acknowledged_emergency_stays_answered_until_it_was_calm_for_a_day(between: str) -> None:
+    pages = told("M" + between + "M", {0.5: "ack"})
+    assert [page for page in pages if "MANDATORY" in page] == ["0 MANDATORY_EXIT"]
+
+
+def test_emergency_that_nobody_has_answered_rings_through_any_calm() -> None:
+    assert told("M" + "W" * 2 * DAY)[-1].endswith("MANDATORY_EXIT reissue")
+
+
+def test_all_clear_is_told_although_the_emergency_was_over_before() -> None:
+    assert told("M" + "W" * (DAY + 2) + "NN", {0.5: "ack"})[-1] == f"{DAY + 4} NORMAL"
 
 
 # Reminders
@@ -363,6 +418,22 @@ def test_single_unknown_is_not_told() -> None:
     assert told("NUNUNU") == []
 
 
+def test_outage_that_comes_and_goes_is_told_and_repeats_like_any_other() -> None:
+    bars = [6, 6 + 4 * HOUR, 6 + 12 * HOUR, 6 + 12 * HOUR + DAY]
+    pages = told("UN" * DAY)
+    assert [int(page.split()[0]) for page in pages] == bars
+    assert {page.split()[1] for page in pages} == {"UNKNOWN"}
+    assert told("UWU" + "NUNU") == ["1 WARNING", "6 UNKNOWN"]
+
+
+def test_outage_that_comes_and_goes_again_after_an_all_clear_is_news() -> None:
+    assert told("UNUNUNU" + "NN" + "UNUNUNU") == ["6 UNKNOWN", "8 NORMAL", "9 UNKNOWN"]
+
+
+def test_three_unknowns_of_eight_are_not_told() -> None:
+    assert told("UNNUNNUN" * 12) == []
+
+
 def test_failure_that_has_lasted_two_evaluations_is_told_at_the_first_unknown() -> None:
     assert told("NF") == ["1 UNKNOWN"]
     assert told("NFFF") == ["1 UNKNOWN"]
@@ -434,6 +505,7 @@ CHANGED: dict[str, Any] = {
     "notify.mandatory_exit.expire": "2h",
     "notify.mandatory_exit.quick_reissues": 2,
     "notify.mandatory_exit.then_every": "12h",
+    "notify.mandatory_exit.episode_ends_after": "12h",
     "notify.latest_acceptable_exit.priority": 2,
     "notify.latest_acceptable_exit.window": "30min",
     "notify.latest_acceptable_exit.repeat": "2h",
@@ -445,6 +517,8 @@ CHANGED: dict[str, Any] = {
     "notify.normal.after_evaluations": 3,
     "notify.unknown.priority": 0,
     "notify.unknown.after_evaluations": 1,
+    "notify.unknown.flapping_count": 3,
+    "notify.unknown.flapping_of": 6,
     "notify.unknown.second_after": "2h",
     "notify.unknown.third_after": "8h",
     "notify.unknown.then_every": "12h",
@@ -460,7 +534,15 @@ CHANGED: dict[str, Any] = {
     "notify.budget.per": "6h",
 }
 """Another value for each."""
-STORIES = ("M" * 2 * DAY, "L" * 45 + "NNN" + "W" * DAY, "WNNN" + "W" * DAY, "N" + "U" * 3 * DAY, "EA" + "E" * DAY)
+STORIES = (
+    "M" * 2 * DAY,
+    "L" * 45 + "NNN" + "W" * DAY,
+    "WNNN" + "W" * DAY,
+    "N" + "U" * 3 * DAY,
+    "EA" + "E" * DAY,
+    "UN" * 24,
+)
+STORIES = ("MM" + "W" * 60 + "M", *STORIES)
 PAGED = {"M": "MMM", "L": "LLL", "W": "WWW", "N": "LNN", "U": "UUU", "S": "SSS", "E": "EEE", "R": "MMM", "F": "MMM"}
 """By grid, states of three ticks that are each a quarter of an hour late."""
 ANSWERED = {"R": ResponseKind.ACKNOWLEDGED, "F": ResponseKind.FLAT}

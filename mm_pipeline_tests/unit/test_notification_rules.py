@@ -255,3 +255,55 @@ def test_failed_fetches_of_a_row_count_towards_what_has_to_last(state: str, fail
     judged_rows = judged_in(pl.DataFrame(rows), {declared.version_hash: declared}, POLICY, kind="exit")
     made = replay(judged_rows, [], POLICY)
     assert [(one.evaluated_at - NOON) // BAR for one in made] == ([] if told_at is None else [told_at])
+
+
+# An account that cannot be read any more
+
+
+def rows_of(story: str) -> pl.DataFrame:
+    """A letter a bar: ``H`` held by account, ``Z`` nothing by account, ``m`` the model's nothing; ``s``, ``z``, ``h``
+    above the grid: the model's nothing, the account's, and held by account.
+    """
+    declared = hundreds_grid()
+    return pl.DataFrame(
+        [
+            {
+                "grid": declared.id,
+                "evaluated_at": NOON + bar * BAR,
+                "state": "NORMAL" if letter == "N" else "MANDATORY_EXIT",
+                "grid_version": declared.version_hash,
+                "reasons": ["stop_loss_breached"],
+                "stop_loss_breached": {"fired": letter in "HZm"},
+                "closes_outside": {"fired": letter != "N"},
+                "position_health": "ABOVE_GRID" if letter in "szh" else "BELOW_GRID",
+                "risk": {
+                    "inventory_base": 5.0 if letter in "HhN" else 0.0,
+                    "source": "modelled" if letter in "ms" else "exchange",
+                },
+            }
+            for bar, letter in enumerate(story)
+        ]
+    )
+
+
+def told_of_rows(story: str) -> list[str]:
+    declared = hundreds_grid()
+    made = replay(judged_in(rows_of(story), {declared.version_hash: declared}, POLICY, kind="exit"), [], POLICY)
+    return [f"{(one.evaluated_at - NOON) // BAR} {one.notice}" for one in made if one.is_told]
+
+
+def test_emergency_whose_inventory_was_seen_rings_on_while_its_account_cannot_be_read() -> None:
+    rung = ["1 MANDATORY_EXIT", "13 MANDATORY_EXIT", "25 MANDATORY_EXIT"]
+    assert told_of_rows("N" + "H" * 30) == rung
+    assert told_of_rows("N" + "HH" + "m" * 28) == rung
+
+
+def test_account_that_shows_nothing_ends_what_it_had_shown() -> None:
+    assert told_of_rows("NHH" + "Z" + "m" * 28) == ["1 MANDATORY_EXIT"]
+    assert told_of_rows("N" + "m" * 30) == ["1 MANDATORY_EXIT"]
+
+
+def test_emergency_above_the_grid_is_not_sold_out_by_the_model_while_the_account_holds_it() -> None:
+    assert told_of_rows("Nhh" + "s" * 12) == ["1 MANDATORY_EXIT", "13 MANDATORY_EXIT"]
+    assert told_of_rows("Nhh" + "z" * 12) == ["1 MANDATORY_EXIT", "4 SOLD_OUT"]
+    assert told_of_rows("N" + "s" * 12) == ["1 SOLD_OUT"]

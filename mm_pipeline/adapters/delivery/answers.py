@@ -28,7 +28,7 @@ from mm_pipeline.domain.notifications import (
     ReceiptState,
     Response,
     ResponseKind,
-    ends_emergency,
+    is_over_after,
 )
 
 _logger = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ class Answers:
         if len(after) == needed and all(one.state == Notice.NORMAL for one in after):
             return True
         made = self._journal.notifications.decisions(grid, since=page.evaluated_at)
-        return any(ends_emergency(one.decision) for one in made if one.decision.evaluated_at > page.evaluated_at)
+        return is_over_after(one.decision for one in made if one.decision.evaluated_at > page.evaluated_at)
 
     def _missed(self) -> list[Answer]:
         """Windows that passed with nobody answering; what asked for an exit goes to the next channel.

@@ -19,7 +19,16 @@ from mm_pipeline.adapters.journal.notifications import JournalNotifications
 from mm_pipeline.adapters.journal.responses import JournalResponses
 from mm_pipeline.adapters.journal.schema import UtcMillis
 from mm_pipeline.adapters.journal.valid import evaluations
-from mm_pipeline.domain.notifications import SEEN_OPEN, History, Judged, NotifyPolicy, Response
+from mm_pipeline.domain.notifications import (
+    ASKS_FOR_EXIT,
+    LONGEST_FLAPPING,
+    SEEN_OPEN,
+    History,
+    Judged,
+    Notice,
+    NotifyPolicy,
+    Response,
+)
 
 _LONGEST_RUN: Final = 96
 """No notice waits for a longer run (the bound of ``after_evaluations``)."""
@@ -48,6 +57,7 @@ _LAST_OF_ANOTHER: Final = _NEWEST.where(
     | evaluations.c.grid_version.in_(sa.bindparam("versions", expanding=True))
 ).limit(1)
 _LAST_IN_ANOTHER_STATE: Final = _NEWEST.where(evaluations.c.state != sa.bindparam("state")).limit(1)
+_LAST_GRAVE: Final = _NEWEST.where(evaluations.c.state.in_(sorted(ASKS_FOR_EXIT))).limit(1)
 _FIRST: Final = sa.select(sa.func.min(_AT)).where(_earlier())
 _FIRST_AFTER: Final = sa.select(sa.func.min(_AT)).where(_earlier() & (_AT > _AFTER))
 
@@ -152,7 +162,16 @@ class _Reader:
             started_at=start,
             state=last.state,
         )
-        return History(judged=before, started_at=start, run=length, run_began_at=began)
+        grave = self._first(_LAST_GRAVE)
+        in_range = [row for row in recent[:LONGEST_FLAPPING] if row.evaluated_at >= range_began]
+        return History(
+            judged=before,
+            started_at=start,
+            run=length,
+            run_began_at=began,
+            blind=tuple(row.state == Notice.UNKNOWN for row in reversed(in_range)),
+            grave_at=None if grave is None or grave.evaluated_at < range_began else grave.evaluated_at,
+        )
 
     def _run_began(self, state: str, range_began: datetime) -> datetime:
         """Of a run that is longer than any that is waited for."""

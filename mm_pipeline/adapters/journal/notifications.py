@@ -21,7 +21,7 @@ from mm_pipeline.domain.notifications import (
     Decision,
     HeldBack,
     Notice,
-    ends_emergency,
+    is_over_after,
     replaces,
 )
 
@@ -154,7 +154,7 @@ class JournalNotifications:
         found = self.newest_told(grid, but=frozenset(Notice) - {Notice.MANDATORY_EXIT})
         if found is None:
             return None
-        return None if any(ends_emergency(one.decision) for one in self._after(grid, found)) else found
+        return None if is_over_after(one.decision for one in self._after(grid, found)) else found
 
     def _after(self, grid: str, found: Decided) -> list[Decided]:
         at = found.decision.evaluated_at

@@ -21,13 +21,13 @@ from mm_pipeline.domain.notifications.decision import (
     Decision,
     HeldBack,
     Notice,
-    ends_emergency,
+    is_over_after,
     replaces,
 )
 from mm_pipeline.domain.notifications.delivery import DeliveryPolicy, backoff
 from mm_pipeline.domain.notifications.history import History
 from mm_pipeline.domain.notifications.judged import ENTRY, EXIT, Judged, is_held, judged_in
-from mm_pipeline.domain.notifications.policy import NotifyPolicy, PageBudget
+from mm_pipeline.domain.notifications.policy import LONGEST_FLAPPING, NotifyPolicy, PageBudget
 from mm_pipeline.domain.notifications.response import FLATS, SEEN_OPEN, Response, ResponseKind
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "ENTRY",
     "EXIT",
     "FLATS",
+    "LONGEST_FLAPPING",
     "REMINDERS",
     "SEEN_OPEN",
     "TAKES_NOTHING_BACK",
@@ -62,8 +63,8 @@ __all__ = [
     "backoff",
     "decide",
     "decide_all",
-    "ends_emergency",
     "is_held",
+    "is_over_after",
     "judged_in",
     "page_id",
     "replaces",

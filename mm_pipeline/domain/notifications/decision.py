@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -62,6 +63,10 @@ class HeldBack(StrEnum):
     NOTHING_HELD = "nothing_held"
     UNCONFIRMED = "unconfirmed"
     """One sold-out evaluation, which does not end an emergency that nobody has answered."""
+    KNOWN = "known"
+    """An emergency that a sold-out had ended is back with the triggers of its pages, or is sold out once more."""
+    CALM = "calm"
+    """An acknowledged emergency is over: for a while neither it nor a milder exit has been asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,3 +113,16 @@ def ends_emergency(decision: Decision) -> bool:
     """Whether an emergency that nobody has answered is over with this decision, sent or not."""
     is_ending = decision.notice in (Notice.NORMAL, Notice.SOLD_OUT)
     return is_ending and decision.held_back is not HeldBack.UNCONFIRMED
+
+
+def resumes_emergency(decision: Decision) -> bool:
+    """Whether an emergency that a sold-out had ended stands again with this decision, which sends nothing."""
+    return decision.notice is Notice.MANDATORY_EXIT and decision.held_back is HeldBack.KNOWN
+
+
+def is_over_after(later: Iterable[Decision]) -> bool:
+    """Whether an emergency page that nobody has answered is over after later decisions, oldest first."""
+    is_over = False
+    for decision in later:
+        is_over = ends_emergency(decision) or (is_over and not resumes_emergency(decision))
+    return is_over

@@ -8,11 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
 
-from mm_pipeline.domain.notifications.decision import REMINDERS, Decision, Notice, ends_emergency
+from mm_pipeline.domain.notifications.decision import (
+    ASKS_FOR_EXIT,
+    REMINDERS,
+    Decision,
+    HeldBack,
+    Notice,
+    ends_emergency,
+    resumes_emergency,
+)
 from mm_pipeline.domain.notifications.judged import Judged
-from mm_pipeline.domain.notifications.policy import PageBudget
+from mm_pipeline.domain.notifications.policy import LONGEST_FLAPPING, PageBudget
 from mm_pipeline.domain.notifications.response import FLATS, SEEN_OPEN, Response, ResponseKind
 
 
@@ -35,10 +42,16 @@ class History:
         The first of them.
     before_at, quiet_before
         Evaluation before the newest, and how many in a row up to that one say NORMAL; None and 0 without one.
+    blind
+        Of the newest evaluations, ascending, whether each is UNKNOWN; as many as flapping may look at.
+    grave_at
+        The newest evaluation that asks for an exit.
     told
         The newest told decision of each notice.
     endings
         The newest all-clear and the newest sold-out, told or held back; one that is not confirmed yet is none.
+    resumed
+        The newest decision that an emergency, ended by a sold-out, stands again.
     held
         The newest decision that was held back, where nothing was told after it.
     paged_at
@@ -59,8 +72,11 @@ class History:
     run_began_at: datetime | None = None
     before_at: datetime | None = None
     quiet_before: int = 0
+    blind: tuple[bool, ...] = ()
+    grave_at: datetime | None = None
     told: Mapping[Notice, Decision] = field(default_factory=dict)
     endings: Mapping[Notice, Decision] = field(default_factory=dict)
+    resumed: Decision | None = None
     held: Decision | None = None
     paged_at: tuple[datetime, ...] = ()
     acknowledged: Mapping[str, datetime] = field(default_factory=dict)
@@ -81,6 +97,8 @@ class History:
             run=before.run + 1 if goes_on else 1,
             run_began_at=before.run_began_at if goes_on else judged.evaluated_at,
             before_at=None if before.judged is None else before.judged.evaluated_at,
+            blind=(*before.blind, judged.state == Notice.UNKNOWN)[-LONGEST_FLAPPING:],
+            grave_at=judged.evaluated_at if judged.state in ASKS_FOR_EXIT else before.grave_at,
             quiet_before=before.run if before.judged is not None and before.judged.state == Notice.NORMAL else 0,
         )
 
@@ -105,7 +123,8 @@ class History:
         """The history with a decision."""
         endings = {**self.endings, decision.notice: decision} if ends_emergency(decision) else self.endings
         if not decision.is_told:
-            return replace(self, held=decision, endings=endings)
+            resumed = decision if resumes_emergency(decision) else self.resumed
+            return replace(self, held=decision, endings=endings, resumed=resumed)
         kept = tuple(at for at in self.paged_at if at > decision.evaluated_at - budget.per)
         return replace(
             self,
@@ -137,7 +156,7 @@ class History:
         opened = replace(self, flats=(), open_at=open_at)
         if response.kind is ResponseKind.CONTRADICTED:
             return replace(opened, contradicted_at=response.at)
-        return replace(opened, told={}, endings={}, held=None)
+        return replace(opened, told={}, endings={}, resumed=None, held=None)
 
     @property
     def flat_at(self) -> datetime | None:
@@ -167,18 +186,24 @@ class History:
     def emergency(self) -> Decision | None:
         """The newest page of the emergency that stands; None where none does.
 
-        One ends with an all-clear. One that nobody has acknowledged ends with a confirmed sold-out too.
+        One ends with an all-clear, or once it is acknowledged and calm. One that nobody has acknowledged ends with a
+        confirmed sold-out too, until its triggers are back.
         """
-        page = self.told.get(Notice.MANDATORY_EXIT)
-        if page is None:
-            return None
-        ends = [Notice.NORMAL] if page.page in self.acknowledged else list(_ENDINGS)
-        later = (self.endings[notice] for notice in ends if notice in self.endings)
-        return None if any(one.evaluated_at > page.evaluated_at for one in later) else page
+        page, sold = self.unended, self.endings.get(Notice.SOLD_OUT)
+        if page is None or sold is None or page.page in self.acknowledged:
+            return page
+        stood_at = page if self.resumed is None else max(page, self.resumed, key=_age)
+        return None if sold.evaluated_at > stood_at.evaluated_at else page
+
+    @property
+    def unended(self) -> Decision | None:
+        """The newest page of an emergency, where no all-clear came after it: at most a sold-out has ended it."""
+        page, clear = self.told.get(Notice.MANDATORY_EXIT), self.endings.get(Notice.NORMAL)
+        return None if page is None or (clear is not None and clear.evaluated_at > page.evaluated_at) else page
 
     def _all_clear(self) -> list[Decision]:
         found = self.endings.get(Notice.NORMAL)
-        return [] if found is None else [found]
+        return [] if found is None or found.held_back is HeldBack.CALM else [found]
 
     def is_in_run(self, decision: Decision | None) -> bool:
         """Whether a decision was made in the present run of one state."""
@@ -191,9 +216,6 @@ class History:
     def pages_within(self, judged: Judged, budget: PageBudget) -> int:
         """Pages about the grid within the budget's stretch of time before an evaluation."""
         return sum(at > judged.evaluated_at - budget.per for at in self.paged_at)
-
-
-_ENDINGS: Final = (Notice.NORMAL, Notice.SOLD_OUT)
 
 
 def _age(decision: Decision) -> datetime:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import polars as pl
@@ -21,6 +22,8 @@ EXIT: Final = "exit"
 ENTRY: Final = "entry"
 UNKNOWN: Final = "UNKNOWN"
 ABOVE_GRID: Final = "ABOVE_GRID"
+MANDATORY_EXIT: Final = "MANDATORY_EXIT"
+NORMAL: Final = "NORMAL"
 
 _ASKED: Final = frozenset({PositionSource.EXCHANGE.value, PositionSource.IMPORT.value})
 _POSITION: Final[dict[str, pl.DataType]] = {"inventory_base": pl.Float64(), "source": pl.String()}
@@ -71,12 +74,13 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPol
 
     A grid above its range holds nothing in the model: its price has touched the highest level, where the last interval
     sells. One whose stop was touched neither: the model sells everything there. Where the states carry a position
-    (``risk``), that of an account may be another.
+    (``risk``), that of an account may be another. What an account or import showed to be held in an emergency counts
+    as held until it is read again: where the model's position stands in for it, nothing is known.
 
     Parameters
     ----------
     states
-        Exit states (``kind`` exit) or entry states (entry).
+        Exit states (``kind`` exit) or entry states (entry), ascending by ``evaluated_at``.
     grids
         Declarations by ``version_hash``.
     policy
@@ -92,12 +96,40 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPol
         _or_null(states, FAILED_FETCHES, pl.Int64()),
         pl.when(is_unknown).then(_or_null(states, "last_known_state")).alias("last_known_state"),
     ]
-    return [_judged(row, grids, policy, kind) for row in states.select(columns).rows(named=True)]
+    made: list[Judged] = []
+    last_shown: _Shown | None = None
+    for row in states.select(columns).rows(named=True):
+        grid = grids.get(row["grid_version"])
+        has_some = is_held(row["inventory_base"], row["source"], grid, policy)
+        if row["source"] in _ASKED:
+            last_shown = _Shown(grid, is_held=has_some and _is_in_emergency(row, made, last_shown))
+        elif last_shown is not None and last_shown.is_held and _is_same_range(last_shown.grid, grid):
+            has_some = True  # the model does not know what the account still held when it was read last
+        made.append(_judged(row, grid, kind, has_some=has_some))
+    return made
 
 
-def _judged(row: dict[str, Any], grids: Mapping[str, Grid], policy: NotifyPolicy, kind: str) -> Judged:
-    grid = grids.get(row["grid_version"])
-    has_some = is_held(row["inventory_base"], row["source"], grid, policy)
+@dataclass(frozen=True)
+class _Shown:
+    """Whether an account or import, when it was read last, showed inventory in an emergency."""
+
+    grid: Grid | None
+    is_held: bool
+
+
+def _is_in_emergency(row: dict[str, Any], made: list[Judged], before: _Shown | None) -> bool:
+    """Whether an emergency began before this evaluation, or with it, and two that say NORMAL have not ended it."""
+    if row["state"] == MANDATORY_EXIT:
+        return True
+    is_calm = row["state"] == NORMAL and bool(made) and made[-1].state == NORMAL
+    return before is not None and before.is_held and not is_calm
+
+
+def _is_same_range(before: Grid | None, now: Grid | None) -> bool:
+    return before is None or now is None or before.started_at == now.started_at
+
+
+def _judged(row: dict[str, Any], grid: Grid | None, kind: str, *, has_some: bool) -> Judged:
     return Judged(
         grid=row["grid"],
         kind=kind,
@@ -123,8 +155,13 @@ def is_held(inventory_base: float | None, source: str | None, grid: Grid | None,
         return source in _ASKED
     if not inventory_base or grid is None:
         return bool(inventory_base)
-    smallest = float(GridLadder.of(grid).quantity_base.min())
-    return inventory_base > policy.sold_out.dust_share * smallest
+    return inventory_base > policy.sold_out.dust_share * _smallest_base(grid)
+
+
+@lru_cache(maxsize=64)
+def _smallest_base(grid: Grid) -> float:
+    """Quantity of the smallest interval, in base; asked for at every row of a frame."""
+    return float(GridLadder.of(grid).quantity_base.min())
 
 
 def _cause_of(reasons: list[str], grid: Grid | None) -> str:

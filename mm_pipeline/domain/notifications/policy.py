@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from mm_pipeline.domain.policy import Duration, Policy, threshold
 _SPEC = "SPEC 8's table"
 _ZERO = timedelta(0)
 _DAY = timedelta(days=1)
+LONGEST_FLAPPING: Final = 32
+"""Evaluations that a history remembers singly."""
 
 
 def _priority(lowest: int, highest: int) -> Any:
@@ -39,6 +41,7 @@ class MandatoryExitNotice(Policy):
         unit="reissues, each after expire", source=f"{_SPEC}: after the fourth every 6 h", ge=0, le=100
     )
     then_every: Duration = _span(ge=timedelta(minutes=15))
+    episode_ends_after: Duration = _span("a day without a mandatory trigger is a new episode", ge=timedelta(hours=1))
 
 
 class LatestExitNotice(Policy):
@@ -75,6 +78,12 @@ class UnknownNotice(Policy):
 
     priority: int = _priority(0, 2)
     after_evaluations: int = _evaluations(most=8)  # a watch that is blind for more than two hours must say so
+    flapping_count: int = threshold(
+        unit="UNKNOWN evaluations", source="half of two hours unseen is no watch", ge=2, le=LONGEST_FLAPPING
+    )
+    flapping_of: int = threshold(
+        unit="evaluations", source="two hours, as long as an outage may last untold", ge=2, le=LONGEST_FLAPPING
+    )
     second_after: Duration = _span(ge=timedelta(minutes=15))
     third_after: Duration = _span(ge=timedelta(minutes=15))
     then_every: Duration = _span(ge=timedelta(hours=1))

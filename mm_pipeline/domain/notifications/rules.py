@@ -7,9 +7,12 @@ Where SPEC leaves room, this is meant:
 - An emergency lasts from its first page to an all-clear. Its pages name the mandatory triggers; one that no page has
   named yet pages at once. Acknowledged, it is answered through every milder state, a sold-out and an outage.
 - Not acknowledged, it is issued anew when its alarm has expired, also while the state is milder or unknown. Two
-  evaluations in a row that say NORMAL or sold out end it.
+  evaluations in a row that say NORMAL or sold out end it. After a sold-out the same triggers resume it: they are
+  issued anew when the alarm would have expired, until an all-clear.
+- Acknowledged, it also ends in WARNING, once nothing has asked for an exit for a while. Nothing is sent of that.
 - After an UNKNOWN page, LATEST, WARNING and sold-out are news again. UNKNOWN and ENTER are news in each unbroken run
-  of evaluations.
+  of evaluations. An outage that comes and goes is told once enough of the newest evaluations are UNKNOWN, and repeats
+  like any other until an all-clear.
 - A failed fetch keeps the old state for one evaluation. So UNKNOWN counts the evaluations for which the newest bar was
   kept back, where the row tells them.
 - A grid whose stop was touched has sold everything in the model. It pages like any other emergency, but only an account
@@ -72,15 +75,31 @@ def _due_by_state(judged: Judged, now: History, policy: NotifyPolicy) -> Due | N
     if judged.state == Notice.UNKNOWN:
         return _due_unknown(judged, now, policy) or _due_reminder(judged, now, policy)
     if judged.state == Notice.MANDATORY_EXIT:
-        return _due_mandatory(judged, now) or _due_reminder(judged, now, policy)
+        return _due_mandatory(judged, now, policy) or _due_reminder(judged, now, policy)
     if judged.is_sold_out:
         return None
     is_latest = judged.state == Notice.LATEST_ACCEPTABLE_EXIT
-    return _due_latest(judged, now, policy) if is_latest else _due_warning(judged, now, policy)
+    return _due_latest(judged, now, policy) if is_latest else _due_in_warning(judged, now, policy)
 
 
-def _due_mandatory(judged: Judged, now: History) -> Due | None:
+def _due_in_warning(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+    return _due_warning(judged, now, policy) or _due_calm(judged, now, policy)
+
+
+def _due_calm(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+    """End an acknowledged emergency, and send nothing: WARNING may be the mildest state for as long as a grid lives."""
     last = now.emergency
+    if last is None or not now.is_acknowledged(last):
+        return None
+    grave_at = last.evaluated_at if now.grave_at is None else max(now.grave_at, last.evaluated_at)
+    is_calm = judged.evaluated_at - grave_at >= policy.mandatory_exit.episode_ends_after
+    return Due(Notice.NORMAL, Cause.CHANGE, held_back=HeldBack.CALM) if is_calm else None
+
+
+def _due_mandatory(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+    last = now.emergency
+    if last is None and not _is_stopped_out(judged, now) and now.unended is not None:
+        return _due_resumed(judged, now.unended, policy)
     if last is None and _is_stopped_out(judged, now):
         last = now.told.get(Notice.MANDATORY_EXIT)  # a sold-out that ended it sold nothing that the stop had left
     if last is None:
@@ -89,14 +108,30 @@ def _due_mandatory(judged: Judged, now: History) -> Due | None:
     return None if is_named else Due(Notice.MANDATORY_EXIT, Cause.NEW_TRIGGER, last)
 
 
+def _due_resumed(judged: Judged, last: Decision, policy: NotifyPolicy) -> Due:
+    """An emergency that a sold-out had ended stands again; a latched trigger is no new emergency at each return."""
+    if not set(judged.mandatory) <= set(last.triggers):
+        return Due(Notice.MANDATORY_EXIT, Cause.NEW_TRIGGER, last)
+    is_waiting = _since(judged, last) < _reissue_wait(last, policy)
+    return Due(Notice.MANDATORY_EXIT, Cause.REISSUE, last, HeldBack.KNOWN if is_waiting else None)
+
+
+def _reissue_wait(last: Decision, policy: NotifyPolicy) -> timedelta:
+    rules = policy.mandatory_exit
+    return rules.expire if last.number <= rules.quick_reissues else rules.then_every
+
+
 def _due_reissue(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
     """Issue an emergency anew that nobody has answered, unless a new trigger pages anyway."""
-    last, rules = now.emergency, policy.mandatory_exit
+    last = now.emergency
     if last is None or now.is_acknowledged(last) or _is_stopped_out(judged, now):
         return None
-    wait = rules.expire if last.number <= rules.quick_reissues else rules.then_every
     is_new = judged.state == Notice.MANDATORY_EXIT and not set(judged.mandatory) <= set(last.triggers)
-    return None if is_new or _since(judged, last) < wait else Due(Notice.MANDATORY_EXIT, Cause.REISSUE, last)
+    return (
+        None
+        if is_new or _since(judged, last) < _reissue_wait(last, policy)
+        else Due(Notice.MANDATORY_EXIT, Cause.REISSUE, last)
+    )
 
 
 def _due_reminder(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
@@ -131,7 +166,11 @@ def _due_unknown(judged: Judged, now: History, policy: NotifyPolicy) -> Due | No
     rules, told = policy.unknown, now.told.get(Notice.UNKNOWN)
     if told is None or not now.is_in_run(told):
         has_lasted = max(now.run, judged.blind_for) >= rules.after_evaluations
-        return Due(Notice.UNKNOWN, Cause.CHANGE) if has_lasted else None
+        if has_lasted or not sum(now.blind[-rules.flapping_of :]) >= rules.flapping_count:
+            return Due(Notice.UNKNOWN, Cause.CHANGE) if has_lasted else None
+        clear = now.endings.get(Notice.NORMAL)
+        if told is None or (clear is not None and clear.evaluated_at > told.evaluated_at):
+            return Due(Notice.UNKNOWN, Cause.CHANGE)
     due_at = {1: told.episode_at + rules.second_after, 2: told.episode_at + rules.third_after}
     is_due = judged.evaluated_at >= due_at.get(told.number, told.evaluated_at + rules.then_every)
     return Due(Notice.UNKNOWN, Cause.REPEAT, told) if is_due else None
@@ -144,6 +183,8 @@ def _due_sold_out(judged: Judged, now: History, policy: NotifyPolicy) -> Due | N
     if emergency is not None and not now.is_acknowledged(emergency) and number < policy.normal.after_evaluations:
         return Due(Notice.SOLD_OUT, Cause.CHANGE, before, HeldBack.UNCONFIRMED)
     is_told = now.last is not None and now.last.notice is Notice.SOLD_OUT
+    if is_told and emergency is not None and not now.is_acknowledged(emergency):
+        return Due(Notice.SOLD_OUT, Cause.CHANGE, held_back=HeldBack.KNOWN)
     return None if is_told else _bound(Due(Notice.SOLD_OUT, Cause.CHANGE), judged, now, policy)
 
 
