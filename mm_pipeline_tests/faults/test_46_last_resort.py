@@ -181,7 +181,7 @@ def test_46_disk_full_with_a_reserve_the_page_itself_goes_out(small_disk: Path, 
     done = tick(AT + BAR)
     assert "MANDATORY_EXIT" in done.stdout, done.stderr
     assert any("MANDATORY" in title for title in tick.titles())
-    assert any("DISK FULL" in title for title in tick.titles())
+    assert any("DISK ALMOST FULL" in title for title in tick.titles())
     assert not any(NOTICE in title for title in tick.titles())
     assert not reserve_file(small_disk / "home").exists()
 

@@ -246,6 +246,20 @@ def test_room_is_low_below_warn_free_mb(tmp_path: Path, warn_free_mb: int, state
     assert Room(tmp_path / "not made", POLICY.model_copy(update={"warn_free_mb": warn_free_mb})).check() is state
 
 
+def test_reserve_that_was_given_up_and_does_not_fit_again_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Room(tmp_path, POLICY.model_copy(update={"warn_free_mb": 0, "reserve_mb": 3}))
+    assert room.reserve()
+    monkeypatch.setattr(Room, "_free_bytes", lambda _: 0)
+    assert room.check() is RoomState.RELEASED
+    assert room.check() is RoomState.FULL
+    monkeypatch.setattr(Room, "_free_bytes", lambda _: 3_000_000)
+    assert room.check() is RoomState.LOW
+    monkeypatch.setattr(Room, "_free_bytes", lambda _: 7_000_000)
+    assert room.check() is RoomState.ENOUGH
+
+
 @pytest.mark.parametrize(("warn_free_mb", "alarms"), [(0, 0), (1_000_000, 1)])
 def test_tick_raises_an_alarm_while_room_is_low(tmp_path: Path, warn_free_mb: int, alarms: int) -> None:
     settings = {"last_resort": {"warn_free_mb": warn_free_mb}}

@@ -50,7 +50,9 @@ class Room:
         free = self._free_bytes()
         if free < FULL_BYTES:
             return RoomState.RELEASED if self.release() else RoomState.FULL
-        return RoomState.LOW if free < self.policy.warn_free_mb * MB else RoomState.ENOUGH
+        # A reserve that was given up and does not fit again is no less a warning: the next time there is none.
+        is_short = free < 2 * self.policy.reserve_mb * MB and not reserve_file(self.home).exists()
+        return RoomState.LOW if free < self.policy.warn_free_mb * MB or is_short else RoomState.ENOUGH
 
     def reserve(self) -> bool:
         """Keep ``reserve_mb`` free for bad times, where that leaves as much again; whether it is kept. Never raises."""
