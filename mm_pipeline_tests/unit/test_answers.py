@@ -76,6 +76,8 @@ class Desk:
             for number, state in enumerate(states)
         ]
         assert self.journal.record_evaluations(rows) == len(rows)
+        # What lies ahead of the clock counts as never made.
+        self.clock.at = max(self.clock.at, rows[-1].evaluated_at + MINUTE)
 
     def open_receipts(self) -> list[str]:
         return [one.receipt for one in self.journal.outbox.open_receipts(now=self.clock.now())]
@@ -291,6 +293,7 @@ def test_emergency_of_two_grids_rings_until_both_are_settled(desk: Desk) -> None
     assert desk.heard() == []
     rows = [replace(SAMPLE, grid="btc", evaluated_at=AT + number * BAR, state="NORMAL") for number in (1, 2)]
     desk.journal.record_evaluations(rows)
+    desk.clock.at = AT + 2 * BAR + MINUTE
     assert desk.heard() == ["cancelled", "cancelled"]
 
 
