@@ -161,9 +161,9 @@ def test_longest_names_and_numbers_leave_room_for_the_marks(notice: Notice, caus
     grid = a_grid(
         exchange="x" * 32,
         symbol=f"{'B' * 20}/{'Q' * 20}",
-        lower=price - 2,
-        upper=price - 1,
-        stop_loss=price - 3,
+        lower=7_999_999_999.98,
+        upper=8_999_999_999.98,
+        stop_loss=6_999_999_999.98,
         levels=2,
     )
     report = a_report(
