@@ -20,7 +20,7 @@ from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline_tests.journal_samples import NOON, evaluation, grid
 
 with Database(sys.argv[1]).writing() as connection:
-    evaluations.record(connection, [evaluation(bar) for bar in range(1, 2000)])
+    evaluations.record(connection, [evaluation(bar) for bar in range(1, 2000)], again_at=NOON)
     grid_versions.observe(connection, [grid()], NOON, unreadable=())
     os.kill(os.getpid(), signal.SIGKILL)
 """
