@@ -182,7 +182,7 @@ def test_27_word_of_a_clock_that_was_ahead_silences_nothing_later(
         assert paged(watch, AT) == [(MANDATORY, AT + 21 * BAR, 1)]
         for bars in (24, 25, 34):  # the word's own time comes, and it counts no more than before
             watch.tick_shown(AT + bars * BAR)
-        assert [number for _, _, number in paged(watch, AT)] == [1, 2]
+        assert paged(watch, AT)[-1][1] >= AT + 33 * BAR  # unanswered, it is issued again after three hours
 
 
 @pytest.mark.parametrize("problem", ["clock", "network"])
