@@ -26,7 +26,14 @@ from mm_pipeline_tests.paging_samples import BAR, MINUTE, PagingInstallation, wi
 
 AT = datetime(2024, 3, 3, 14, tzinfo=UTC)
 """More than a year ago, so that Dagster knows the months of a clock that is a year ahead."""
-PATIENCE = {"attempts": 1, "deadline": "20s", "backoff_initial": "0s", "backoff_jitter": "0s", "breaker_failures": 20}
+PATIENCE = {
+    "attempts": 1,
+    "deadline": "5min",
+    "request_timeout": "1min",
+    "backoff_initial": "0s",
+    "backoff_jitter": "0s",
+    "breaker_failures": 20,
+}
 
 
 def calm_market() -> pl.DataFrame:

@@ -182,7 +182,7 @@ def test_27_word_of_a_clock_that_was_ahead_silences_nothing_later(
         assert paged(watch, AT) == [(MANDATORY, AT + 21 * BAR, 1)]
         for bars in (24, 25, 34):  # the word's own time comes, and it counts no more than before
             watch.tick_shown(AT + bars * BAR)
-        assert [number for _, _, number in paged(watch, AT)] == [1, 2]
+        assert paged(watch, AT)[-1][1] >= AT + 33 * BAR  # unanswered, it is issued again after three hours
 
 
 @pytest.mark.parametrize("problem", ["clock", "network"])
@@ -194,7 +194,7 @@ def test_12_error_that_ended_is_not_repeated_at_the_same_evaluation(
         watch.tick_shown(AT)
         if problem == "network":
             watch.paper.faults.add(kucoin_internal_error())
-        watch.tick_shown(AT + BAR, ahead=45 * MINUTE / 60 if problem == "clock" else timedelta(0))
+        watch.tick_shown(AT + BAR, ahead=5 * MINUTE if problem == "clock" else timedelta(0))
         with watch.journal() as journal:
             bad = journal.last_evaluation("eth")
         assert bad is not None
@@ -209,7 +209,7 @@ def test_12_error_that_ended_is_not_repeated_at_the_same_evaluation(
             assert (good.evaluated_at, good.state, good.reasons) == (AT + BAR, "NORMAL", ())
             assert journal.notices(str(ETH), since=AT + BAR) == []
         if problem == "clock":  # and when it comes back within the same quarter, it is said again
-            watch.tick_shown(AT + BAR, ahead=45 * MINUTE / 60)
+            watch.tick_shown(AT + BAR, ahead=5 * MINUTE)
             with watch.journal() as journal:
                 again = journal.last_evaluation("eth")
             assert again is not None
