@@ -97,7 +97,7 @@ def _add(count: _Count, decisions: Sequence[Decision], rows: pl.DataFrame, month
         count.emergencies[f"{at:%Y-%m-%d}"] += one.notice is Notice.MANDATORY_EXIT
         named = one.triggers if one.notice is Notice.MANDATORY_EXIT else _fired(rows, at, milder.get(one.notice, ()))
         for trigger in named:
-            first.setdefault(f"{one.notice.value} {trigger}", at.isoformat())
+            first.setdefault(f"{one.notice.value} {trigger.partition('@')[0]}", at.isoformat())
 
 
 def _fired(rows: pl.DataFrame, at: datetime, names: Sequence[str]) -> list[str]:

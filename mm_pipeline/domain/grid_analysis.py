@@ -53,7 +53,7 @@ def grid_analysis(
     distance_to_upper_atr, distance_to_stop_atr, stop_loss_risk``; and since the start: ``closes_outside`` (count),
     ``range_excess_atr`` (farthest 4h close beyond the range, in ATR(4h); negative inside), ``lowest_low`` and
     ``lowest_low_stop`` (the price that came nearest to the stop in force at it, or went farthest below, and that stop;
-    quote), ``has_history`` (bars reach back to the start).
+    of several stops that were breached, the one that came into force last; quote), ``has_history`` (bars reach back to the start).
     """
     ordered = by_valid_from(versions)
     starts = [to_epoch_ms(version.valid_from) for version in ordered]
@@ -151,6 +151,9 @@ def _stop_loss_risk(grid: Grid, price: Floats, to_stop_atr: Floats, policy: Stop
 class _NearestToStop:
     """The price that came nearest to the stop in force at it, or went farthest below, as time passed.
 
+    Once a stop is breached, prices are those of the newest stop that was: a breach of an edited stop is a fact of its
+    own, however deep the earlier one was.
+
     Attributes
     ----------
     known_ms
@@ -178,20 +181,38 @@ class _NearestToStop:
         begun = history.first_evaluations(started_at_ms)
         known = np.concatenate([bars.known_ms[counted], bars.known_ms[closed], begun])
         price = np.concatenate([low[counted], close[closed], bars.at(begun).floats("close")])
-        stop = history.stops_at(np.concatenate([bars.opened_ms[counted], bars.known_ms[closed], begun]))
+        judged_ms = np.concatenate([bars.opened_ms[counted], bars.known_ms[closed], begun])
+        stop, edits = history.stops_at(judged_ms), history.stop_edits_at(judged_ms)
         order = np.argsort(known, kind="stable")
         order = order[~np.isnan(stop[order] - price[order])]
-        known, price, stop = known[order], price[order], stop[order]
+        known, price, stop, edits = known[order], price[order], stop[order], edits[order]
         past = stop - price
         farthest = np.maximum.accumulate(past)
         is_new = np.append(True, past[1:] > farthest[:-1])[: len(past)]
         newest = np.maximum.accumulate(np.where(is_new, np.arange(len(past)), 0))
+        for edit in np.unique(edits).tolist():
+            _show_breach(newest, np.flatnonzero(edits == edit), past)
         return cls(known, price[newest], stop[newest])
 
     def at(self, evaluated_ms: Times) -> _NearestToStop:
         """The nearest by each evaluation; NaN where there is none."""
         index = np.searchsorted(self.known_ms, evaluated_ms, side="right") - 1
         return _NearestToStop(evaluated_ms, np.append(self.price, np.nan)[index], np.append(self.stop, np.nan)[index])
+
+
+def _show_breach(newest: Times, judged: Times, past: Floats) -> None:
+    """Let the rows of ``newest`` from the first breach of one stop on point at its deepest one so far.
+
+    ``judged`` are the prices judged by that stop; ``past`` is how far each price is beyond its stop.
+    """
+    breached = judged[past[judged] >= 0]
+    if not len(breached):
+        return
+    depth = past[breached]
+    is_deeper = np.append(True, depth[1:] > np.maximum.accumulate(depth)[:-1])[: len(depth)]
+    deepest = np.maximum.accumulate(np.where(is_deeper, np.arange(len(depth)), 0))
+    later = np.arange(breached[0], len(newest))
+    newest[later] = breached[deepest[np.searchsorted(breached, later, side="right") - 1]]
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,13 @@ class RangeHistory:
         stops = [np.nan if piece.grid.stop_loss is None else piece.grid.stop_loss for piece in self.pieces]
         return self._values(stops, times_ms)
 
+    def stop_edits_at(self, times_ms: Times) -> Times:
+        """How often the stop had been edited by each time."""
+        stops = [piece.grid.stop_loss for piece in self.pieces]
+        edits: Times = np.cumsum([before != after for before, after in zip([stops[0], *stops], stops, strict=False)])
+        found: Times = edits[self._index(times_ms)]
+        return found
+
     def uppers_at(self, times_ms: Times) -> Floats:
         """Upper bound in force at each time (quote)."""
         return self._values([piece.grid.upper for piece in self.pieces], times_ms)

@@ -21,7 +21,7 @@ from mm_pipeline.domain.notifications.policy import (
     NotifyPolicy,
     WarningNotice,
 )
-from mm_pipeline.domain.notifications.rules import STOP
+from mm_pipeline.domain.notifications.judged import STOP
 from mm_pipeline.reporting.flat_page import Contradiction, flat_page
 from mm_pipeline.reporting.grid_report import GridReport
 from mm_pipeline.reporting.page_limits import PageText, marked

@@ -55,14 +55,13 @@ def tick(watch: PagingInstallation, instance: dg.DagsterInstance, *bars: int, do
 def test_10_stale_market_pages_unknown_once_and_a_standing_mandatory_goes_on_being_issued(
     watch: PagingInstallation, instance: dg.DagsterInstance, calm: pl.DataFrame
 ) -> None:
-    # Below the grid and above its stop: a grid that was stopped out holds nothing, and is told once.
+    # Below the grid and above its stop: a position is held, and nobody answers.
     watch.sources.candles[ETH] = with_price(calm, 2850.0, AT - 12 * BAR)
     tick(watch, instance, 0)
     tick(watch, instance, 3, 4, 12, down=True)
 
     assert set(watch.states(since=AT + 3 * BAR).values()) == {UNKNOWN}
-    # The model was stopped out: said once.
-    assert watch.told() == [(MANDATORY, AT, 1), (UNKNOWN, AT + 4 * BAR, 1)]
+    assert watch.told() == [(MANDATORY, AT, 1), (UNKNOWN, AT + 4 * BAR, 1), (MANDATORY, AT + 12 * BAR, 2)]
     first, blind, again = watch.messages()
     assert [message.priority for message in (first, blind, again)] == [EMERGENCY, 1, EMERGENCY]
     assert "MANDATORY EXIT stays in force" in blind.title

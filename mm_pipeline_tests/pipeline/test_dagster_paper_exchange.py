@@ -90,18 +90,20 @@ def test_grids_on_two_exchanges_are_judged_in_one_run(installation: Installation
     assert found["crashed"].since < AT
 
 
-def test_next_tick_asks_for_one_page_a_market(installation: Installation, paper: PaperExchange) -> None:
-    evaluate_now(installation.deployment, overrides=overrides(installation))
-    later = NOW + timedelta(minutes=15)
-    paper.clock.stand_at(later)
-    paper.calls.clear()
-    evaluate_now(installation.deployment, overrides=overrides(installation, later))
-    candles = [call.target for call in paper.calls if "candles" in call.target or "klines" in call.target]
-    assert len(candles) == 3
+def test_tick_asks_for_one_page_a_market(installation: Installation, paper: PaperExchange) -> None:
+    """The first tick after the first load also asks again for what lies before the oldest candle, once."""
+    asked = []
+    for later in (NOW + n * timedelta(minutes=15) for n in range(4)):
+        paper.clock.stand_at(later)
+        paper.calls.clear()
+        evaluate_now(installation.deployment, overrides=overrides(installation, later))
+        asked.append(sum("candles" in call.target or "klines" in call.target for call in paper.calls))
+    assert asked[1] < asked[0]
+    assert asked[2:] == [3, 3]
     with installation.journal() as journal:
         last = journal.last_evaluation("calm")
         assert last is not None
-        assert (last.evaluated_at, last.is_live) == (AT + timedelta(minutes=15), True)
+        assert (last.evaluated_at, last.is_live) == (AT + timedelta(minutes=45), True)
 
 
 def test_as_of_a_past_moment_shows_what_was_true_then_and_leaves_no_trace(installation: Installation) -> None:

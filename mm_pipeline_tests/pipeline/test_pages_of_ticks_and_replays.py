@@ -61,7 +61,7 @@ def judged_states(candles: pl.DataFrame, grid: Grid, settings: Settings, *, firs
 
 
 def scripted(first: datetime, days: int) -> list[Response]:
-    """An operator who answers everything every 31 h at a crooked moment, and closes the position every tenth day."""
+    """An operator who answers every 31 h at a crooked moment, closes every tenth day, and trades again 9 h later."""
     answers = [
         Response(grid="eth", at=first + timedelta(hours=31 * n, minutes=7 * n % 60), kind=ResponseKind.ACKNOWLEDGED)
         for n in range(1, days * 24 // 31)
@@ -70,7 +70,8 @@ def scripted(first: datetime, days: int) -> list[Response]:
         Response(grid="eth", at=first + timedelta(days=n, minutes=23), kind=ResponseKind.FLAT)
         for n in range(10, days, 10)
     ]
-    return sorted([*answers, *flats], key=lambda response: response.at)
+    reopens = [replace(flat, at=flat.at + timedelta(hours=9), kind=ResponseKind.REOPENED) for flat in flats]
+    return sorted([*answers, *flats, *reopens], key=lambda response: response.at)
 
 
 def ticked(rows: pl.DataFrame, grid: Grid, responses: list[Response], watch: TickingWatch) -> list[Decision]:
@@ -134,10 +135,10 @@ def compare(rows: pl.DataFrame, grid: Grid, days: int, settings: Settings, folde
 
 
 @pytest.mark.slow
-def test_ticks_over_90_real_days_page_what_their_replay_pages(recorded_data: Path, tmp_path: Path) -> None:
+def test_ticks_over_25_real_days_page_what_their_replay_pages(recorded_data: Path, tmp_path: Path) -> None:
     settings = load_settings()
-    first = datetime(2024, 6, 1, tzinfo=UTC)
-    last = first + timedelta(days=90)
+    first = datetime(2024, 7, 1, tzinfo=UTC)
+    last = first + timedelta(days=25)
     file = recorded_data / "binance_ETH-USDT_15m_2022-01-01_2025-09-30.parquet"
     candles = pl.read_parquet(file, columns=list(RAW_SCHEMA)).filter(
         pl.col("open_time").is_between(first - WARM_UP, last, closed="left")
@@ -145,8 +146,8 @@ def test_ticks_over_90_real_days_page_what_their_replay_pages(recorded_data: Pat
     price = float(candles.filter(pl.col("open_time") == first)["open"][0])
     grid = grid_around(price, first, id="eth", lower=price * 0.93, upper=price * 1.05, stop_loss=price * 0.75)
     rows = judged_states(candles, grid, settings, first=first, last=last)
-    assert rows.height == 90 * 96
-    live = compare(rows, grid, 90, settings, tmp_path)
+    assert rows.height == 25 * 96
+    live = compare(rows, grid, 25, settings, tmp_path)
     assert {one.notice for one in live} >= {Notice.MANDATORY_EXIT, Notice.LATEST_ACCEPTABLE_EXIT, Notice.WARNING}
 
 

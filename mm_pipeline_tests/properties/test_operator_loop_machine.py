@@ -208,11 +208,11 @@ class OperatorLoop(RuleBasedStateMachine):
 
     @rule()
     def relay(self) -> None:
-        self.survive(self.watch.delivery().relay.run)
+        self.survive(lambda: self.watch.delivery().relay.run())
 
     @rule()
     def poll(self) -> None:
-        self.survive(self.watch.delivery().answers.follow)
+        self.survive(lambda: self.watch.delivery().answers.follow())
 
     @rule(by=st.sampled_from([timedelta(seconds=s) for s in (5, 21, 61, 301, 900, 4000)]))
     def wait(self, by: timedelta) -> None:
@@ -279,7 +279,7 @@ class OperatorLoop(RuleBasedStateMachine):
         response = Response(grid=name, at=self.clock.at, kind=kind, page=page)
         made = Answer(response=response, source="command", by_whom="op", recorded_at=self.clock.at, **WRITTEN_BY)
         self.journal.responses.record([made])
-        self.survive(self.watch.delivery().answers.follow)
+        self.survive(lambda: self.watch.delivery().answers.follow())
 
     # What must hold at any time
 

@@ -139,6 +139,13 @@ def judged_by(versions: Sequence[GridVersion], grid: Grid, at: int) -> Grid | No
     return now if is_on else None
 
 
+def stop_number(versions: Sequence[GridVersion], grid: Grid, at: int) -> int:
+    """Which of the stops that this range was given in turn judges it at a moment."""
+    own = [version for version in versions if version.grid.started_at == grid.started_at]
+    stops = [version.grid.stop_loss for version in own if version.valid_from <= at] or [own[0].grid.stop_loss]
+    return sum(before != after for before, after in zip(stops[:-1], stops[1:], strict=True))
+
+
 def was_on(versions: Sequence[GridVersion], grid: Grid, opened: int, closed: int) -> bool:
     """Whether the range was watched during the whole bar."""
     moments = [opened, *(version.valid_from for version in versions if opened < version.valid_from < closed)]
@@ -202,25 +209,34 @@ def closes_outside(bars: Bars, versions: Sequence[GridVersion], grid: Grid, at: 
 
 
 class StopWatch:
-    """What came nearest to the stop of a range, or fell farthest below it, by any moment."""
+    """What came nearest to the stop of a range, or fell farthest below it, by any moment.
+
+    Of several declared stops that were reached, the one declared last counts, whatever happened below the others.
+    """
 
     def __init__(self, bars: Bars, versions: Sequence[GridVersion], grid: Grid) -> None:
-        facts: list[tuple[int, int, float, float]] = []
+        facts: list[tuple[int, int, float, float, int]] = []
         for i, opened in enumerate(bars.open_time):
             judge = judged_by(versions, grid, opened)
             if opened >= grid.started_at and judge and was_on(versions, grid, opened, bars.close_time[i]):
-                facts.append((bars.known_at[i], 0, bars.low[i], judge.stop_loss))
+                facts.append((bars.known_at[i], 0, bars.low[i], judge.stop_loss, opened))
         first = -(-grid.started_at // MS_15M) * MS_15M
         for at in range(first, bars.known_at[-1] + MS_1H + 1, MS_15M):
             newest, judge = newest_known(bars, at), judged_by(versions, grid, at)
             if newest is not None and judge is not None:
-                facts.append((at, 1, bars.close[newest], judge.stop_loss))
+                facts.append((at, 1, bars.close[newest], judge.stop_loss, at))
         self._known: list[int] = []
         self._nearest: list[tuple[float, float]] = []
-        for known, _, price, stop in sorted(facts, key=lambda fact: fact[:2]):
-            best = self._nearest[-1] if self._nearest else None
+        nearest: tuple[float, float] | None = None
+        breaches: dict[int, tuple[float, float]] = {}
+        for known, _, price, stop, judged_at in sorted(facts, key=lambda fact: fact[:2]):
+            number = stop_number(versions, grid, judged_at)
+            if price <= stop and (number not in breaches or price < breaches[number][0]):
+                breaches[number] = (price, stop)
+            if nearest is None or stop - price > nearest[1] - nearest[0]:
+                nearest = (price, stop)
             self._known.append(known)
-            self._nearest.append((price, stop) if best is None or stop - price > best[1] - best[0] else best)
+            self._nearest.append(breaches[max(breaches)] if breaches else nearest)
 
     def at(self, at: int) -> tuple[float, float] | None:
         """Price and the stop in force at it, in quote; None before the first bar."""

@@ -108,6 +108,20 @@ def test_lowered_stop_heals_no_breach() -> None:
         assert (found[at]["price"], found[at]["stop"]) == (2845.0, 2850.0)
 
 
+def test_breach_of_an_edited_stop_is_shown_in_place_of_a_deeper_one_of_the_old_stop() -> None:
+    edited = START + DAY
+    versions = [version(START), version(edited, stop_loss=2750.0), version(edited + DAY, stop_loss=2700.0)]
+    view = market({START + HOUR: 2760.0, edited + HOUR: 2749.0, edited + 2 * HOUR: 2745.0})
+    found = rows(versions, view)
+    shown = {at: (found[at]["price"], found[at]["stop"]) for at in (edited + HOUR, edited + 2 * HOUR, edited + 2 * DAY)}
+    assert shown == {
+        edited + HOUR: (2760.0, 2850.0),
+        edited + 2 * HOUR: (2749.0, 2750.0),
+        edited + 2 * DAY: (2745.0, 2750.0),
+    }
+    assert all("stop_loss_breached" in found[at]["fired"] for at in shown)
+
+
 def test_price_below_a_raised_stop_is_a_breach_at_its_first_evaluation() -> None:
     edited = START + HOUR
     view = market({edited - BAR: 2940.0})

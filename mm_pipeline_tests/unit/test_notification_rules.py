@@ -8,7 +8,16 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from mm_pipeline.domain.notifications import History, Response, ResponseKind, decide_all, judged_in, page_id, replay
+from mm_pipeline.domain.notifications import (
+    History,
+    Judged,
+    Response,
+    ResponseKind,
+    decide_all,
+    judged_in,
+    page_id,
+    replay,
+)
 from mm_pipeline_tests.grid_samples import hundreds_grid
 from mm_pipeline_tests.notification_stories import (
     BAR,
@@ -255,6 +264,45 @@ def test_failed_fetches_of_a_row_count_towards_what_has_to_last(state: str, fail
     judged_rows = judged_in(pl.DataFrame(rows), {declared.version_hash: declared}, POLICY, kind="exit")
     made = replay(judged_rows, [], POLICY)
     assert [(one.evaluated_at - NOON) // BAR for one in made] == ([] if told_at is None else [told_at])
+
+
+# A stop that is edited
+
+
+def stopped(stops: list[float], *, held: float) -> list[Judged]:
+    """A bar each, with the stop that was breached."""
+    declared = hundreds_grid()
+    rows = [
+        {
+            "grid": declared.id,
+            "evaluated_at": NOON + bar * BAR,
+            "state": "MANDATORY_EXIT",
+            "grid_version": declared.version_hash,
+            "reasons": [],
+            "stop_loss_breached": {"fired": True, "threshold": stop},
+            "position_health": "BELOW_GRID",
+            "risk": {"inventory_base": held, "source": "exchange"},
+        }
+        for bar, stop in enumerate(stops)
+    ]
+    return judged_in(pl.DataFrame(rows), {declared.version_hash: declared}, POLICY, kind="exit")
+
+
+@pytest.mark.parametrize("held", [0.0, 5.0])
+def test_breach_of_an_edited_stop_pages_though_the_old_one_is_acknowledged(held: float) -> None:
+    answers = [
+        Response(grid=hundreds_grid().id, at=NOON + (bar + 0.5) * BAR, kind=ResponseKind.ACKNOWLEDGED) for bar in (0, 3)
+    ]
+    made = replay(stopped([90.0] * 3 + [85.0] * 3 + [90.0] * 2, held=held), answers, POLICY)
+    assert [((one.evaluated_at - NOON) // BAR, one.cause.value) for one in made] == [(0, "change"), (3, "new_trigger")]
+    assert made[-1].triggers == ("stop_loss_breached@85", "stop_loss_breached@90")
+
+
+def test_page_from_before_stops_were_named_with_their_price_names_any() -> None:
+    rows = stopped([90.0] * 3, held=5.0)
+    (page,) = replay([replace(rows[0], mandatory=("stop_loss_breached",))], [], POLICY)
+    before = History().at(rows[0]).after(page, POLICY.budget)
+    assert replay(rows[1:], [], POLICY, {rows[0].grid: before}) == []
 
 
 # An account that cannot be read any more

@@ -111,6 +111,7 @@ SEEN_IN_STATE = tuple(
 
 ELSEWHERE = {
     "exchange_access.": "pipeline/test_candle_sources_exchange.py",
+    "account.import_max_age": "pipeline/test_dagster_positions.py",
     "account.": "unit/test_account_policy.py",
     "notify.max_lateness": "pipeline/test_dagster_runs.py",
     "notify.": "unit/test_notification_decisions.py",

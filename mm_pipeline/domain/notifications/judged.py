@@ -24,6 +24,7 @@ UNKNOWN: Final = "UNKNOWN"
 ABOVE_GRID: Final = "ABOVE_GRID"
 MANDATORY_EXIT: Final = "MANDATORY_EXIT"
 NORMAL: Final = "NORMAL"
+STOP: Final = "stop_loss_breached"
 
 _ASKED: Final = frozenset({PositionSource.EXCHANGE.value, PositionSource.IMPORT.value})
 _POSITION: Final[dict[str, pl.DataType]] = {"inventory_base": pl.Float64(), "source": pl.String()}
@@ -42,7 +43,8 @@ class Judged:
     started_at
         Start of the range that was judged; None where the grid's file could never be read.
     mandatory
-        Mandatory triggers that have fired.
+        Mandatory triggers that have fired. A breached stop is named with its price: ``stop_loss_breached@2850``, as the
+        breach of an edited stop is news.
     is_sold_out
         Whether price is above the grid and nothing is held.
     is_held
@@ -91,6 +93,7 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPol
         *("grid", "evaluated_at", "state", "grid_version"),
         pl.when(is_unknown).then("reasons").alias("reasons"),
         *(pl.col(name).struct.field("fired").fill_null(False).alias(name) for name in _mandatory(states)),
+        _breached_stop(states).alias("breached_stop"),
         _or_null(states, "position_health"),
         *(_of_position(states, name, kind) for name, kind in _POSITION.items()),
         _or_null(states, FAILED_FETCHES, pl.Int64()),
@@ -136,7 +139,7 @@ def _judged(row: dict[str, Any], grid: Grid | None, kind: str, *, has_some: bool
         evaluated_at=row["evaluated_at"],
         started_at=None if grid is None else grid.started_at,
         state=row["state"],
-        mandatory=tuple(name for name in MANDATORY if row.get(name)),
+        mandatory=tuple(_named(name, row["breached_stop"]) for name in MANDATORY if row.get(name)),
         is_sold_out=row["position_health"] == ABOVE_GRID and not has_some,
         is_held=has_some,
         blind_for=(row[FAILED_FETCHES] or 0) if row["state"] == UNKNOWN else 0,
@@ -180,6 +183,17 @@ def _of_position(states: pl.DataFrame, name: str, kind: pl.DataType) -> pl.Expr:
 
 def _mandatory(states: pl.DataFrame) -> list[str]:
     return [name for name in MANDATORY if name in states.columns]
+
+
+def _breached_stop(states: pl.DataFrame) -> pl.Expr:
+    """The stop that the trigger was measured against (quote), where the states tell it."""
+    trigger = states.schema.get(STOP)
+    is_there = isinstance(trigger, pl.Struct) and "threshold" in {field.name for field in trigger.fields}
+    return pl.col(STOP).struct.field("threshold") if is_there else pl.lit(None, dtype=pl.Float64)
+
+
+def _named(trigger: str, stop: float | None) -> str:
+    return f"{trigger}@{stop:.12g}" if trigger == STOP and stop is not None else trigger
 
 
 def _or_null(states: pl.DataFrame, name: str, kind: pl.DataType | None = None) -> pl.Expr:

@@ -35,10 +35,9 @@ from typing import Final
 
 from mm_pipeline.domain.notifications.decision import ASKS_FOR_EXIT, Cause, Decision, HeldBack, Notice
 from mm_pipeline.domain.notifications.history import History
-from mm_pipeline.domain.notifications.judged import Judged
+from mm_pipeline.domain.notifications.judged import STOP, Judged
 from mm_pipeline.domain.notifications.policy import NotifyPolicy
 
-STOP: Final = "stop_loss_breached"
 _CLEARED: Final = frozenset({*ASKS_FOR_EXIT, Notice.UNKNOWN})
 """Notices of which an all-clear is sent."""
 
@@ -104,13 +103,12 @@ def _due_mandatory(judged: Judged, now: History, policy: NotifyPolicy) -> Due | 
         last = now.told.get(Notice.MANDATORY_EXIT)  # a sold-out that ended it sold nothing that the stop had left
     if last is None:
         return Due(Notice.MANDATORY_EXIT, Cause.CHANGE)
-    is_named = set(judged.mandatory) <= set(last.triggers)
-    return None if is_named else Due(Notice.MANDATORY_EXIT, Cause.NEW_TRIGGER, last)
+    return None if _names_all(last, judged) else Due(Notice.MANDATORY_EXIT, Cause.NEW_TRIGGER, last)
 
 
 def _due_resumed(judged: Judged, last: Decision, policy: NotifyPolicy) -> Due:
     """An emergency that a sold-out had ended stands again; a latched trigger is no new emergency at each return."""
-    if not set(judged.mandatory) <= set(last.triggers):
+    if not _names_all(last, judged):
         return Due(Notice.MANDATORY_EXIT, Cause.NEW_TRIGGER, last)
     is_waiting = _since(judged, last) < _reissue_wait(last, policy)
     return Due(Notice.MANDATORY_EXIT, Cause.REISSUE, last, HeldBack.KNOWN if is_waiting else None)
@@ -126,7 +124,7 @@ def _due_reissue(judged: Judged, now: History, policy: NotifyPolicy) -> Due | No
     last = now.emergency
     if last is None or now.is_acknowledged(last) or _is_stopped_out(judged, now):
         return None
-    is_new = judged.state == Notice.MANDATORY_EXIT and not set(judged.mandatory) <= set(last.triggers)
+    is_new = judged.state == Notice.MANDATORY_EXIT and not _names_all(last, judged)
     return (
         None
         if is_new or _since(judged, last) < _reissue_wait(last, policy)
@@ -150,7 +148,18 @@ def _due_reminder(judged: Judged, now: History, policy: NotifyPolicy) -> Due | N
 def _is_stopped_out(judged: Judged, now: History) -> bool:
     """Whether the stop was touched, and nothing says that anything is left."""
     told = now.told.get(Notice.MANDATORY_EXIT)
-    return STOP in {*judged.mandatory, *(() if told is None else told.triggers)} and not judged.is_held
+    named = (*judged.mandatory, *(() if told is None else told.triggers))
+    return any(is_stop(name) for name in named) and not judged.is_held
+
+
+def _names_all(page: Decision, judged: Judged) -> bool:
+    """Whether a page names every mandatory trigger; one from before stops were named with their price names any."""
+    return all(name in page.triggers or (is_stop(name) and STOP in page.triggers) for name in judged.mandatory)
+
+
+def is_stop(name: str) -> bool:
+    """Whether a name that a page gives is that of a breached stop, with its price or without."""
+    return name.partition("@")[0] == STOP
 
 
 def _due_still_enabled(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
