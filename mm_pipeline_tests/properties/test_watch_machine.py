@@ -225,8 +225,9 @@ class WatchMachine(RuleBasedStateMachine):
         if not self.heartbeat.startswith("sent"):
             return
         told = self._told_since(self.declared["started_at"])
+        breach = f"{BREACHED}@{self.declared['stop_loss']:g}"
         named = [
-            one for one in told if one.decision.notice is Notice.MANDATORY_EXIT and BREACHED in one.decision.triggers
+            one for one in told if one.decision.notice is Notice.MANDATORY_EXIT and breach in one.decision.triggers
         ]
         words = [
             answer.response
