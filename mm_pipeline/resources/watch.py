@@ -13,7 +13,7 @@ from pydantic import PrivateAttr
 import mm_pipeline
 from mm_pipeline.adapters.candle_sources import CandleUpdate, StoredCandles, update_markets
 from mm_pipeline.adapters.clock import Clock, from_ms
-from mm_pipeline.adapters.delivery import send_heartbeat
+from mm_pipeline.adapters.delivery import send_heartbeat, stays_here
 from mm_pipeline.adapters.frame_store import FrameStore
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
 from mm_pipeline.adapters.journal import Journal, JournalCircuits, MarketNotice
@@ -148,6 +148,8 @@ class Watch(dg.ConfigurableResource["Watch"]):
         url = os.environ.get(self.settings.heartbeat_url_env, "").strip()
         if not url:
             return f"not configured: {self.settings.heartbeat_url_env} is not set"
+        if self.settings.is_paper and not stays_here(url):
+            return "withheld: paper markets keep no watch, and the URL may be that of one which does"
         journal, now = self.decisions(), self.now()
         reason = silence(journal, self.delivery(), plan, now=now, settings=self.settings, clock=self._time.problem)
         if reason is not None:

@@ -103,6 +103,22 @@ def test_25_good_tick_beats_and_one_whose_market_fails_does_too(
     assert heart.beats == 3
 
 
+def test_25_paper_markets_do_not_beat_for_a_watch_of_real_ones(
+    calm: pl.DataFrame,
+    phone: PaperPushover,
+    heart: Heart,
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paper = PagingInstallation(tmp_path, FixedSources({ETH: calm}), pushover=phone, settings={"exchange": "paper"})
+    paper.grid("eth")
+    assert heartbeat(paper.tick(AT, instance)) == "sent"
+    monkeypatch.setenv("MM_HEARTBEAT_URL", "https://heart.example/s3cret")
+    assert heartbeat(paper.tick(AT + BAR, instance)).startswith("withheld: paper markets")
+    assert heart.beats == 1
+
+
 def test_25_grid_that_was_not_evaluated_silences_the_heartbeat(
     watch: PagingInstallation, heart: Heart, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 from urllib.parse import urlsplit
 
@@ -26,3 +27,12 @@ def send_heartbeat(url: str) -> bool:
     if not answer.ok:
         _logger.warning("heartbeat to %s was answered with %d", urlsplit(url).hostname, answer.status_code)
     return answer.ok
+
+
+def stays_here(url: str) -> bool:
+    """Whether a URL leads to this machine alone."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
