@@ -53,7 +53,8 @@ def grid_analysis(
     distance_to_upper_atr, distance_to_stop_atr, stop_loss_risk``; and since the start: ``closes_outside`` (count),
     ``range_excess_atr`` (farthest 4h close beyond the range, in ATR(4h); negative inside), ``lowest_low`` and
     ``lowest_low_stop`` (the price that came nearest to the stop in force at it, or went farthest below, and that stop;
-    of several stops that were breached, the one that came into force last; quote), ``has_history`` (bars reach back to the start).
+    of several stops that were breached, the one that came into force last; quote), ``has_history`` (bars reach back to
+    the start).
     """
     ordered = by_valid_from(versions)
     starts = [to_epoch_ms(version.valid_from) for version in ordered]

@@ -14,14 +14,13 @@ from typing import Final
 
 from mm_pipeline.domain.notifications.channel import EMERGENCY
 from mm_pipeline.domain.notifications.decision import Cause, Decision, Notice
-from mm_pipeline.domain.notifications.judged import is_held
+from mm_pipeline.domain.notifications.judged import STOP, is_held
 from mm_pipeline.domain.notifications.policy import (
     LatestExitNotice,
     MandatoryExitNotice,
     NotifyPolicy,
     WarningNotice,
 )
-from mm_pipeline.domain.notifications.judged import STOP
 from mm_pipeline.reporting.flat_page import Contradiction, flat_page
 from mm_pipeline.reporting.grid_report import GridReport
 from mm_pipeline.reporting.page_limits import PageText, marked

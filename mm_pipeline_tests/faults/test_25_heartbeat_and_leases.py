@@ -104,18 +104,12 @@ def test_25_good_tick_beats_and_one_whose_market_fails_does_too(
 
 
 def test_25_paper_markets_do_not_beat_for_a_watch_of_real_ones(
-    calm: pl.DataFrame,
-    phone: PaperPushover,
-    heart: Heart,
-    instance: dg.DagsterInstance,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    watch: PagingInstallation, heart: Heart, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paper = PagingInstallation(tmp_path, FixedSources({ETH: calm}), pushover=phone, settings={"exchange": "paper"})
-    paper.grid("eth")
-    assert heartbeat(paper.tick(AT, instance)) == "sent"
+    watch.configure(exchange="paper")
+    assert heartbeat(watch.tick(AT, instance)) == "sent"
     monkeypatch.setenv("MM_HEARTBEAT_URL", "https://heart.example/s3cret")
-    assert heartbeat(paper.tick(AT + BAR, instance)).startswith("withheld: paper markets")
+    assert heartbeat(watch.tick(AT + BAR, instance)).startswith("withheld: paper markets")
     assert heart.beats == 1
 
 

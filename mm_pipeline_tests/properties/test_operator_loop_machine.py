@@ -208,11 +208,11 @@ class OperatorLoop(RuleBasedStateMachine):
 
     @rule()
     def relay(self) -> None:
-        self.survive(lambda: self.watch.delivery().relay.run())
+        self.survive(self._relay)
 
     @rule()
     def poll(self) -> None:
-        self.survive(lambda: self.watch.delivery().answers.follow())
+        self.survive(self._follow)
 
     @rule(by=st.sampled_from([timedelta(seconds=s) for s in (5, 21, 61, 301, 900, 4000)]))
     def wait(self, by: timedelta) -> None:
@@ -236,6 +236,12 @@ class OperatorLoop(RuleBasedStateMachine):
     @rule()
     def mute_or_unmute_receipts(self) -> None:
         self.phone.is_mute = not self.phone.is_mute
+
+    def _relay(self) -> None:
+        self.watch.delivery().relay.run()
+
+    def _follow(self) -> None:
+        self.watch.delivery().answers.follow()
 
     def survive(self, action: Callable[[], object]) -> None:
         """A run may fail, or its process end; the next one is another."""
@@ -279,7 +285,7 @@ class OperatorLoop(RuleBasedStateMachine):
         response = Response(grid=name, at=self.clock.at, kind=kind, page=page)
         made = Answer(response=response, source="command", by_whom="op", recorded_at=self.clock.at, **WRITTEN_BY)
         self.journal.responses.record([made])
-        self.survive(lambda: self.watch.delivery().answers.follow())
+        self.survive(self._follow)
 
     # What must hold at any time
 

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mm_pipeline_tests.reference.bars import MS_1H, MS_15M, Bars, newest_known
 from mm_pipeline_tests.reference.metrics import MarketMetrics
@@ -143,7 +144,7 @@ def stop_number(versions: Sequence[GridVersion], grid: Grid, at: int) -> int:
     """Which of the stops that this range was given in turn judges it at a moment."""
     own = [version for version in versions if version.grid.started_at == grid.started_at]
     stops = [version.grid.stop_loss for version in own if version.valid_from <= at] or [own[0].grid.stop_loss]
-    return sum(before != after for before, after in zip(stops[:-1], stops[1:], strict=True))
+    return sum(before != after for before, after in pairwise(stops))
 
 
 def was_on(versions: Sequence[GridVersion], grid: Grid, opened: int, closed: int) -> bool:

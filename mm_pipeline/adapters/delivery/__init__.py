@@ -11,4 +11,14 @@ from mm_pipeline.adapters.delivery.ladder import ChannelLadder
 from mm_pipeline.adapters.delivery.relay import Relay, Sent
 from mm_pipeline.adapters.journal.notification_records import ALARM
 
-__all__ = ["ALARM", "Alarms", "Answers", "ChannelHealth", "ChannelLadder", "Relay", "Sent", "send_heartbeat", "stays_here"]
+__all__ = [
+    "ALARM",
+    "Alarms",
+    "Answers",
+    "ChannelHealth",
+    "ChannelLadder",
+    "Relay",
+    "Sent",
+    "send_heartbeat",
+    "stays_here",
+]
