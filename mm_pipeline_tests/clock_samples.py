@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ import polars as pl
 from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.automation import EVALUATION_JOB, tick_request
 from mm_pipeline.definitions import Overrides, build_definitions
+from mm_pipeline.domain.market import Market
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.http_server import HttpServer
@@ -81,6 +82,12 @@ class ClockedInstallation(PagingInstallation):
         given = super().overrides(now)
         return given if self.paper is None else replace(given, sources=None)
 
+    def told(self, *, since: datetime = AT) -> list[tuple[str, datetime, int]]:
+        return super().told(since=since)
+
+    def states(self, grid: str = "eth", *, since: datetime = AT) -> dict[datetime, str]:
+        return super().states(grid, since=since)
+
     def tick_shown(self, true_close: datetime, *, ahead: timedelta = timedelta(0)) -> dict[str, object]:
         """The tick a minute after a true close, asked for as the schedule does; metadata of ``deliveries``."""
         true_now = true_close + MINUTE
@@ -117,20 +124,24 @@ class ClockedInstallation(PagingInstallation):
 
 
 @contextmanager
-def served(folder: Path, candles: pl.DataFrame, **options: object) -> Iterator[PaperExchange]:
-    """A paper exchange that serves these candles of ETH/USDT; its clock stands at ``AT``."""
-    file = folder / "candles.parquet"
-    candles.write_parquet(file)
-    market = PaperMarket(market=ETH, source=RecordedCandles(path=file))
-    with PaperExchange(markets=[market], clock=PaperClock.standing(AT)) as exchange:
+def served(folder: Path, candles: Mapping[Market, pl.DataFrame]) -> Iterator[PaperExchange]:
+    """A paper exchange that serves these candles; its clock stands at ``AT``."""
+    markets = []
+    for market, frame in candles.items():
+        file = folder / f"{market.path_key}.parquet"
+        frame.write_parquet(file)
+        markets.append(PaperMarket(market=market, source=RecordedCandles(path=file)))
+    with PaperExchange(markets=markets, clock=PaperClock.standing(AT)) as exchange:
         yield exchange
 
 
 @contextmanager
-def clocked(folder: Path, candles: pl.DataFrame) -> Iterator[ClockedInstallation]:
-    """An installation over a served market, with a paper phone."""
+def clocked(
+    folder: Path, candles: pl.DataFrame, others: Mapping[Market, pl.DataFrame] | None = None
+) -> Iterator[ClockedInstallation]:
+    """An installation over a served market of ETH/USDT, and others where given, with a paper phone."""
     with (
-        served(folder, candles) as paper,
+        served(folder, {ETH: candles} | dict(others or {})) as paper,
         PaperPushover(clock=PaperClock.standing(AT)) as pushover,
         dg.DagsterInstance.ephemeral() as instance,
     ):
