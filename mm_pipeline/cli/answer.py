@@ -178,24 +178,16 @@ def _record(
     -------
     Those that were new. An alarm that could not be ended here is ended by the receipts sensor.
     """
-    from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.adapters.journal import Answer
-    from mm_pipeline.cli.delivery_access import delivery_for, written_by
+    from mm_pipeline.cli.delivery_access import end_alarms, written_by
 
-    made_by, now = written_by(deployment.settings), SystemClock().now()
+    made_by = written_by(deployment.settings)
     answers = [
         Answer(response=one, source=source, by_whom=by or getpass.getuser(), recorded_at=known_at, **made_by)
         for one in responses
     ]
     new = [answer for answer in answers if journal.responses.record([answer])]
-    problems = delivery_for(deployment.settings, journal).answers.follow().problems
-    for problem in problems:
-        click.echo(f"note: an alarm rings on for now, the watch will end it: {problem}", err=True)
-    answered = {one.grid for one in responses}
-    ringing = {one.channel for one in journal.outbox.open_receipts(now=now) if set(one.page.grids) <= answered}
-    if ringing and not problems:
-        told = f"{', '.join(sorted(ringing))} cannot be asked from this shell (are its keys set?)"
-        click.echo(f"note: an alarm may ring on for now, the watch will end it: {told}", err=True)
+    end_alarms(deployment.settings, journal, {one.grid for one in responses})
     return new
 
 

@@ -67,6 +67,14 @@ def emergency(journal: Journal, settings: Path) -> Decision:
     return one
 
 
+def phone_receipt(phone: PaperPushover) -> dict[str, object]:
+    """What the provider says of the only emergency."""
+    (message,) = [found for found in phone.messages if found.receipt]
+    receipt = phone.account.receipt(str(message.receipt), "a" * 30)
+    assert receipt is not None
+    return dict(receipt)
+
+
 def test_acknowledged_page_stops_ringing_and_is_on_record_once(
     journal: Journal, settings: Path, phone: PaperPushover
 ) -> None:
@@ -172,6 +180,32 @@ def test_flat_disables_the_grid_in_its_file_if_asked_to(journal: Journal, settin
     file.write_text("id: eth\n")
     refused = mm("flat", "eth", "--disable", settings=settings)
     assert (refused.exit_code, "enabled: false" in refused.stderr) == (2, True)
+
+
+def test_retired_grid_rings_no_more_and_its_unsent_pages_are_not_sent(
+    journal: Journal, settings: Path, phone: PaperPushover
+) -> None:
+    emergency(journal, settings)
+    now = SystemClock().now()
+    later = decision(Notice.MANDATORY_EXIT, now - timedelta(minutes=1), cause=Cause.NEW_TRIGGER)
+    commit(journal, later, decided_at=now)
+    done = mm("grids", "retire", "eth", settings=settings)
+    assert done.stdout == "eth: retired, and not watched any more. Its alarm was ended.\n"
+    assert phone_receipt(phone)["expired"] == 1
+    delivery_for(load_settings(settings), journal).relay.run()
+    assert len(phone.messages) == 1
+    assert "retired before.\n" in mm("grids", "retire", "eth", settings=settings).stdout
+    assert [one.response.kind for one in journal.responses.select("eth")] == [ResponseKind.CANCELLED]
+
+
+def test_alarm_of_a_grid_that_came_back_rings_although_it_was_retired_before(
+    journal: Journal, settings: Path, phone: PaperPushover
+) -> None:
+    mm("grids", "retire", "eth", settings=settings)
+    journal.observe_grids([hundreds_grid(id="eth")], SystemClock().now())
+    emergency(journal, settings)
+    assert delivery_for(load_settings(settings), journal).answers.follow().answers == ()
+    assert phone_receipt(phone)["expired"] == 0
 
 
 def test_flat_in_the_future_and_unknown_grids_are_refused(journal: Journal, settings: Path) -> None:
