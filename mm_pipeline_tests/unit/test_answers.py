@@ -231,8 +231,10 @@ def test_closed_position_ends_the_alarms(desk: Desk, kind: ResponseKind) -> None
 
 @pytest.mark.parametrize("kind", [ResponseKind.ACKNOWLEDGED, ResponseKind.FLAT])
 def test_answer_from_before_the_page_does_not_end_it(desk: Desk, kind: ResponseKind) -> None:
-    desk.respond(kind, at=AT - SECOND)
+    desk.clock.at = AT - SECOND
+    desk.respond(kind)
     desk.send()
+    assert outcomes(desk.journal, channel="phone") == ["sent"]
     assert desk.heard() == []
     assert desk.phone.cancelled == []
 

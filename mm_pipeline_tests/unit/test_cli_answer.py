@@ -67,12 +67,16 @@ def emergency(journal: Journal, settings: Path) -> Decision:
     return one
 
 
+def phone_receipts(phone: PaperPushover) -> list[dict[str, object]]:
+    """What the provider says of each emergency."""
+    found = [phone.account.receipt(str(one.receipt), "a" * 30) for one in phone.messages if one.receipt]
+    return [dict(one) for one in found if one is not None]
+
+
 def phone_receipt(phone: PaperPushover) -> dict[str, object]:
     """What the provider says of the only emergency."""
-    (message,) = [found for found in phone.messages if found.receipt]
-    receipt = phone.account.receipt(str(message.receipt), "a" * 30)
-    assert receipt is not None
-    return dict(receipt)
+    (one,) = phone_receipts(phone)
+    return one
 
 
 def test_acknowledged_page_stops_ringing_and_is_on_record_once(
@@ -115,6 +119,43 @@ def test_acknowledging_a_blind_grid_answers_the_emergency_that_stands_too(
     receipt = phone.account.receipt(str(message.receipt), "a" * 30)
     assert receipt is not None
     assert receipt["expired"] == 1
+
+
+def test_page_that_nobody_was_shown_is_named_counts_and_is_sent_all_the_same(
+    journal: Journal, settings: Path, phone: PaperPushover
+) -> None:
+    emergency(journal, settings)
+    now = SystemClock().now()
+    later = decision(Notice.MANDATORY_EXIT, now - timedelta(minutes=1), cause=Cause.NEW_TRIGGER)
+    commit(journal, later, decided_at=now)
+    done = mm("ack", "eth", settings=settings)
+    (page,) = journal.notifications.pages(ids=[later.page])
+    said, unseen = done.stdout.splitlines()
+    assert "acknowledged." in said
+    assert unseen == f"eth: this page has reached nobody yet and is sent all the same: {page.title}"
+    delivery_for(load_settings(settings), journal).relay.run()
+    assert [message.title for message in phone.messages][1:] == [page.title]
+    delivery_for(load_settings(settings), journal).answers.follow()
+    assert [one["expired"] for one in phone_receipts(phone)] == [1, 1]
+    again = json.loads(mm("ack", "eth", "--json", settings=settings).stdout)
+    assert again == {"grids": [{"grid": "eth", "acknowledged": False, "undelivered": []}]}
+
+
+def test_page_that_only_a_file_took_has_reached_nobody(journal: Journal, settings: Path, phone: PaperPushover) -> None:
+    phone.stop()
+    one = emergency(journal, settings)
+    done = json.loads(mm("ack", "eth", "--json", settings=settings).stdout)
+    assert done == {"grids": [{"grid": "eth", "acknowledged": True, "undelivered": [one.page]}]}
+
+
+def test_position_closed_before_its_page_came_leaves_nothing_to_send(
+    journal: Journal, settings: Path, phone: PaperPushover
+) -> None:
+    now = SystemClock().now()
+    commit(journal, decision(Notice.MANDATORY_EXIT, now - timedelta(minutes=1), cause=Cause.CHANGE), decided_at=now)
+    assert mm("flat", "eth", settings=settings).exit_code == 0
+    delivery_for(load_settings(settings), journal).relay.run()
+    assert not phone.messages
 
 
 def test_acknowledgement_is_kept_although_the_provider_is_away(

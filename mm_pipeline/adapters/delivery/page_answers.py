@@ -72,25 +72,35 @@ class PageAnswers:
     def is_answered(self, grid: str, page: Page, *, by: datetime | None = None) -> bool:
         """Whether an operator knows of the page, or has nothing to exit any more, at a moment.
 
-        Acknowledged by its name, by none, or by that of a newer page about the grid. A page that a closed position
-        takes the reason from also by a word, known after the page was decided, that it is closed, whenever it was; and
-        the grid was not seen trading again since. Every page by retiring its grid.
+        Acknowledged by its name, by none, or by that of a newer page about the grid.
         """
-        if self._is_retired(grid, by=by):
-            return True
         names = {page.page, *(one.decision.page for one in self.newer(grid, page))}
-        given = [answer for answer in self.answers.get(grid, ()) if by is None or answer.response.at <= by]
+        given = self._given(grid, by)
         later = [answer for answer in given if answer.known_at > page.decided_at]
         is_known = _acknowledges(given, names) or _acknowledges(later, {""})
-        return is_known or (page.notice in _ENDED_BY_FLAT and _is_flat(given, since=page.decided_at))
+        return is_known or self.is_moot(grid, page, by=by)
 
-    def _is_retired(self, grid: str, *, by: datetime | None) -> bool:
-        at = self.retired.get(grid)
-        return at is not None and (by is None or at <= by)
+    def is_moot(self, grid: str, page: Page, *, by: datetime | None = None) -> bool:
+        """Whether the page has lost its reason at a moment, whoever knows of it.
+
+        Every page has by retiring its grid. One whose reason a closed position takes also by a word, known after the
+        page was decided, that it is closed, whenever it was; and the grid was not seen trading again since.
+        """
+        retired_at = self.retired.get(grid)
+        if retired_at is not None and (by is None or retired_at <= by):
+            return True
+        return page.notice in _ENDED_BY_FLAT and _is_flat(self._given(grid, by), since=page.decided_at)
+
+    def _given(self, grid: str, by: datetime | None) -> list[Answer]:
+        return [answer for answer in self.answers.get(grid, ()) if by is None or answer.response.at <= by]
 
     def is_answered_whole(self, page: Page) -> bool:
         """Whether the page is answered for each of its grids; never where it tells of none."""
         return bool(page.grids) and all(self.is_answered(grid, page) for grid in page.grids)
+
+    def is_moot_whole(self, page: Page) -> bool:
+        """Whether the page has lost its reason for each of its grids; never where it tells of none."""
+        return bool(page.grids) and all(self.is_moot(grid, page) for grid in page.grids)
 
 
 def _acknowledges(given: Sequence[Answer], pages: Collection[str]) -> bool:

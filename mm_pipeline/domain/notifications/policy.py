@@ -92,7 +92,7 @@ class UnknownNotice(Policy):
     def _flapping_can_be_seen(self) -> UnknownNotice:
         if self.flapping_count > self.flapping_of:
             raise ValueError(
-                f"flapping_count is {self.flapping_count}, more than the {self.flapping_of} evaluations of flapping_of, "
+                f"flapping_count is {self.flapping_count}, more than flapping_of: {self.flapping_of} evaluations, "
                 f"and would never fire; write flapping_count: {self.flapping_of} or less, or a larger flapping_of"
             )
         return self
