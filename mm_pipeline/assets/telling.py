@@ -27,6 +27,7 @@ from mm_pipeline.domain.notifications import (
     decide_all,
     judged_in,
 )
+from mm_pipeline.reporting.flat_page import tells_of_flat
 from mm_pipeline.reporting.notification_frame import GridStates, grid_report_at, priority_of, window_of
 from mm_pipeline.reporting.page_limits import PageText, cut
 from mm_pipeline.reporting.page_text import page_text
@@ -114,7 +115,7 @@ class _Round:
         """Grids of these decisions whose account contradicts a report of flat, by id."""
         found: dict[str, Grid | None] = {}
         for one in told:
-            if one.cause is Cause.CONTRADICTED:
+            if tells_of_flat(one):
                 declared = list(self.states[one.grid, EvaluationKind(one.kind)].grids.values())
                 found[one.grid] = declared[-1] if declared else None
         return found

@@ -31,7 +31,8 @@ def ack(
     """Acknowledge the newest page about each GRID: its alarms and repetitions end.
 
     Where that is UNKNOWN, what was told before the watch went blind is acknowledged with it. Pages that tell of a new
-    reason still come. Exit code 1 where there was nothing to acknowledge.
+    reason still come. One that has reached nobody yet is shown here, counts as acknowledged, and is sent all the same.
+    Exit code 1 where there was nothing to acknowledge.
     """
     from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.cli.answer_checks import moment_to_record
@@ -48,10 +49,23 @@ def ack(
             for grid, standing in told.items()
             for one in standing
         ]
+        unseen = _undelivered(deployment, journal, [one.page for one in answered])
         recorded = _record(deployment, journal, answered, source="mm ack", by=by, known_at=known_at)
     new = {answer.response.grid for answer in recorded}
-    lines = [_acknowledged(grid, standing, is_new=grid in new) for grid, standing in told.items()]
-    _tell([{"grid": grid, "acknowledged": grid in new} for grid in grid_ids], lines, as_json=as_json)
+    lines: list[str] = []
+    for grid, standing in told.items():
+        mine = [title for one in standing if (title := unseen.get(one.decision.page)) is not None]
+        lines.append(_acknowledged(grid, standing, is_new=grid in new))
+        lines += [f"{grid}: this page has reached nobody yet and is sent all the same: {title}" for title in mine]
+    data: list[dict[str, object]] = [
+        {
+            "grid": grid,
+            "acknowledged": grid in new,
+            "undelivered": [one.decision.page for one in told[grid] if one.decision.page in unseen],
+        }
+        for grid in grid_ids
+    ]
+    _tell(data, lines, as_json=as_json)
     if len(new) < len(set(grid_ids)):
         ctx.exit(REFUSED)
 
@@ -163,6 +177,15 @@ def _standing(journal: Journal, grid: str) -> list[Decided]:
     return journal.notifications.standing(grid)
 
 
+def _undelivered(deployment: Deployment, journal: Journal, pages: list[str]) -> dict[str, str]:
+    """Titles of those of these pages that no channel has put before a person yet, by their ids."""
+    from mm_pipeline.adapters.channels import records_of
+
+    seen = journal.outbox.delivered(pages, records=records_of(deployment.settings.channels))
+    unseen = [page for page in pages if page not in seen]
+    return {page.page: page.title for page in journal.notifications.pages(ids=unseen)} if unseen else {}
+
+
 def _record(
     deployment: Deployment,
     journal: Journal,
@@ -178,24 +201,16 @@ def _record(
     -------
     Those that were new. An alarm that could not be ended here is ended by the receipts sensor.
     """
-    from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.adapters.journal import Answer
-    from mm_pipeline.cli.delivery_access import delivery_for, written_by
+    from mm_pipeline.cli.delivery_access import end_alarms, written_by
 
-    made_by, now = written_by(deployment.settings), SystemClock().now()
+    made_by = written_by(deployment.settings)
     answers = [
         Answer(response=one, source=source, by_whom=by or getpass.getuser(), recorded_at=known_at, **made_by)
         for one in responses
     ]
     new = [answer for answer in answers if journal.responses.record([answer])]
-    problems = delivery_for(deployment.settings, journal).answers.follow().problems
-    for problem in problems:
-        click.echo(f"note: an alarm rings on for now, the watch will end it: {problem}", err=True)
-    answered = {one.grid for one in responses}
-    ringing = {one.channel for one in journal.outbox.open_receipts(now=now) if set(one.page.grids) <= answered}
-    if ringing and not problems:
-        told = f"{', '.join(sorted(ringing))} cannot be asked from this shell (are its keys set?)"
-        click.echo(f"note: an alarm may ring on for now, the watch will end it: {told}", err=True)
+    end_alarms(deployment.settings, journal, {one.grid for one in responses})
     return new
 
 

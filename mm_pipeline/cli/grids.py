@@ -65,11 +65,12 @@ def retire(*, grid_ids: tuple[str, ...], by: str | None, settings_file: Path | N
     """Say that each GRID has ended for good: its file was removed on purpose, and it is not evaluated any more.
 
     An enabled grid whose file is gone is UNKNOWN until then, and paged. Close its position first: nothing watches it
-    afterwards. A file with the same id begins it anew.
+    afterwards, and alarms that ring about it end. A file with the same id begins it anew.
     """
     import getpass
 
     from mm_pipeline.adapters.clock import SystemClock
+    from mm_pipeline.cli.delivery_access import end_alarms
     from mm_pipeline.cli.journal_access import check_grid, open_journal
     from mm_pipeline.cli.output import print_json
     from mm_pipeline.settings import load_deployment
@@ -80,11 +81,14 @@ def retire(*, grid_ids: tuple[str, ...], by: str | None, settings_file: Path | N
         for grid_id in grid_ids:
             check_grid(journal, grid_id)
         new = {grid_id: journal.retire_grid(grid_id, now, by=by or getpass.getuser()) for grid_id in grid_ids}
+        ended = end_alarms(deployment.settings, journal, grid_ids)
     if as_json:
-        print_json({"grids": [{"grid": grid_id, "retired": is_new} for grid_id, is_new in new.items()]})
+        data = [{"grid": name, "retired": is_new, "alarm_ended": name in ended} for name, is_new in new.items()]
+        print_json({"grids": data})
         return
     for grid_id, is_new in new.items():
-        click.echo(f"{grid_id}: retired, and not watched any more." if is_new else f"{grid_id}: was retired before.")
+        said = "retired, and not watched any more." if is_new else "was retired before."
+        click.echo(f"{grid_id}: {said}{' Its alarm was ended.' if grid_id in ended else ''}")
 
 
 def _check_without_file(deployment: Deployment, grid_ids: Sequence[str]) -> None:

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mm_pipeline.domain.notifications.channel import TITLE_LIMIT
-from mm_pipeline.domain.notifications.decision import Decision
+from mm_pipeline.domain.notifications.decision import Cause, Decision, Notice
+from mm_pipeline.domain.notifications.judged import ENTRY
 from mm_pipeline.domain.notifications.policy import NotifyPolicy
 from mm_pipeline.reporting.grid_report import GridReport
 from mm_pipeline.reporting.page_limits import PageText, cut, fitted
+from mm_pipeline.reporting.page_parts import why_line
 from mm_pipeline.reporting.page_words import (
     grid_text,
+    ordinal,
     other_trigger_lines,
     position_line,
     quote_of,
@@ -69,6 +72,12 @@ class Contradiction:
         return f"the account holds {total}{mine} and {self.open_orders} order{'s' * (self.open_orders != 1)}"
 
 
+def tells_of_flat(decision: Decision) -> bool:
+    """Whether a page tells that a report of flat is not true: the only emergency of a disabled grid is that."""
+    is_of_disabled = decision.kind == ENTRY and decision.notice is Notice.MANDATORY_EXIT
+    return decision.cause is Cause.CONTRADICTED or is_of_disabled
+
+
 def flat_page(
     decision: Decision, report: GridReport, policy: NotifyPolicy, contradiction: Contradiction | None
 ) -> PageText:
@@ -83,9 +92,12 @@ def flat_page(
     said = "you reported flat, the account still holds" if contradiction is None else contradiction.text
     short = said if contradiction is None else contradiction.short_text
     state = report.state.replace("_", " ")
+    is_again = decision.cause is Cause.REISSUE
+    again = f" ({ordinal(decision.number)} page, nobody answered)" if is_again else ""
     essential = [
         f"NOT FLAT {decision.grid}: {said}.",
         f"Your report counts no longer. Sell what is held and cancel what rests within {window}, or stop the bot.",
+        *([why_line(decision, report, policy)] if is_again else []),
         f"State {state}. {grid_text(report)}",
         f"Acknowledge in Pushover or with: mm ack {decision.grid}",
         f"After exiting: mm flat {decision.grid}",
@@ -99,5 +111,6 @@ def flat_page(
         f"More: mm evaluate --grid {decision.grid}",
     ]
     return PageText(
-        cut(f"NOT FLAT {decision.grid}: {short}", TITLE_LIMIT), fitted(essential, [one for one in optional if one])
+        cut(f"NOT FLAT {decision.grid}: {short}{again}", TITLE_LIMIT),
+        fitted(essential, [one for one in optional if one]),
     )

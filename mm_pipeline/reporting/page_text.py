@@ -14,14 +14,14 @@ from typing import Final
 
 from mm_pipeline.domain.notifications.channel import EMERGENCY
 from mm_pipeline.domain.notifications.decision import Cause, Decision, Notice
-from mm_pipeline.domain.notifications.judged import STOP, is_held
+from mm_pipeline.domain.notifications.judged import ENTRY, STOP, is_held
 from mm_pipeline.domain.notifications.policy import (
     LatestExitNotice,
     MandatoryExitNotice,
     NotifyPolicy,
     WarningNotice,
 )
-from mm_pipeline.reporting.flat_page import Contradiction, flat_page
+from mm_pipeline.reporting.flat_page import Contradiction, flat_page, tells_of_flat
 from mm_pipeline.reporting.grid_report import GridReport
 from mm_pipeline.reporting.page_limits import PageText, marked
 from mm_pipeline.reporting.page_parts import Subject, answer_lines, page_of, why_line
@@ -85,7 +85,7 @@ def page_text(
     told = [Subject(one, report, begins_at, report.delay_risk) for one, report in known]
     if notices == {Notice.UNKNOWN}:
         return _unknown(told, policy)
-    if decisions[0].cause is Cause.CONTRADICTED:
+    if tells_of_flat(decisions[0]):
         return flat_page(decisions[0], told[0].report, policy, (contradictions or {}).get(told[0].id))
     return _PAGES[decisions[0].notice](told[0], policy)
 
@@ -192,7 +192,9 @@ def _reminder(told: Subject, policy: NotifyPolicy) -> PageText:
         f"After exiting: mm flat {told.id}",
     ]
     optional = [stop_line(report), position_line(report, quote), *risk_lines(told.risk, quote), *told.notes]
-    return page_of(told, "the acknowledged MANDATORY EXIT still stands, exit if not done", essential, optional)
+    of_disabled = "its account held it after it was reported flat"
+    stands = of_disabled if told.decision.kind == ENTRY else "the acknowledged MANDATORY EXIT still stands"
+    return page_of(told, f"{stands}, exit if not done", essential, optional)
 
 
 def _still_enabled(told: Subject, policy: NotifyPolicy) -> PageText:

@@ -143,17 +143,21 @@ def test_row_31_account_that_cannot_be_read_contradicts_nothing_and_says_so(trad
     assert len(not_flat(traded)) == 1
 
 
-def test_row_31_grid_that_is_disabled_with_the_report_is_checked_too(traded: Traded) -> None:
+def test_row_31_grid_that_is_disabled_with_the_report_rings_until_its_account_is_empty(traded: Traded) -> None:
+    set_up(traded, notify={"mandatory_exit": {"expire": "15min"}})
     at = paged(traded)
     say_flat(traded, at + timedelta(minutes=3))
     declared = sol_grid().model_dump(mode="json") | {"enabled": False}
     traded.installation.grid("sol", **{name: value for name, value in declared.items() if name != "id"})
     for number in (1, 2, 3):
         traded.tick(at + number * BAR)
-    assert len(not_flat(traded)) == 1
+    first, second = not_flat(traded)
+    assert second == f"{first} (2nd page, nobody answered)"
     sell_all(traded)
-    traded.tick(at + 4 * BAR)
+    for number in (4, 5, 6):
+        traded.tick(at + number * BAR)
     assert by_account(traded) == [*VOIDED, ResponseKind.VERIFIED_FLAT]
+    assert len(not_flat(traded)) == 2
 
 
 def test_row_31_own_coins_sold_in_the_same_order_leave_the_grid_verified(traded: Traded) -> None:

@@ -13,7 +13,7 @@ import pytest
 from mm_pipeline.adapters.delivery import answers as answers_module
 from mm_pipeline.adapters.delivery.answers import Heard
 from mm_pipeline.adapters.journal import Answer, EvaluationKind, Journal, sqlite_url
-from mm_pipeline.domain.notifications import ReceiptState, ReceiptStatus, Response, ResponseKind
+from mm_pipeline.domain.notifications import Cause, ReceiptState, ReceiptStatus, Response, ResponseKind
 from mm_pipeline.resources.channels import Delivery
 from mm_pipeline_tests.journal_samples import SAMPLE
 from mm_pipeline_tests.notification_samples import (
@@ -28,6 +28,8 @@ from mm_pipeline_tests.notification_samples import (
     ScriptedChannel,
     ScriptedPhone,
     TestClock,
+    a_decided,
+    a_page,
     commit,
     delivery_over,
     outcomes,
@@ -229,8 +231,10 @@ def test_closed_position_ends_the_alarms(desk: Desk, kind: ResponseKind) -> None
 
 @pytest.mark.parametrize("kind", [ResponseKind.ACKNOWLEDGED, ResponseKind.FLAT])
 def test_answer_from_before_the_page_does_not_end_it(desk: Desk, kind: ResponseKind) -> None:
-    desk.respond(kind, at=AT - SECOND)
+    desk.clock.at = AT - SECOND
+    desk.respond(kind)
     desk.send()
+    assert outcomes(desk.journal, channel="phone") == ["sent"]
     assert desk.heard() == []
     assert desk.phone.cancelled == []
 
@@ -265,6 +269,19 @@ def test_after_evaluations_of_normal_says_how_many(desk: Desk, evaluations: int,
 def test_grid_that_is_switched_off_rings_no_more(desk: Desk) -> None:
     desk.send(respond_by=None)
     desk.evaluate("AVOID", first=AT + BAR, kind=EvaluationKind.ENTRY)
+    assert desk.heard() == ["cancelled"]
+
+
+def test_alarm_about_a_disabled_grid_rings_although_the_grid_is_disabled(desk: Desk) -> None:
+    told = a_page("p1", respond_by=None)
+    decided = [a_decided(told, kind="entry", cause=Cause.CONTRADICTED, state="WAIT")]
+    assert desk.journal.notifications.commit(
+        decided, [told], channels=desk.delivery().ladder.first(), due_at=told.decided_at
+    )
+    desk.delivery().relay.run()
+    desk.evaluate("WAIT", "WAIT", first=AT, kind=EvaluationKind.ENTRY)
+    assert desk.heard() == []
+    desk.respond(ResponseKind.ACKNOWLEDGED, "p1")
     assert desk.heard() == ["cancelled"]
 
 

@@ -67,6 +67,18 @@ def emergency(journal: Journal, settings: Path) -> Decision:
     return one
 
 
+def phone_receipts(phone: PaperPushover) -> list[dict[str, object]]:
+    """What the provider says of each emergency."""
+    found = [phone.account.receipt(str(one.receipt), "a" * 30) for one in phone.messages if one.receipt]
+    return [dict(one) for one in found if one is not None]
+
+
+def phone_receipt(phone: PaperPushover) -> dict[str, object]:
+    """What the provider says of the only emergency."""
+    (one,) = phone_receipts(phone)
+    return one
+
+
 def test_acknowledged_page_stops_ringing_and_is_on_record_once(
     journal: Journal, settings: Path, phone: PaperPushover
 ) -> None:
@@ -107,6 +119,43 @@ def test_acknowledging_a_blind_grid_answers_the_emergency_that_stands_too(
     receipt = phone.account.receipt(str(message.receipt), "a" * 30)
     assert receipt is not None
     assert receipt["expired"] == 1
+
+
+def test_page_that_nobody_was_shown_is_named_counts_and_is_sent_all_the_same(
+    journal: Journal, settings: Path, phone: PaperPushover
+) -> None:
+    emergency(journal, settings)
+    now = SystemClock().now()
+    later = decision(Notice.MANDATORY_EXIT, now - timedelta(minutes=1), cause=Cause.NEW_TRIGGER)
+    commit(journal, later, decided_at=now)
+    done = mm("ack", "eth", settings=settings)
+    (page,) = journal.notifications.pages(ids=[later.page])
+    said, unseen = done.stdout.splitlines()
+    assert "acknowledged." in said
+    assert unseen == f"eth: this page has reached nobody yet and is sent all the same: {page.title}"
+    delivery_for(load_settings(settings), journal).relay.run()
+    assert [message.title for message in phone.messages][1:] == [page.title]
+    delivery_for(load_settings(settings), journal).answers.follow()
+    assert [one["expired"] for one in phone_receipts(phone)] == [1, 1]
+    again = json.loads(mm("ack", "eth", "--json", settings=settings).stdout)
+    assert again == {"grids": [{"grid": "eth", "acknowledged": False, "undelivered": []}]}
+
+
+def test_page_that_only_a_file_took_has_reached_nobody(journal: Journal, settings: Path, phone: PaperPushover) -> None:
+    phone.stop()
+    one = emergency(journal, settings)
+    done = json.loads(mm("ack", "eth", "--json", settings=settings).stdout)
+    assert done == {"grids": [{"grid": "eth", "acknowledged": True, "undelivered": [one.page]}]}
+
+
+def test_position_closed_before_its_page_came_leaves_nothing_to_send(
+    journal: Journal, settings: Path, phone: PaperPushover
+) -> None:
+    now = SystemClock().now()
+    commit(journal, decision(Notice.MANDATORY_EXIT, now - timedelta(minutes=1), cause=Cause.CHANGE), decided_at=now)
+    assert mm("flat", "eth", settings=settings).exit_code == 0
+    delivery_for(load_settings(settings), journal).relay.run()
+    assert not phone.messages
 
 
 def test_acknowledgement_is_kept_although_the_provider_is_away(
@@ -172,6 +221,32 @@ def test_flat_disables_the_grid_in_its_file_if_asked_to(journal: Journal, settin
     file.write_text("id: eth\n")
     refused = mm("flat", "eth", "--disable", settings=settings)
     assert (refused.exit_code, "enabled: false" in refused.stderr) == (2, True)
+
+
+def test_retired_grid_rings_no_more_and_its_unsent_pages_are_not_sent(
+    journal: Journal, settings: Path, phone: PaperPushover
+) -> None:
+    emergency(journal, settings)
+    now = SystemClock().now()
+    later = decision(Notice.MANDATORY_EXIT, now - timedelta(minutes=1), cause=Cause.NEW_TRIGGER)
+    commit(journal, later, decided_at=now)
+    done = mm("grids", "retire", "eth", settings=settings)
+    assert done.stdout == "eth: retired, and not watched any more. Its alarm was ended.\n"
+    assert phone_receipt(phone)["expired"] == 1
+    delivery_for(load_settings(settings), journal).relay.run()
+    assert len(phone.messages) == 1
+    assert "retired before.\n" in mm("grids", "retire", "eth", settings=settings).stdout
+    assert [one.response.kind for one in journal.responses.select("eth")] == [ResponseKind.CANCELLED]
+
+
+def test_alarm_of_a_grid_that_came_back_rings_although_it_was_retired_before(
+    journal: Journal, settings: Path, phone: PaperPushover
+) -> None:
+    mm("grids", "retire", "eth", settings=settings)
+    journal.observe_grids([hundreds_grid(id="eth")], SystemClock().now())
+    emergency(journal, settings)
+    assert delivery_for(load_settings(settings), journal).answers.follow().answers == ()
+    assert phone_receipt(phone)["expired"] == 0
 
 
 def test_flat_in_the_future_and_unknown_grids_are_refused(journal: Journal, settings: Path) -> None:

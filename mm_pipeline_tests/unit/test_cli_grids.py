@@ -123,5 +123,5 @@ def test_grid_whose_file_is_gone_is_a_problem_until_it_is_retired(
     assert (problem["grid"], "no longer watched" in problem["problem"]) == ("eth", True)
     assert "mm grids retire eth" in problem["mend"].lower()
     retired = CliRunner().invoke(main, ["grids", "retire", "eth", "--by", "me", *options])
-    assert json.loads(retired.stdout) == {"grids": [{"grid": "eth", "retired": True}]}
+    assert json.loads(retired.stdout) == {"grids": [{"grid": "eth", "retired": True, "alarm_ended": False}]}
     assert CliRunner().invoke(main, ["grids", "check", *options]).exit_code == 0

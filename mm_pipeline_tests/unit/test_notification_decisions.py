@@ -699,3 +699,35 @@ def test_state_pages_after_a_contradicted_report_as_if_nobody_had_said_flat() ->
         f"{EXPIRE + 2} MANDATORY_EXIT reissue",
     ]
     assert told("M" * (EXPIRE + 5), answers | {4: "ack"}) == story[:2]
+
+
+CONTRADICTED: dict[float, str] = {0.2: "flat", 0.8: "reopened", 0.9: "contradicted"}
+
+
+@pytest.mark.parametrize("state", ["I", "A", "E", "B"])
+def test_contradicted_report_about_a_disabled_grid_rings_until_it_is_answered(state: str) -> None:
+    pages = [page for page in told("I" + state * (2 * EXPIRE + 2), CONTRADICTED) if "MANDATORY" in page]
+    assert pages == [
+        "1 MANDATORY_EXIT contradicted",
+        f"{EXPIRE + 1} MANDATORY_EXIT reissue",
+        f"{2 * EXPIRE + 1} MANDATORY_EXIT reissue",
+    ]
+
+
+@pytest.mark.parametrize("word", ["flat", "reopened"])
+def test_word_ends_the_emergency_of_a_disabled_grid(word: str) -> None:
+    assert told("I" * 2 * DAY, CONTRADICTED | {2.0: word}) == ["1 MANDATORY_EXIT contradicted"]
+
+
+def test_acknowledged_emergency_of_a_disabled_grid_is_reminded_of_until_a_word_ends_it() -> None:
+    answers = CONTRADICTED | {2.0: "ack", 2.0 + DAY + 8 * HOUR: "flat"}
+    assert told("I" * 3 * DAY, answers) == [
+        "1 MANDATORY_EXIT contradicted",
+        f"{2 + 4 * HOUR} REMINDER",
+        f"{2 + 4 * HOUR + DAY} REMINDER repeat",
+    ]
+
+
+def test_flat_of_a_disabled_grid_that_is_contradicted_again_is_an_emergency_again() -> None:
+    again = {2.0: "flat", 3.0: "reopened", 3.1: "contradicted"}
+    assert told("I" * 5, CONTRADICTED | again) == ["1 MANDATORY_EXIT contradicted", "4 MANDATORY_EXIT contradicted"]

@@ -129,6 +129,16 @@ def test_exit_and_entry_never_stand_in_one_page(notice: Notice, cause: Cause) ->
         assert speaks_of_exit
 
 
+def test_emergency_of_a_disabled_grid_says_at_every_page_that_it_is_not_flat() -> None:
+    again = decided(Notice.MANDATORY_EXIT, Cause.REISSUE, number=2, kind="entry", state="WAIT")
+    page = said(again, a_report("WAIT"))
+    assert page.title.startswith("NOT FLAT eth-main: you reported flat, the account still holds (2nd page, nobody")
+    assert "the alarm expired unanswered" in page.text
+    reminder = said(decided(Notice.REMINDER, kind="entry", state="WAIT"), a_report("WAIT"))
+    assert "its account held it after it was reported flat, exit if not done" in reminder.title
+    assert "MANDATORY EXIT still stands" not in reminder.text
+
+
 def test_standing_exit_of_a_blind_grid_is_said_first() -> None:
     page = blind(("eth-a", "NORMAL"), ("eth-b", "MANDATORY_EXIT"), ("eth-c", None))
     assert page.title.startswith(

@@ -270,6 +270,18 @@ def test_what_would_disarm_the_watch_is_refused(tmp_path: Path, section: str, ke
     assert load_settings(file)
 
 
+@pytest.mark.parametrize(
+    ("written", "mend"), [("flapping_count: 9", "flapping_count: 8"), ("flapping_of: 3", "flapping_count: 3")]
+)
+def test_more_unknowns_than_evaluations_looked_at_are_refused(tmp_path: Path, written: str, mend: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"notify: {{unknown: {{{written}}}}}\n")
+    with pytest.raises(ConfigError, match=f"notify.unknown: flapping_count.* flapping_of.* Write {mend} or less"):
+        load_settings(file)
+    file.write_text("notify: {unknown: {flapping_count: 8}}\n")
+    assert load_settings(file).notify.unknown.flapping_count == 8
+
+
 @pytest.mark.parametrize("value", ["9999999999d", "99999999999999999999999d", "3651d"])
 def test_a_duration_beyond_measure_is_refused_with_its_key(tmp_path: Path, value: str) -> None:
     file = tmp_path / "settings.yaml"

@@ -21,6 +21,7 @@ from mm_pipeline.adapters.journal import (
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.notifications import (
     ASKS_FOR_EXIT,
+    ENTRY,
     ChannelError,
     Notice,
     NotifyPolicy,
@@ -186,15 +187,16 @@ class Answers:
         return any(self._was_sent(one, receipt.channel) for one in newer)
 
     def _is_over(self, grid: str, page: Page) -> bool:
-        """Whether the grid is disabled, sold out for good, or has been NORMAL for as long as an all-clear needs."""
+        """Whether the grid was disabled since, sold out for good, or NORMAL for as long as an all-clear needs."""
         needed = self._policy.normal.after_evaluations
         newest = self._journal.newest_evaluations(grid, needed)
+        made = self._journal.notifications.decisions(grid, since=page.evaluated_at)
         if newest and newest[0].kind is EvaluationKind.ENTRY:
-            return True
+            # A disabled grid has an emergency of its own: its account contradicts that it is flat.
+            return all(one.decision.kind != ENTRY for one in made if one.decision.page == page.page)
         after = [one for one in newest if one.evaluated_at > page.evaluated_at]
         if len(after) == needed and all(one.state == Notice.NORMAL for one in after):
             return True
-        made = self._journal.notifications.decisions(grid, since=page.evaluated_at)
         return is_over_after(one.decision for one in made if one.decision.evaluated_at > page.evaluated_at)
 
     def _missed(self) -> list[Answer]:

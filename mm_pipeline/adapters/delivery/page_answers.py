@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mm_pipeline.adapters.journal import Answer, Decided, Journal, Page, words_in_force
@@ -15,10 +15,14 @@ _ENDED_BY_FLAT = frozenset({*ASKS_FOR_EXIT, Notice.WARNING})
 
 @dataclass(frozen=True)
 class PageAnswers:
-    """Told decisions and answers by grid, of a stretch of time that holds the pages asked about."""
+    """Told decisions and answers by grid, of a stretch of time that holds the pages asked about.
+
+    ``retired`` says when each grid was retired whose watch has ended: its operator has said that nothing is left.
+    """
 
     told: Mapping[str, Sequence[Decided]]
     answers: Mapping[str, Sequence[Answer]]
+    retired: Mapping[str, datetime] = field(default_factory=dict)
 
     @classmethod
     def about(cls, journal: Journal, page: Page) -> PageAnswers:
@@ -52,7 +56,7 @@ class PageAnswers:
                 told.setdefault(one.decision.grid, []).append(one)
             for answer in journal.responses.select(grid, known_since=since):
                 answers.setdefault(answer.response.grid, []).append(answer)
-        return cls(told, answers)
+        return cls(told, answers, journal.retired_grids())
 
     def newer(self, grid: str, page: Page, *, before: datetime | None = None) -> list[Decided]:
         """What was told of a grid in the page's place, decided before a moment."""
@@ -68,19 +72,35 @@ class PageAnswers:
     def is_answered(self, grid: str, page: Page, *, by: datetime | None = None) -> bool:
         """Whether an operator knows of the page, or has nothing to exit any more, at a moment.
 
-        Acknowledged by its name, by none, or by that of a newer page about the grid. A page that a closed position
-        takes the reason from also by a word, known after the page was decided, that it is closed, whenever it was; and
-        the grid was not seen trading again since.
+        Acknowledged by its name, by none, or by that of a newer page about the grid.
         """
         names = {page.page, *(one.decision.page for one in self.newer(grid, page))}
-        given = [answer for answer in self.answers.get(grid, ()) if by is None or answer.response.at <= by]
+        given = self._given(grid, by)
         later = [answer for answer in given if answer.known_at > page.decided_at]
         is_known = _acknowledges(given, names) or _acknowledges(later, {""})
-        return is_known or (page.notice in _ENDED_BY_FLAT and _is_flat(given, since=page.decided_at))
+        return is_known or self.is_moot(grid, page, by=by)
+
+    def is_moot(self, grid: str, page: Page, *, by: datetime | None = None) -> bool:
+        """Whether the page has lost its reason at a moment, whoever knows of it.
+
+        Every page has by retiring its grid. One whose reason a closed position takes also by a word, known after the
+        page was decided, that it is closed, whenever it was; and the grid was not seen trading again since.
+        """
+        retired_at = self.retired.get(grid)
+        if retired_at is not None and (by is None or retired_at <= by):
+            return True
+        return page.notice in _ENDED_BY_FLAT and _is_flat(self._given(grid, by), since=page.decided_at)
+
+    def _given(self, grid: str, by: datetime | None) -> list[Answer]:
+        return [answer for answer in self.answers.get(grid, ()) if by is None or answer.response.at <= by]
 
     def is_answered_whole(self, page: Page) -> bool:
         """Whether the page is answered for each of its grids; never where it tells of none."""
         return bool(page.grids) and all(self.is_answered(grid, page) for grid in page.grids)
+
+    def is_moot_whole(self, page: Page) -> bool:
+        """Whether the page has lost its reason for each of its grids; never where it tells of none."""
+        return bool(page.grids) and all(self.is_moot(grid, page) for grid in page.grids)
 
 
 def _acknowledges(given: Sequence[Answer], pages: Collection[str]) -> bool:

@@ -114,7 +114,7 @@ class Relay:
     def _attempt(self, claim: Claim) -> Sent:
         if self._journal.outbox.is_superseded(claim.page):
             return self._end(claim, DeliveryOutcome.SUPERSEDED, "something newer was told of these grids")
-        if PageAnswers.about(self._journal, claim.page).is_answered_whole(claim.page):
+        if self._is_settled(claim.page):
             return self._end(claim, DeliveryOutcome.ANSWERED, "somebody answered it before it came here")
         message = self._message(claim)
         try:
@@ -133,6 +133,18 @@ class Relay:
         sent = self._end(claim, DeliveryOutcome.SENT, accepted.request, receipt=accepted.receipt)
         self._watch_quota(claim.channel, accepted)
         return sent
+
+    def _is_settled(self, page: Page) -> bool:
+        """Whether a page need not come here: it has lost its reason, or reached a person and is answered.
+
+        `mm ack` may answer a page that nobody was shown; that one is sent all the same.
+        """
+        answers = PageAnswers.about(self._journal, page)
+        if answers.is_moot_whole(page):
+            return True
+        return answers.is_answered_whole(page) and page.page in self._journal.outbox.delivered(
+            [page.page], records=self._ladder.records
+        )
 
     def _message(self, claim: Claim) -> Message:
         """The page as it is sent; as it was decided, without a chart, where a fault keeps it from being rendered.

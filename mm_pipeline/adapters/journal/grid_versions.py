@@ -96,6 +96,12 @@ def retire(connection: sa.Connection, grid_id: str, now: datetime, *, by: str) -
     return True
 
 
+def retired(connection: sa.Connection) -> dict[str, datetime]:
+    """When each grid was retired that has not come back since, by id."""
+    newest = _newest_by_grid(connection)
+    return {grid_id: row.valid_from for grid_id, row in newest.items() if row.retired_by is not None}
+
+
 def known_grids(connection: sa.Connection) -> list[str]:
     """Ids of every grid ever seen, removed ones included, sorted."""
     return list(connection.scalars(sa.select(table.c.grid).distinct().order_by(table.c.grid)))

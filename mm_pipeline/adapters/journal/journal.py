@@ -142,6 +142,11 @@ class Journal:
         with self._database.writing() as connection:
             return grid_versions.retire(connection, grid_id, now, by=by)
 
+    def retired_grids(self) -> dict[str, datetime]:
+        """When each grid was retired that has not come back since, by id."""
+        with self._database.reading() as connection:
+            return grid_versions.retired(connection)
+
     def known_grids(self) -> list[str]:
         """Ids of every grid ever seen, removed ones included, sorted."""
         with self._database.reading() as connection:

@@ -242,6 +242,13 @@ class JournalOutbox:
         with self._database.reading() as connection:
             return dict(connection.execute(query).tuples().all())
 
+    def delivered(self, pages: Collection[str], *, records: Collection[str] = ()) -> frozenset[str]:
+        """Which of these pages a channel that is none of the ``records`` has taken."""
+        query = sa.select(events.c.page).distinct().where(events.c.page.in_(pages))
+        query = query.where((events.c.event == DeliveryOutcome.SENT.value) & events.c.channel.not_in(records))
+        with self._database.reading() as connection:
+            return frozenset(connection.scalars(query))
+
     def open_receipts(self, *, now: datetime) -> list[OpenReceipt]:
         """Emergencies of the last week, each on each channel, that are not closed."""
         with self._database.reading() as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mm_pipeline.domain.policy import Duration, Policy, threshold
 
@@ -87,6 +87,15 @@ class UnknownNotice(Policy):
     second_after: Duration = _span(ge=timedelta(minutes=15))
     third_after: Duration = _span(ge=timedelta(minutes=15))
     then_every: Duration = _span(ge=timedelta(hours=1))
+
+    @model_validator(mode="after")
+    def _flapping_can_be_seen(self) -> UnknownNotice:
+        if self.flapping_count > self.flapping_of:
+            raise ValueError(
+                f"flapping_count is {self.flapping_count}, more than flapping_of: {self.flapping_of} evaluations, "
+                f"and would never fire; write flapping_count: {self.flapping_of} or less, or a larger flapping_of"
+            )
+        return self
 
 
 class SoldOutNotice(Policy):

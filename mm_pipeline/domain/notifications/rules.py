@@ -20,7 +20,8 @@ Where SPEC leaves room, this is meant:
 - A position that was said to be closed is told nothing but outages, their end, and once that the grid is still enabled.
   That lasts until a new ``started_at``, or until the position is seen or reported open.
 - A report of flat that its account contradicts is told as an emergency, whatever the state; from then on the state is
-  told as if nobody had reported anything.
+  told as if nobody had reported anything. No state of a disabled grid ends that emergency, only an answer does: it is
+  issued anew, and once acknowledged reminded of, until the position is reported closed or open.
 - What a minimum interval, the page budget or a position that holds nothing holds back is told as soon as none of them
   binds, if it still holds.
 - A response counts for decisions made at or after the moment it was known: live ones say when that was, a replay takes
@@ -35,7 +36,7 @@ from typing import Final
 
 from mm_pipeline.domain.notifications.decision import ASKS_FOR_EXIT, Cause, Decision, HeldBack, Notice
 from mm_pipeline.domain.notifications.history import History
-from mm_pipeline.domain.notifications.judged import STOP, Judged
+from mm_pipeline.domain.notifications.judged import ENTRY, STOP, Judged
 from mm_pipeline.domain.notifications.policy import NotifyPolicy
 
 _CLEARED: Final = frozenset({*ASKS_FOR_EXIT, Notice.UNKNOWN})
@@ -135,7 +136,7 @@ def _due_reissue(judged: Judged, now: History, policy: NotifyPolicy) -> Due | No
 def _due_reminder(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
     """Remind of an emergency that was acknowledged and still stands."""
     last, rules = now.emergency, policy.reminder
-    stands = Notice.MANDATORY_EXIT in (judged.state, judged.last_known_state)
+    stands = judged.kind == ENTRY or Notice.MANDATORY_EXIT in (judged.state, judged.last_known_state)
     if last is None or not now.is_acknowledged(last) or not stands or _is_stopped_out(judged, now):
         return None
     told = now.told.get(Notice.REMINDER)
@@ -242,6 +243,9 @@ def _due_normal(judged: Judged, now: History, policy: NotifyPolicy) -> Due | Non
 
 def due_entry(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
     """What is due about a disabled grid; None where nothing is."""
+    stands = _due_reissue(judged, now, policy) or _due_reminder(judged, now, policy) if now.flat_at is None else None
+    if stands is not None:
+        return stands
     if judged.state != Notice.ENTER or now.is_in_run(now.told.get(Notice.ENTER)):
         return None
     due = Due(Notice.ENTER, Cause.CHANGE)
