@@ -178,8 +178,11 @@ class _Asked:
         )
 
     def _blind(self, report: GridReport, why: str) -> GridReport:
-        """A grid that is not watched, also where its newest evaluation does not say so yet."""
-        if report.state == UNKNOWN:
+        """A grid that is not watched, also where its newest evaluation does not say so yet.
+
+        One that says so and is no UNKNOWN has breached the stop that was declared last.
+        """
+        if report.state == UNKNOWN or why in report.reasons:
             return report
         return replace(report, state=UNKNOWN, reasons=(why, *report.reasons), last_known_state=report.state)
 
