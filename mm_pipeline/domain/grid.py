@@ -196,7 +196,8 @@ class GridVersion:
     ----------
     is_gone
         Its file is not there any more: ``grid`` is what was declared last. An enabled grid is UNKNOWN then until its
-        file comes back; one that was switched off, or retired (``enabled`` false here), is not evaluated.
+        file comes back, unless the stop declared last is breached. One that was switched off, or retired (``enabled``
+        false here), is not evaluated.
     """
 
     grid: Grid

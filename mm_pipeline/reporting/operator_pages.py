@@ -17,6 +17,7 @@ from mm_pipeline.adapters.journal import (
     OpenReceipt,
     Page,
     Waiting,
+    words_in_force,
 )
 from mm_pipeline.adapters.journal.operator_queries import OperatorQueries
 from mm_pipeline.domain.grid import Grid
@@ -157,19 +158,21 @@ class PageBook:
         )
         return None if newest is None else self._last_page(newest), due
 
-    def flat(self, grid_id: str, *, since: datetime | None) -> tuple[datetime | None, str]:
-        """When, and by whom, the position was last reported or seen flat; ``(None, "")`` where it was not."""
-        answers = self.journal.responses.select(grid_id, known_since=since)
-        flats = [answer for answer in answers if answer.response.kind in FLATS]
-        return (flats[-1].response.at, flats[-1].by_whom or flats[-1].source) if flats else (None, "")
+    def flat(self, grid_id: str, *, started_at: datetime | None) -> Answer | None:
+        """The word in force that the position of a range is closed, by the rule of decisions; None where none is."""
+        answers = self.journal.responses.select(grid_id, known_since=started_at)
+        known = (answer for answer in answers if answer.known_at <= self.now)
+        words = words_in_force(known, started_at=started_at)
+        return words[-1] if words and words[-1].response.kind in FLATS else None
 
     def _asked_by(self, asking: Decided, grid: Grid | None) -> datetime | None:
         """End of the window of a page that nobody has answered; None of a page about a range that was left."""
         decision = asking.decision
         if grid is not None and decision.evaluated_at < grid.started_at:
             return None
-        flat_at, _ = self.flat(decision.grid, since=decision.episode_at)
-        if flat_at is not None or self._acknowledged(asking) is not None:
+        word = self.flat(decision.grid, started_at=None if grid is None else grid.started_at)
+        is_closed = word is not None and word.known_at >= decision.episode_at
+        if is_closed or self._acknowledged(asking) is not None:
             return None
         (page,) = self.journal.notifications.pages(ids=[decision.page])
         return page.respond_by

@@ -37,7 +37,7 @@ class GridStatus:
     last_page
         The newest page about it; None where nothing was told.
     flat_at, flat_by
-        When and by whom its position was last reported flat since the range began.
+        When and by whom its position was closed, by the word that is in force.
     """
 
     report: GridReport
@@ -115,14 +115,14 @@ class _Asked:
     def status(self, grid_id: str, grid: Grid | None) -> GridStatus:
         newest = self.journal.last_evaluation(grid_id)
         kind = EvaluationKind.ENTRY if grid is not None and not grid.enabled else EvaluationKind.EXIT
-        flat_at, flat_by = self.pages.flat(grid_id, since=None if grid is None else grid.started_at)
+        word = self.pages.flat(grid_id, started_at=None if grid is None else grid.started_at)
         last_page, due = self.pages.of(grid_id, grid, kind)
         return GridStatus(
             report=self._report(grid_id, grid, kind, newest),
             is_evaluated=newest is not None,
             last_page=last_page,
-            flat_at=flat_at,
-            flat_by=flat_by,
+            flat_at=None if word is None else word.response.at,
+            flat_by="" if word is None else word.by_whom or word.source,
             due=due,
         )
 
@@ -178,8 +178,11 @@ class _Asked:
         )
 
     def _blind(self, report: GridReport, why: str) -> GridReport:
-        """A grid that is not watched, also where its newest evaluation does not say so yet."""
-        if report.state == UNKNOWN:
+        """A grid that is not watched, also where its newest evaluation does not say so yet.
+
+        One that says so and is no UNKNOWN has breached the stop that was declared last.
+        """
+        if report.state == UNKNOWN or why in report.reasons:
             return report
         return replace(report, state=UNKNOWN, reasons=(why, *report.reasons), last_known_state=report.state)
 

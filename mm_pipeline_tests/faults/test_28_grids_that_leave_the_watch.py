@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.fault, *DAGSTER_WARNINGS]
 
 BELOW_STOP = 2750.0
 MANDATORY, UNKNOWN = "MANDATORY_EXIT", "UNKNOWN"
+GONE = "BLIND on eth: its file cannot be used"
 LONG_AGO = AT - timedelta(days=1)
 
 
@@ -151,11 +152,10 @@ def test_28_disabling_ends_what_is_said_of_a_start_in_the_future(
 
 
 def test_28_removed_file_is_unknown_paged_and_withholds_the_heartbeat_until_it_is_retired(
-    watch: PagingInstallation, instance: dg.DagsterInstance, calm: pl.DataFrame
+    watch: PagingInstallation, instance: dg.DagsterInstance
 ) -> None:
     tick(watch, instance, 0)
     (watch.folder / "grids" / "eth.yaml").unlink()
-    watch.sources.candles[ETH] = with_price(calm, BELOW_STOP, AT)
     heartbeat = tick(watch, instance, 1, 2, 3)
 
     assert list(watch.states().values())[1:] == [UNKNOWN] * 3
@@ -180,8 +180,29 @@ def test_28_removed_file_keeps_a_standing_emergency_in_force(
     tick(watch, instance, 0)
     (watch.folder / "grids" / "eth.yaml").unlink()
     tick(watch, instance, 1, 2, 12)
-    # The model was stopped out: said once, and never called off while nobody watches.
-    assert told(watch) == [(MANDATORY, AT, 1), (UNKNOWN, AT + 2 * BAR, 1)]
+    # The model was stopped out: said once, and never called off while nobody watches. Closes outside are a new reason.
+    assert told(watch) == [(MANDATORY, AT, 1), (MANDATORY, AT + 11 * BAR, 2)]
+    (alarm,) = [page for page in watch.messages() if page.title == GONE]
+    assert "its file is gone" in alarm.text
+
+
+def test_28_stop_breached_under_a_removed_file_is_an_emergency(
+    watch: PagingInstallation, instance: dg.DagsterInstance, calm: pl.DataFrame
+) -> None:
+    tick(watch, instance, 0)
+    (watch.folder / "grids" / "eth.yaml").unlink()
+    tick(watch, instance, 1)
+    assert watch.states()[AT + BAR] == UNKNOWN
+    watch.sources.candles[ETH] = with_price(calm, BELOW_STOP, AT + BAR)
+    heartbeat = tick(watch, instance, 2, 3)
+    assert list(watch.states().values())[2:] == [MANDATORY] * 2
+    assert told(watch) == [(MANDATORY, AT + 2 * BAR, 1)]
+    (text,) = pages(watch, MANDATORY)
+    assert "its file is gone" in text
+    assert heartbeat.startswith("withheld: eth no longer watched")
+    state, reason = shown(watch, AT + 3 * BAR + MINUTE)["eth"]
+    assert (state, "its file is gone" in reason) == (MANDATORY, True)
+    assert GONE in [page.title for page in watch.messages()]
 
 
 def test_28_file_that_comes_back_goes_on_where_it_was(

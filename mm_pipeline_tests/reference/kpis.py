@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ DAY = datetime(2024, 3, 1, tzinfo=UTC)
 BAR = timedelta(minutes=15)
 LATE = timedelta(minutes=20)
 MANDATORY, LATEST, WARNING = Notice.MANDATORY_EXIT, Notice.LATEST_ACCEPTABLE_EXIT, Notice.WARNING
+OPEN = [ResponseKind.REOPENED, ResponseKind.CONTRADICTED]
 T = TypeVar("T")
 
 
@@ -60,15 +62,28 @@ def random_facts(seed: int) -> OperatorFacts:
                 )
         for _ in range(int(chance.integers(0, 12))):
             moment = DAY + timedelta(seconds=int(chance.integers(0, 48_000)))
-            kind = _one_of(chance, [ResponseKind.ACKNOWLEDGED, ResponseKind.ACKNOWLEDGED, ResponseKind.FLAT])
-            about = "" if kind is ResponseKind.FLAT or chance.random() < 0.2 else f"{grid}{int(chance.integers(40))}"
-            responses.append(Response(grid=grid, at=moment, kind=kind, page=about))
+            kind = _one_of(chance, [*[ResponseKind.ACKNOWLEDGED] * 3, *[ResponseKind.FLAT] * 3, *OPEN])
+            is_word = kind is not ResponseKind.ACKNOWLEDGED
+            about = "" if is_word or chance.random() < 0.2 else f"{grid}{int(chance.integers(40))}"
+            known_at = moment + timedelta(seconds=int(chance.integers(1, 9_000))) if chance.random() < 0.3 else None
+            responses.append(Response(grid=grid, at=moment, kind=kind, page=about, known_at=known_at))
     return OperatorFacts(
         notified=notified,
         deliveries=deliveries,
         responses=responses,
         evaluations=pl.DataFrame(rows, schema=EVALUATED_SCHEMA, orient="row"),
     )
+
+
+def refuted(word: Response, responses: Sequence[Response], as_of: datetime) -> bool:
+    """Whether a report of flat was not true, as far as it is known."""
+    opened = [one for one in responses if one.grid == word.grid and one.kind in OPEN and one.counts_from <= as_of]
+    opened.sort(key=lambda one: one.counts_from)
+    for one in opened:
+        if one.counts_from < word.counts_from and one.at > word.at:
+            return True
+    later = [one for one in opened if one.counts_from >= word.counts_from]
+    return bool(later) and (later[0].at, "contradicted") in [(one.at, one.kind.value) for one in later]
 
 
 def page_reference(facts: OperatorFacts, one: Notified, as_of: datetime) -> dict[str, Any]:
@@ -94,10 +109,13 @@ def page_reference(facts: OperatorFacts, one: Notified, as_of: datetime) -> dict
     }
     acknowledged_at, flat_at = None, None
     for response in sorted(facts.responses, key=lambda response: response.at):
-        if response.grid != mine.grid or response.at > as_of:
+        if response.grid != mine.grid or response.counts_from > as_of:
             continue
         stands = mine.evaluated_at <= response.at <= stands_until
-        if response.kind in FLATS and stands and mine.notice is not Notice.NORMAL:
+        is_said = mine.evaluated_at <= response.counts_from <= stands_until
+        is_said &= one.started_at is None or response.at >= one.started_at
+        is_true = response.kind in FLATS and not refuted(response, facts.responses, as_of)
+        if is_true and (stands or is_said) and mine.notice is not Notice.NORMAL:
             flat_at = flat_at or response.at
         if response.kind is ResponseKind.ACKNOWLEDGED and (response.page in mine_too or (not response.page and stands)):
             acknowledged_at = acknowledged_at or response.at

@@ -224,6 +224,33 @@ def test_flat_position_answers_a_page_only_while_it_stands(closing: Notified, *,
     assert found["flat"] == int(is_counted)
 
 
+REOPENED, CONTRADICTED = ResponseKind.REOPENED, ResponseKind.CONTRADICTED
+
+
+def word(kind: ResponseKind, moment: str, known: str | None = None) -> Response:
+    return Response(grid="eth", at=at(moment), kind=kind, known_at=None if known is None else at(known))
+
+
+@pytest.mark.parametrize(
+    ("words", "flat_s"),
+    [
+        ([word(ResponseKind.FLAT, "12:10"), word(REOPENED, "12:45"), word(CONTRADICTED, "12:45")], None),
+        ([word(ResponseKind.FLAT, "12:10"), word(CONTRADICTED, "12:45"), word(REOPENED, "12:45", "12:46")], None),
+        ([word(REOPENED, "12:30"), word(ResponseKind.FLAT, "12:10", "12:40")], None),
+        ([word(ResponseKind.FLAT, "12:10", "12:45"), word(REOPENED, "13:00")], 8 * 60.0),
+        ([word(ResponseKind.FLAT, "11:50", "12:10")], 0.0),
+        (
+            [word(ResponseKind.FLAT, "12:10"), word(REOPENED, "12:45"), word(CONTRADICTED, "12:45"), flat("13:02")],
+            3600.0,
+        ),
+    ],
+    ids=["contradicted", "contradicted first", "seen open after it", "reopened later", "before the page", "said again"],
+)
+def test_report_of_flat_counts_unless_it_was_refuted(words: list[Response], flat_s: float | None) -> None:
+    found = row(measured(replace(alone(), responses=words)), MANDATORY)
+    assert (found["flat"], found["flat_p50_s"]) == (int(flat_s is not None), flat_s)
+
+
 @pytest.mark.parametrize(
     ("state", "moment", "responses", "share"),
     [
@@ -299,7 +326,7 @@ def test_what_happens_later_changes_nothing_and_order_does_not_matter(seed: int,
             )
             for page, one in facts.deliveries.items()
         },
-        responses=[response for response in reversed(facts.responses) if response.at <= as_of],
+        responses=[response for response in reversed(facts.responses) if response.counts_from <= as_of],
         evaluations=facts.evaluations.filter(pl.col("evaluated_at") <= as_of).reverse(),
     )
     assert_frame_equal(measured(facts, as_of=as_of), measured(known, as_of=as_of))

@@ -15,6 +15,7 @@ from mm_pipeline.adapters.journal import Answer, Decided, Journal, sqlite_url
 from mm_pipeline.assets.closing import is_exit_open, needs_check
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications import Notice, Response, ResponseKind, decide_all, replay
+from mm_pipeline.reporting.operator_pages import PageBook
 from mm_pipeline.resources import Plan, Watch
 from mm_pipeline_tests.account_samples import account_policy
 from mm_pipeline_tests.grid_samples import hundreds_grid
@@ -100,6 +101,23 @@ def test_word_in_force_mutes_exits_and_its_account_is_asked(journal: Journal, wo
     assert live(journal, "NNNNN" + "H" * 3) == []
     plan = cast("Plan", SimpleNamespace(last_ms=0))
     assert needs_check(watch_at(journal, NOON + 9 * BAR), plan, GRID)
+
+
+def shown_flat(journal: Journal) -> bool:
+    """Whether the operator's status shows the position closed."""
+    book = PageBook.open(journal, now=NOON + 9 * BAR, overdue_after=BAR)
+    return book.flat("eth", started_at=NOON) is not None
+
+
+@pytest.mark.parametrize("words", [*VOID.values(), *IN_FORCE.values()])
+def test_status_shows_a_position_closed_where_decisions_take_it_for_closed(journal: Journal, words: list[Word]) -> None:
+    say(journal, words)
+    assert shown_flat(journal) == (words in IN_FORCE.values())
+
+
+def test_status_shows_no_word_of_a_clock_that_was_ahead(journal: Journal) -> None:
+    say(journal, [(FLAT, 5, 9 * 15 + 1)])
+    assert not shown_flat(journal)
 
 
 @pytest.mark.parametrize("words", [*VOID.values(), *IN_FORCE.values()])

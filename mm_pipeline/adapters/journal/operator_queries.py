@@ -6,6 +6,7 @@ Only reads, and asks in one question what would else be a row at a time.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,12 +14,12 @@ import polars as pl
 import sqlalchemy as sa
 
 from mm_pipeline.adapters.journal.journal import Journal
-from mm_pipeline.adapters.journal.notification_records import Decided, DeliveryOutcome
+from mm_pipeline.adapters.journal.notification_records import Answer, Decided, DeliveryOutcome
 from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind
 from mm_pipeline.adapters.journal.schema import delivery_events
 from mm_pipeline.adapters.journal.valid import decisions, evaluations, pages
 from mm_pipeline.domain.kpis import EVALUATED_SCHEMA, Notified, OperatorFacts, PageDelivery
-from mm_pipeline.domain.notifications import Notice
+from mm_pipeline.domain.notifications import Notice, Response
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -108,11 +109,11 @@ class OperatorQueries:
         notified = self._notified(since=since, as_of=as_of, grid=grid)
         asked = [one.respond_by for one in notified if one.respond_by and one.decision.evaluated_at < until]
         seen_until = min(max([until, *(at + _MILLISECOND for at in asked)]), as_of + _MILLISECOND)
-        answers = self._journal.responses.select(grid, since=since, until=as_of + _MILLISECOND)
+        answers = self._journal.responses.select(grid, known_since=since, until=as_of + _MILLISECOND)
         return OperatorFacts(
             notified=notified,
             deliveries=self._deliveries(since=since),
-            responses=[answer.response for answer in answers],
+            responses=[_known(answer) for answer in answers if answer.known_at <= as_of],
             evaluations=self._evaluated(since=since, until=seen_until, grid=grid),
         )
 
@@ -160,6 +161,12 @@ class OperatorQueries:
         schema = EVALUATED_SCHEMA | {"evaluated_at": pl.Int64()}
         frame = pl.DataFrame(rows, schema=schema, orient="row").unique(["grid", "evaluated_at"], keep="last")
         return frame.cast({"evaluated_at": EVALUATED_SCHEMA["evaluated_at"]}).sort("grid", "evaluated_at")
+
+
+def _known(answer: Answer) -> Response:
+    """A response, with the moment at which it was known where that is later than it happened."""
+    is_later = answer.known_at > answer.response.at
+    return replace(answer.response, known_at=answer.known_at) if is_later else answer.response
 
 
 def _within(

@@ -180,10 +180,12 @@ def exit_states(
     holes = oldest_hole(market, epoch_ms(analysis["started_at"]), evaluated_ms)
     triggers[_STOP] = triggers[_STOP].unknown_where(is_hole(holes))
     is_watched = analysis["unwatched"].is_null().to_numpy()
+    has_begun = epoch_ms(analysis["started_at"]) <= evaluated_ms
     trust = Trust(
         is_good=quality["is_good"].to_numpy() & has_history & has_verdict & is_watched,
-        is_fresh=~quality["is_stale"].to_numpy() & is_watched,
-        has_metrics=metrics_there(quality),
+        # Of a grid whose file is gone the breach of its last known stop is believed, and nothing else.
+        is_fresh=~quality["is_stale"].to_numpy() & (is_watched | has_begun),
+        has_metrics=metrics_there(quality) & is_watched,
         has_hole=is_hole(holes),
     )
     decisions = _decide({name: triggers[name].fired for name in TRIGGERS}, trust, policy)

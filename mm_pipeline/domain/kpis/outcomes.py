@@ -8,7 +8,8 @@ Where SPEC 9 leaves room, this is meant:
   same): without the second, only the repetition that was heard would count, and slow answers would look quick. An
   acknowledgement that names no page is one of all that stand.
 - A page *stands* until the all-clear, or that all is sold, is told, the grid is switched on or off, or it is re-ranged.
-  A position reported flat while a page stands, at or after its evaluation, answers it.
+  A position reported flat while a page stands answers it, also where it was closed before, within the range. A report
+  that was refuted answers nothing: its account contradicted it, or the position had been seen open after it.
 - A window is the operator's to answer when the page was sent and nothing newer was told of the grid before it ended.
   It is *answered* by an acknowledgement or a flat position until its end, else *missed*. What was answered before
   something newer was told counts as answered; a window that has not ended counts as neither.
@@ -31,7 +32,7 @@ from typing import Final
 import polars as pl
 
 from mm_pipeline.domain.kpis.facts import Notified, OperatorFacts, PageDelivery
-from mm_pipeline.domain.notifications import EXIT, FLATS, Notice, Response, ResponseKind
+from mm_pipeline.domain.notifications import EXIT, FLATS, Notice, Response, ResponseKind, unrefuted
 
 _CLOSING: Final = frozenset({Notice.NORMAL, Notice.SOLD_OUT, Notice.ENTER})
 _MILDER: Final = {
@@ -112,10 +113,11 @@ class _Known:
                 decided[one.decision.grid].append(one)
         responses: dict[str, list[Response]] = defaultdict(list)
         for response in sorted(facts.responses, key=lambda response: response.at):
-            if response.at <= as_of:
+            if response.counts_from <= as_of:
                 responses[response.grid].append(response)
         told = {grid: [one for one in found if one.decision.is_told] for grid, found in decided.items()}
-        return cls(as_of, told, decided, responses, facts.deliveries, _states(facts.evaluations, as_of))
+        true = {grid: unrefuted(given) for grid, given in responses.items()}
+        return cls(as_of, told, decided, true, facts.deliveries, _states(facts.evaluations, as_of))
 
 
 def _states(evaluations: pl.DataFrame, as_of: datetime) -> dict[str, list[tuple[datetime, str]]]:
@@ -185,7 +187,9 @@ class _Page:
     def _is_flat_by(self, response: Response) -> bool:
         if response.kind not in FLATS or self._one.decision.notice in _CLOSING:
             return False
-        return self._is_standing_at(response.at)
+        started_at = self._one.started_at
+        is_of_range = started_at is None or response.at >= started_at
+        return self._is_standing_at(response.at) or (is_of_range and self._is_standing_at(response.counts_from))
 
     def _seconds_to(self, at: datetime | None) -> float | None:
         return None if at is None else max(0.0, (at - self._told_at).total_seconds())

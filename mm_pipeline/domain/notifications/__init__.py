@@ -28,7 +28,7 @@ from mm_pipeline.domain.notifications.delivery import DeliveryPolicy, backoff
 from mm_pipeline.domain.notifications.history import History
 from mm_pipeline.domain.notifications.judged import ENTRY, EXIT, Judged, is_held, judged_in
 from mm_pipeline.domain.notifications.policy import LONGEST_FLAPPING, NotifyPolicy, PageBudget
-from mm_pipeline.domain.notifications.response import FLATS, SEEN_OPEN, Response, ResponseKind
+from mm_pipeline.domain.notifications.response import FLATS, SEEN_OPEN, Response, ResponseKind, unrefuted
 
 __all__ = [
     "ASKS_FOR_EXIT",
@@ -69,4 +69,5 @@ __all__ = [
     "page_id",
     "replaces",
     "replay",
+    "unrefuted",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -68,3 +69,21 @@ class Response:
         """
         is_of_range = started_at is None or self.at >= started_at
         return self.kind in FLATS and is_of_range and (open_at is None or self.at >= open_at)
+
+
+def unrefuted(responses: Sequence[Response]) -> list[Response]:
+    """Responses about one grid without reports of flat that were not true, in their order.
+
+    A report is refuted by the account that contradicts it, and by the position seen open after the exit that it tells
+    of, where that was known before. One that was only taken back later was true until then.
+    """
+    opened = sorted((one for one in responses if one.kind in SEEN_OPEN), key=lambda one: one.counts_from)
+    return [one for one in responses if one.kind not in FLATS or not _is_refuted(one, opened)]
+
+
+def _is_refuted(word: Response, opened: Sequence[Response]) -> bool:
+    before = max((one.at for one in opened if one.counts_from < word.counts_from), default=None)
+    after = [one for one in opened if one.counts_from >= word.counts_from]
+    # An account that contradicts a word also reopens the grid, at the same moment.
+    is_contradicted = any(one.kind is ResponseKind.CONTRADICTED and one.at == after[0].at for one in after)
+    return is_contradicted or not word.closes(started_at=None, open_at=before)
