@@ -420,3 +420,12 @@ def test_stored_bar_that_comes_broken_later_is_not_made_anew() -> None:
 
     assert source.asked == []
     assert second.after.candles.equals(walk(range(51)))
+
+
+def test_bar_missing_before_a_covered_newest_one_is_not_quiet_until_it_is_confirmed() -> None:
+    candles = with_broken(49, bars=50).filter(pl.col("open_time").to_physical() != at_ms(48))
+    source = FinerMemory({MARKET: candles}, {FinerTimeframe.M5: parts(49, 70.0)})
+
+    found = update(source, end=50)
+
+    assert found.after.gaps_ms.tolist() == [at_ms(48)]
