@@ -126,7 +126,7 @@ candles = declared(
 
 
 def _checked(update: CandleUpdate) -> CandleUpdate:
-    contracts.CANDLES.check(update.after.candles)
+    contracts.CANDLES.check(update.after.believed)
     return update
 
 

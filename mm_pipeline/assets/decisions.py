@@ -14,7 +14,7 @@ from mm_pipeline.adapters.journal import EvaluationKind, Journal, MarketNotice
 from mm_pipeline.assets import contracts
 from mm_pipeline.assets.contract import Contract
 from mm_pipeline.assets.input_hash import input_hashes, text_hash
-from mm_pipeline.assets.problems import as_problems, lagging, market_problems, notices_in
+from mm_pipeline.assets.problems import as_problems, lagging, market_problems, notices_in, unconfirmed_at
 from mm_pipeline.assets.views import Views, of_market, viewed
 from mm_pipeline.domain.advice import Advice, AdvicePolicy, advise
 from mm_pipeline.domain.candles import epoch_ms
@@ -109,7 +109,8 @@ def _decide_in(
     view = viewed(known.views, market)
     notices = notices_in(known.journal, str(market), known.plan)
     lag = lagging(market, view, epoch_ms(rows["evaluated_at"]))
-    problems = pl.concat([grid_problems, market_problems(notices), lag])
+    gaps = unconfirmed_at(market, view, epoch_ms(rows["evaluated_at"][: 0 if known.plan.is_live else None]))
+    problems = pl.concat([grid_problems, market_problems(notices), lag, gaps])
     advice = advise(rows, view, known.policy, problems)
     hashes = rows.select("evaluated_at").with_columns(_hashes(rows, grid, view, problems, known.policy))
     return Advice(

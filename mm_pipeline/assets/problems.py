@@ -76,13 +76,30 @@ def unconfirmed(plan: Plan, stored: Iterable[StoredCandles]) -> dict[Market, Pip
     for known in stored:
         gaps_ms = known.gaps_ms[known.gaps_ms >= plan.bars_from_ms[known.market]]
         if gaps_ms.size:
-            bars = f"{gaps_ms.size} bar{'s' * (gaps_ms.size != 1)}"
-            found[known.market] = UnconfirmedGap(
-                f"{bars} of {known.market} from {from_ms(int(gaps_ms[0])):%Y-%m-%d %H:%M} UTC on are missing in the "
-                "only answer so far.",
-                "They are asked for again; missing again after exchange_access.quiet_after, they had no trades.",
-            )
+            found[known.market] = _unconfirmed_gap(known.market, gaps_ms)
     return found
+
+
+def unconfirmed_at(market: Market, view: MarketView, evaluated_ms: Times) -> pl.DataFrame:
+    """The same for evaluations of the past, whose run journals nothing: those that use a bar which is missing so."""
+    filled = view.bars.frame.filter(pl.col("open_time").to_physical().is_in(view.gaps_ms.tolist()))
+    count = np.searchsorted(epoch_ms(filled["known_at"]), evaluated_ms, side="right")
+    told = {number: str(_unconfirmed_gap(market, view.gaps_ms[:number])) for number in np.unique(count[count > 0])}
+    rows = [
+        (from_ms(at_ms), told[number], UnconfirmedGap.code not in _BARS_SEEN, True, False)
+        for at_ms, number in zip(evaluated_ms.tolist(), count.tolist(), strict=True)
+        if number
+    ]
+    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+
+
+def _unconfirmed_gap(market: Market, gaps_ms: Times) -> UnconfirmedGap:
+    bars = f"{gaps_ms.size} bar{'s' * (gaps_ms.size != 1)}"
+    return UnconfirmedGap(
+        f"{bars} of {market} from {from_ms(int(gaps_ms[0])):%Y-%m-%d %H:%M} UTC on are missing in the only answer so "
+        "far.",
+        "They are asked for again; missing again after exchange_access.quiet_after, they had no trades.",
+    )
 
 
 def lagging(market: Market, view: MarketView, evaluated_ms: Times) -> pl.DataFrame:

@@ -78,6 +78,7 @@ def of_candles(
             "rows": len(update.after.candles),
             "newest bar closed": _time(fresh[market].newest_close_at) if market in fresh else "",
             "quarantined": len(update.refused),
+            "covered": _covered(update),
             "revised": len(update.revisions),
             "requests": update.requests_made,
             "problem": str(problems.get(market, "")),
@@ -89,9 +90,17 @@ def of_candles(
         "requests_made": sum(update.requests_made for update in updates.values()),
         "revised_bars": sum(len(update.revisions) for update in updates.values()),
         "quarantined_rows": sum(len(update.refused) for update in updates.values()),
+        "covered_bars": sum(len(update.made) for update in updates.values()),
         "markets": table(rows),
         "problems": len(problems),
     }
+
+
+def _covered(update: CandleUpdate) -> str:
+    """What became of the bars that were refused: how many are made of which finer candles, or why none is."""
+    counts = update.made["made_of"].value_counts().sort("made_of").rows()
+    told = [f"{count} made of {name} candles" for name, count in counts]
+    return ", ".join([*told, *([] if update.not_covered is None else [str(update.not_covered)])])
 
 
 def of_markets(made: Mapping[Market, Frames], problems: Mapping[Market, Exception]) -> Metadata:

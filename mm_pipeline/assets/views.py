@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import polars as pl
 
@@ -29,12 +30,13 @@ def market_view_of(market: Market, bars: MarketBars, metrics: ByMarket, regime: 
         )
         for timeframe in COARSE
     }
-    return view_of(
+    view = view_of(
         bars.bars,
         {timeframe: frames[0] for timeframe, frames in both.items()},
         {timeframe: frames[1] for timeframe, frames in both.items()},
         bars.quarantined_ms,
     )
+    return replace(view, covers=bars.covers, gaps_ms=bars.gaps_ms)
 
 
 def analysis_of(grid: WatchedGrid, views: Views, plan: Plan, policy: ExitStatePolicy) -> pl.DataFrame:

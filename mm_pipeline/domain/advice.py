@@ -16,6 +16,7 @@ from mm_pipeline.domain.entry_state import entry_states
 from mm_pipeline.domain.exit_state import EntryPolicy, ExitStatePolicy, exit_states
 from mm_pipeline.domain.exit_state.trust import HAS_METRICS, metrics_there
 from mm_pipeline.domain.failed_fetches import with_failed_fetches
+from mm_pipeline.domain.holes import with_cover_notes
 from mm_pipeline.domain.lookback import longest_lookback_ms
 from mm_pipeline.domain.market_view import MarketView
 
@@ -78,6 +79,7 @@ def advise(
         lookback_ms=longest_lookback_ms(policy.exit_state),
         told_from_ms=from_ms,
     )
+    quality = with_cover_notes(quality, market, policy.data)
     if problems is not None:
         quality, blinding = with_failed_fetches(quality, problems, market.bars, policy.data)
         quality = _blinded(quality, blinding)

@@ -23,6 +23,7 @@ from mm_pipeline.domain.columns import (
 from mm_pipeline.domain.exit_state.policy import EntryPolicy, ExitStatePolicy
 from mm_pipeline.domain.exit_state.triggers import LATEST, market_triggers
 from mm_pipeline.domain.failed_fetches import failed_fetches_in
+from mm_pipeline.domain.holes import cover_notes_in
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market_view import Known, MarketView
 
@@ -94,6 +95,7 @@ def entry_states(
     state = np.select([~is_good, is_avoided, ~is_hindered], [_UNKNOWN, _AVOID, _ENTER], _WAIT)
     verdicts = dict(zip((f"the verdict is {name}" for name in _AVOIDED), (is_trend, is_transition), strict=True))
     against[_NOT_RANGE_OK] &= ~is_avoided
+    in_front = [quality["reasons"], quality["liquidity_reasons"], *cover_notes_in(quality)]
     return pl.DataFrame(
         [
             analysis["grid"],
@@ -104,7 +106,7 @@ def entry_states(
             hourly.column("verdict"),
             hourly.column("confidence"),
             *proposal.columns(),
-            texts_column("reasons", verdicts | against, in_front=[quality["reasons"], quality["liquidity_reasons"]]),
+            texts_column("reasons", verdicts | against, in_front=in_front),
             constant_column("policy", policy_name, len(analysis), pl.String),
             analysis["grid_version"],
         ]

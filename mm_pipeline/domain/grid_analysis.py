@@ -14,10 +14,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mm_pipeline.domain.columns import TIME, Bools, Type, constant_column, float_column, name_column, times_of
+from mm_pipeline.domain.columns import (
+    TIME,
+    Bools,
+    Type,
+    constant_column,
+    float_column,
+    integer_column,
+    name_column,
+    times_of,
+)
 from mm_pipeline.domain.exit_state.policy import ExitStatePolicy, StopLossRiskPolicy
 from mm_pipeline.domain.grid import Grid, GridVersion, from_epoch_ms, to_epoch_ms, unprofitable, unwatched
 from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from, is_same_range
+from mm_pipeline.domain.holes import holes_of
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView, Timeline
@@ -50,7 +60,8 @@ def grid_analysis(
     lower, upper, stop_loss, fee, spacing``); ``unwatched`` (why an enabled grid is not watched; null where it is);
     ``unearned`` (what an interval earns and pays, where an enabled grid does not earn its fees; else null);
     ``price`` (quote; null before the first bar), ``atr_14`` (quote, 1h), ``position_health, distance_to_lower_atr,
-    distance_to_upper_atr, distance_to_stop_atr, stop_loss_risk``; and since the start: ``closes_outside`` (count),
+    distance_to_upper_atr, distance_to_stop_atr, stop_loss_risk``; and since the start: ``closes_outside`` (count;
+    null where the run may reach over a hole and is not long enough to fire without it),
     ``range_excess_atr`` (farthest 4h close beyond the range, in ATR(4h); negative inside), ``lowest_low`` and
     ``lowest_low_stop`` (the price that came nearest to the stop in force at it, or went farthest below, and that stop;
     of several stops that were breached, the one that came into force last; quote), ``has_history`` (bars reach back to
@@ -111,7 +122,9 @@ def _analyse(version: GridVersion, seen: _SeenRanges, evaluated_ms: Times, polic
             float_column("distance_to_upper_atr", _in_atr(grid.upper - price, atr)),
             float_column("distance_to_stop_atr", to_stop),
             _stop_loss_risk(grid, price, to_stop, policy.stop_loss_risk),
-            pl.Series("closes_outside", latches.closes_outside_at(evaluated_ms)),
+            integer_column(
+                "closes_outside", latches.closes_outside_at(evaluated_ms, enough=policy.closes_outside.count)
+            ),
             float_column("range_excess_atr", market.four_hourly.at(evaluated_ms).pick(latches.range_excess_atr)),
             float_column("lowest_low", nearest.price),
             float_column("lowest_low_stop", nearest.stop),
@@ -224,21 +237,24 @@ class _Latches:
     ----------
     nearest_to_stop
         See there.
-    outside_known_ms, outside_run
-        Bars that count, when each was known, and how many closes in a row are outside by it.
+    outside
+        How many closes in a row are outside.
     range_excess_atr
         One value a 4h bar, so far.
     """
 
     nearest_to_stop: _NearestToStop
-    outside_known_ms: Times
-    outside_run: Times
+    outside: _ClosesOutside
     range_excess_atr: Floats
 
-    def closes_outside_at(self, evaluated_ms: Times) -> Times:
-        """Closes in a row outside, by each evaluation."""
-        known_count = np.searchsorted(self.outside_known_ms, evaluated_ms, side="right")
-        return np.concatenate([[0], self.outside_run])[known_count]
+    def closes_outside_at(self, evaluated_ms: Times, *, enough: int) -> Floats:
+        """Closes in a row outside, by each evaluation; NaN where a hole hides some and those seen are not enough."""
+        known_count = np.searchsorted(self.outside.known_ms, evaluated_ms, side="right")
+        run = np.concatenate([[0], self.outside.run])[known_count]
+        settled_ms = np.concatenate([[np.iinfo(np.int64).min], self.outside.settled_ms])[known_count]
+        holes_ms = np.concatenate([[np.iinfo(np.int64).min], self.outside.hole_closed_ms])
+        newest_hole_ms = holes_ms[np.searchsorted(holes_ms, evaluated_ms, side="right") - 1]
+        return np.where((newest_hole_ms > settled_ms) & (run < enough), np.nan, run)
 
 
 class _SeenRanges:
@@ -254,11 +270,9 @@ class _SeenRanges:
             if is_same_range(known, grid):
                 return latches
         history = RangeHistory.of(self.versions, grid)
-        known_ms, run = _closes_outside(self.market.timeline(self._timeframe), history, grid, self._timeframe)
         made = _Latches(
             _NearestToStop.of(self.market.bars, history, grid.started_at_ms),
-            known_ms,
-            run,
+            _closes_outside(self.market, history, grid, self._timeframe),
             _range_excess_atr(grid, self.market, history),
         )
         self._found.append((grid, made))
@@ -287,12 +301,36 @@ def _range_excess_atr(grid: Grid, market: MarketView, history: RangeHistory) -> 
     return np.fmax.accumulate(excess)
 
 
-def _closes_outside(bars: Timeline, history: RangeHistory, grid: Grid, timeframe: Timeframe) -> tuple[Times, Times]:
-    """Closes in a row, strictly outside on one side, of bars opened since the start, and when each was known.
+@dataclass(frozen=True)
+class _ClosesOutside:
+    """Closes in a row, strictly outside on one side, of bars opened since the start.
+
+    Attributes
+    ----------
+    known_ms
+        When each bar that counts was known, ascending.
+    run
+        How many closes in a row are outside by it.
+    settled_ms
+        Close of the newest bar by it that is not on its side, or of itself where it is inside: nothing that was hidden
+        up to then can belong to the run. The least number there is where there is no such bar.
+    hole_closed_ms
+        Closes of the bars that are not there at all, ascending.
+    """
+
+    known_ms: Times
+    run: Times
+    settled_ms: Times
+    hole_closed_ms: Times
+
+
+def _closes_outside(market: MarketView, history: RangeHistory, grid: Grid, timeframe: Timeframe) -> _ClosesOutside:
+    """Closes in a row outside, as they became known.
 
     Synthetic bars are passed over; a bar that is not there at all (a quarantined candle) breaks the run, as nobody
     knows where it closed; one in which the grid was off ends it.
     """
+    bars = market.timeline(timeframe)
     closed_ms = bars.closed_ms(timeframe)
     is_on = history.is_on_through(bars.opened_ms, closed_ms)
     is_real = ~bars.frame["is_synthetic"].to_numpy()
@@ -304,4 +342,12 @@ def _closes_outside(bars: Timeline, history: RangeHistory, grid: Grid, timeframe
     position = np.arange(len(side))
     is_new = (np.diff(side, prepend=0) != 0) | (np.diff(stretch, prepend=0) != 0)
     began = np.maximum.accumulate(np.where(is_new, position, 0))
-    return bars.known_ms[is_counted], (position - began + 1) * np.abs(side)
+    side_began = np.maximum.accumulate(np.where(np.diff(side, prepend=0) != 0, position, 0))
+    last_other = np.where(side == 0, position, side_began - 1)
+    hidden_ms = np.unique(holes_of(market) // timeframe.ms * timeframe.ms)
+    return _ClosesOutside(
+        known_ms=bars.known_ms[is_counted],
+        run=(position - began + 1) * np.abs(side),
+        settled_ms=np.append(at, np.iinfo(np.int64).min)[last_other],
+        hole_closed_ms=hidden_ms[hidden_ms >= grid.started_at_ms] + timeframe.ms,
+    )

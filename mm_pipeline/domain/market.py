@@ -30,6 +30,18 @@ class Timeframe(StrEnum):
         return 86_400_000 // self.ms
 
 
+class FinerTimeframe(StrEnum):
+    """Length of a bar that may stand in for a part of a 15m one; nothing else is made of them."""
+
+    M5 = "5m"
+    M1 = "1m"
+
+    @property
+    def ms(self) -> int:
+        """Length in milliseconds."""
+        return {"5m": 300_000, "1m": 60_000}[self.value]
+
+
 @dataclass(frozen=True, order=True)
 class Market:
     """A symbol on an exchange, written ``kucoin:ETH/USDT`` (``kucoin_ETH-USDT`` in paths).

@@ -5,13 +5,14 @@ An evaluation sees the newest bar with ``known_at <= evaluated_at``; this is the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from mm_pipeline.domain.candles.covers import no_covers
 from mm_pipeline.domain.columns import Bools, epoch_ms, floats_of, picked
 from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market import Timeframe
@@ -120,13 +121,19 @@ class MarketView:
     hourly, four_hourly
         Metrics and verdicts of the closed 1h and 4h bars, in one row each.
     quarantined_ms
-        Open times (epoch ms) of refused candles.
+        Open times (epoch ms) of refused candles that nothing covers.
+    covers
+        Bars that are made of finer candles (``COVERS_SCHEMA``).
+    gaps_ms
+        Open times (epoch ms) of bars that are missing in the only answer so far, and were filled flat.
     """
 
     bars: Timeline
     hourly: Timeline
     four_hourly: Timeline
     quarantined_ms: Times
+    covers: pl.DataFrame = field(default_factory=no_covers)
+    gaps_ms: Times = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def timeline(self, timeframe: Timeframe) -> Timeline:
         """Rows of one timeframe."""

@@ -93,7 +93,7 @@ def _klines(listing: Listing, request: Request) -> list[list[Any]]:
     """Rows oldest first. With startTime the first ``limit`` from there, else the newest; quiet bars are sent flat."""
     market = _market(listing, request)
     interval_ms = _INTERVALS_MS.get(request.query.get("interval", ""))
-    if interval_ms is None or interval_ms % market.base_ms:
+    if interval_ms is None or not market.has_bars_of(interval_ms):
         raise _Refusal(-1120, "Invalid interval.")
     limit = min(_integer(request, "limit") or _DEFAULT_ROWS, _MOST_ROWS)
     start_ms, end_ms = _integer(request, "startTime"), _integer(request, "endTime")

@@ -83,7 +83,7 @@ def candles(listing: Listing, request: Request) -> list[list[str | None]]:
     """
     market = _market(listing, request)
     interval_ms = _INTERVALS_MS.get(request.query.get("type", ""))
-    if interval_ms is None or interval_ms % market.base_ms:
+    if interval_ms is None or not market.has_bars_of(interval_ms):
         raise Refusal("400100", "Incorrect candlestick type.")
     start_s, end_s = _seconds(request, "startAt"), _seconds(request, "endAt")
     if start_s is None and end_s is None:

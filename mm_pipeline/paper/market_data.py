@@ -18,6 +18,8 @@ Times = npt.NDArray[np.int64]
 
 _DAY_MS = 86_400_000
 _AMOUNT_DECIMALS = 8
+_CORNER_SHARES = np.array([0.0, 1 / 3, 2 / 3, 1.0])
+"""After which share of a bar's time its path is at each corner."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class MarketData:
         if gaps.size == 0 or gaps.min() <= 0:
             raise ConfigError(f"{paper.market}: two bars or more in strict time order are needed to play it.", "")
         self.base_ms = int(gaps.min())
-        """Length of the bars behind the market, in milliseconds; coarser ones are made of them."""
+        """Length of the bars behind the market, in milliseconds; coarser and finer ones are made of them."""
         prices = {name: frame[name].cast(pl.Float64).to_numpy() for name in ("open", "high", "low", "close")}
         volume = frame["volume"].cast(pl.Float64).to_numpy()
         turnover = volume * np.mean(list(prices.values()), axis=0)
@@ -89,7 +91,7 @@ class MarketData:
         Parameters
         ----------
         interval_ms
-            A multiple of :attr:`base_ms`; bars are aligned to the epoch.
+            A multiple of :attr:`base_ms`, or a part of it; bars are aligned to the epoch.
         with_quiet
             Whether bars without trades appear (volume 0) or are left out.
 
@@ -98,6 +100,8 @@ class MarketData:
         open times (n,) in epoch milliseconds, and (n, 6): open, high, low, close, volume, turnover. The newest
         bar may still be open.
         """
+        if interval_ms < self.base_ms:
+            return self._finer(now_ms, interval_ms, start_ms, stop_ms, with_quiet=with_quiet)
         start_ms = -(-start_ms // interval_ms) * interval_ms
         stop_ms = -(-stop_ms // interval_ms) * interval_ms
         first = int(np.searchsorted(self._times, start_ms))
@@ -111,6 +115,56 @@ class MarketData:
             traded = values[:, 4] > 0
             times, values = times[traded], values[traded]
         return (times, values) if interval_ms == self.base_ms else _coarser(times, values, interval_ms)
+
+    def has_bars_of(self, interval_ms: int) -> bool:
+        """Whether bars of this length can be made of those behind the market."""
+        return interval_ms % self.base_ms == 0 or self.base_ms % interval_ms == 0
+
+    def _finer(
+        self, now_ms: int, interval_ms: int, start_ms: int, stop_ms: int, *, with_quiet: bool
+    ) -> tuple[Times, Floats]:
+        """Bars along the path of those behind the market, of which they are made up again; see :meth:`bars`."""
+        first = int(np.searchsorted(self._times, start_ms - self.base_ms, side="right"))
+        stop = int(np.searchsorted(self._times, min(stop_ms, now_ms)))
+        closed = int(np.searchsorted(self._times, now_ms - self.base_ms, side="right"))
+        parts = [self._parts_of(slice(first, min(stop, closed)), interval_ms, 1.0)]
+        if first <= closed < stop:
+            share = (now_ms - int(self._times[closed])) / self.base_ms
+            parts.append(self._parts_of(slice(closed, closed + 1), interval_ms, share))
+        times, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        is_asked = (times >= start_ms) & (times < stop_ms) & (with_quiet | (values[:, 4] > 0))
+        return times[is_asked], values[is_asked]
+
+    def _parts_of(self, bars: slice, interval_ms: int, until_share: float) -> tuple[Times, Floats]:
+        """Bars by their number in parts of ``interval_ms``, as far as this share of their time has passed."""
+        count = self.base_ms // interval_ms
+        borders = [part / count for part in range(count) if part / count < until_share]
+        shares = np.unique([*borders, *_CORNER_SHARES[until_share > _CORNER_SHARES], until_share])
+        path = self._path_of(bars, shares)
+        amounts = _split(self._values[bars, 4:], count)
+        parts = []
+        for part, begin in enumerate(borders):
+            end = min((part + 1) / count, until_share)
+            prices = path[:, (shares >= begin) & (shares <= end)]
+            passed = amounts[:, part] * min((end - begin) * count, 1.0)
+            parts.append(np.column_stack([prices[:, 0], prices.max(axis=1), prices.min(axis=1), prices[:, -1], passed]))
+        times = self._times[bars, None] + interval_ms * np.arange(len(borders), dtype=np.int64)
+        return times.ravel(), np.stack(parts, axis=1).reshape(-1, self._values.shape[1])
+
+    def _path_of(self, bars: slice, shares: Floats) -> Floats:
+        """Prices (bars, shares) of bars by their number after shares of their time: a third of it a way to a corner."""
+        opened, high, low, close = self._values[bars, :4].T
+        is_low_first = opened - low <= high - opened
+        corners = np.column_stack([opened, np.where(is_low_first, low, high), np.where(is_low_first, high, low), close])
+        way = np.clip(np.searchsorted(_CORNER_SHARES, shares, side="right") - 1, 0, 2)
+        passed = (shares - _CORNER_SHARES[way]) / (_CORNER_SHARES[way + 1] - _CORNER_SHARES[way])
+        reached = _on_increment(
+            corners[:, way] * (1 - passed) + corners[:, way + 1] * passed, self.paper.price_increment
+        )
+        path = np.clip(reached, low[:, None], high[:, None])
+        at_corner = np.isin(shares, _CORNER_SHARES)
+        path[:, at_corner] = corners[:, np.searchsorted(_CORNER_SHARES, shares[at_corner])]
+        return np.asarray(path)
 
     def last_price(self, now_ms: int) -> float | None:
         """Price of the newest trade at ``now_ms``; None before the first."""
@@ -142,21 +196,27 @@ class MarketData:
         return None if self._truth is None else self._truth[:closed_end]
 
     def _part_of(self, index: int, now_ms: int) -> Floats:
-        """What has passed of a bar: a third of its time from each corner of its path to the next."""
-        opened, high, low, _, volume, turnover = self._values[index]
+        """What has passed of a bar."""
+        opened, _, _, _, volume, turnover = self._values[index]
         share = (now_ms - int(self._times[index])) / self.base_ms
-        corners = np.array(self.corners(index))
-        corner_shares = np.array([0.0, 1 / 3, 2 / 3, 1.0])
-        reached = np.interp(share, corner_shares, corners)
-        last = float(np.clip(_on_increment(reached, self.paper.price_increment), low, high))
-        passed = [*corners[corner_shares <= share], last]
-        return np.array([opened, max(passed), min(passed), last, volume * share, turnover * share])
+        path = self._path_of(slice(index, index + 1), np.append(_CORNER_SHARES[share > _CORNER_SHARES], share))[
+            0
+        ].tolist()
+        return np.array([opened, max(path), min(path), path[-1], volume * share, turnover * share])
 
 
 def as_bars(times: Times, values: Floats) -> list[Bar]:
     """The rows of :meth:`MarketData.bars` as tuples, amounts rounded as exchanges print them."""
     values = np.column_stack([values[:, :4], np.round(values[:, 4:], _AMOUNT_DECIMALS)])
     return [Bar(int(time), *row) for time, row in zip(times, values.tolist(), strict=True)]
+
+
+def _split(amounts: Floats, count: int) -> Floats:
+    """Amounts (n, k) as exchanges print them in nearly equal parts (n, count, k); the last part has the rest."""
+    units = np.round(amounts * 10**_AMOUNT_DECIMALS)
+    parts = np.repeat((units // count)[:, None], count, axis=1)
+    parts[:, -1] = units - parts[:, 0] * (count - 1)
+    return np.asarray(parts / 10**_AMOUNT_DECIMALS)
 
 
 def _coarser(times: Times, values: Floats, interval_ms: int) -> tuple[Times, Floats]:
@@ -183,5 +243,5 @@ def _truth_of(frame: pl.DataFrame) -> list[tuple[int, str, bool]] | None:
     return frame.select(pl.col("open_time").dt.epoch("ms"), "true_regime", "is_jump").rows()
 
 
-def _on_increment(price: float, increment: float) -> float:
-    return float(np.round(np.round(price / increment) * increment, 12))
+def _on_increment(prices: Floats, increment: float) -> Floats:
+    return np.asarray(np.round(np.round(prices / increment) * increment, 12))

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from mm_pipeline.adapters.candle_sources import StoredCandles, quarantined_times
+from mm_pipeline.adapters.candle_sources import StoredCandles
 from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
 from mm_pipeline.adapters.months import month_start, next_month
-from mm_pipeline.domain.candles import MISSING_SCHEMA, QUARANTINE_SCHEMA, RAW_SCHEMA, epoch_ms, fill_gaps, times_of
+from mm_pipeline.domain.candles import (
+    COVERS_SCHEMA,
+    MISSING_SCHEMA,
+    QUARANTINE_SCHEMA,
+    RAW_SCHEMA,
+    epoch_ms,
+    fill_gaps,
+    no_covers,
+    times_of,
+    used_covers,
+)
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import Times
@@ -22,16 +32,32 @@ from mm_pipeline.domain.market_view import Times
 CANDLES: Final = "candles"
 _QUARANTINE: Final = "quarantine"
 _MISSING: Final = "missing_bars"
+_COVERS: Final = "candle_covers"
+_LOSABLE: Final = (CANDLES, _QUARANTINE, _MISSING, _COVERS)
 _STARTS: Final = "candle_starts"
 _STARTS_SCHEMA = {"open_time": RAW_SCHEMA["open_time"], "is_start": pl.Boolean()}
 
 
 @dataclass(frozen=True)
 class MarketBars:
-    """Filled 15m bars of a market, and the open times (epoch ms) of its refused candles."""
+    """Filled 15m bars of a market, and what must be known of them.
+
+    Attributes
+    ----------
+    bars
+        Bars frame.
+    quarantined_ms
+        Open times (epoch ms) of refused candles that nothing covers.
+    covers
+        Bars among them that are made of finer candles (``COVERS_SCHEMA``).
+    gaps_ms
+        Open times (epoch ms) of bars among them that are missing in the only answer so far.
+    """
 
     bars: pl.DataFrame
     quarantined_ms: Times
+    covers: pl.DataFrame = field(default_factory=no_covers)
+    gaps_ms: Times = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 class CandleShelf:
@@ -39,7 +65,8 @@ class CandleShelf:
 
     An exchange sends no candle for a bar without trades, so a hole can only be filled flat where it was asked for. The
     first moment of each asked stretch is kept; what lies before the newest one is unknown, and asked for again. Of each
-    bar that an answer lacked it is kept when that was, and whether a later answer lacked it too.
+    bar that an answer lacked it is kept when that was, and whether a later answer lacked it too. Bars made of finer
+    candles stand apart from the exchange's own.
     """
 
     def __init__(self, store: FrameStore) -> None:
@@ -68,6 +95,7 @@ class CandleShelf:
         quarantine_from_ms = max(_month_ms(start_ms), lost_until_ms)
         quarantine = self._read(_QUARANTINE, key, quarantine_from_ms, end_ms, QUARANTINE_SCHEMA)
         missing = self._read(_MISSING, key, begins_ms, end_ms, MISSING_SCHEMA)
+        covers = used_covers(candles, self._read(_COVERS, key, begins_ms, end_ms, COVERS_SCHEMA))
         for there in (candles, quarantine):
             missing = missing.join(there, on="open_time", how="anti", maintain_order="left")
         return StoredCandles(
@@ -75,25 +103,32 @@ class CandleShelf:
             candles=candles,
             quarantine=quarantine,
             missing=missing,
+            covers=covers,
             asked_from_ms=None if candles.is_empty() else begins_ms,
         )
 
     def bars(self, market: Market, *, start_ms: int, end_ms: int) -> MarketBars:
         """Bars of the newest asked stretch; without rows where nothing is stored."""
         stored = self.load(market, start_ms=start_ms, end_ms=end_ms)
-        refused = quarantined_times(stored.quarantine)
-        return MarketBars(fill_gaps(stored.candles, quarantined_ms=refused), refused)
+        hidden_ms = stored.hidden_ms
+        return MarketBars(
+            fill_gaps(stored.believed, quarantined_ms=hidden_ms), hidden_ms, stored.covers, stored.gaps_ms
+        )
 
     def save(
         self, after: StoredCandles, *, start_ms: int, end_ms: int, metadata: Mapping[str, str] | None = None
     ) -> list[datetime]:
-        """Keep what an update of :meth:`load`'s answer for the same range brought; months whose candles changed."""
+        """Keep what an update of :meth:`load`'s answer for the same range brought; months whose bars changed."""
         key = after.market.path_key
         before = self.load(after.market, start_ms=start_ms, end_ms=end_ms)
         noted = after.missing.join(before.missing, on=list(MISSING_SCHEMA), how="anti", nulls_equal=True)
         self._store.upsert(_MISSING, key, noted)  # first: candles without it would look like an older version's
         new = after.candles.join(before.candles, on=list(RAW_SCHEMA), how="anti")
         touched = self._store.upsert(CANDLES, key, new, metadata=metadata) if new.height else []
+        made = after.covers.join(before.covers, on=list(COVERS_SCHEMA), how="anti")
+        touched += [
+            month for month in self._store.upsert(_COVERS, key, made, metadata=metadata) if month not in touched
+        ]
         refused = after.quarantine.filter(pl.col("open_time").is_not_null())
         if not refused.equals(before.quarantine):
             # What lies before the stretch was not loaded: a file that is lost there must stay lost.
@@ -114,7 +149,7 @@ class CandleShelf:
         key, start, end = market.path_key, from_ms(start_ms), from_ms(end_ms)
         found = [
             (month, f"the {dataset} of {month:%Y-%m} of {market} are {problem}")
-            for dataset in (CANDLES, _QUARANTINE, _MISSING)
+            for dataset in _LOSABLE
             for month, problem in self._losses(dataset, key, start, end)
         ]
         until_ms = max((to_ms(next_month(month)) for month, _ in found), default=np.iinfo(np.int64).min)
@@ -132,7 +167,7 @@ class CandleShelf:
         if after.asked_from_ms is None:
             return
         key, start, end = after.market.path_key, from_ms(after.asked_from_ms), from_ms(end_ms)
-        for dataset in (CANDLES, _QUARANTINE, _MISSING):
+        for dataset in _LOSABLE:
             self._store.settle(dataset, key, self._store.losses(dataset, key, start=start, end=end))
         self._store.settle(_STARTS, key, self._store.losses(_STARTS, key))
 

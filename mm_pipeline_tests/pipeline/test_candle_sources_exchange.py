@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mm_pipeline.adapters.candle_sources import ExchangeCandles, MemoryCircuits, StoredCandles, update_candles
@@ -23,8 +24,8 @@ from mm_pipeline.domain.errors import (
     ExchangeUnavailable,
     MarketNotFound,
 )
-from mm_pipeline.domain.market import Market
-from mm_pipeline.paper.bar_edits import drop_bar
+from mm_pipeline.domain.market import FinerTimeframe, Market
+from mm_pipeline.paper.bar_edits import drop_bar, revise_bar
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.faults import ClockOffset, Delayed, DrippedBody, EditedBars, kucoin_internal_error
@@ -136,6 +137,48 @@ def test_quiet_after_lets_a_bar_that_stays_missing_count_as_quiet(
         paper.faults.remove(rule)
 
     assert result.after.gaps_ms.size == gaps
+
+
+@pytest.mark.parametrize(("cover_requests", "asked", "made"), [(0, [0, 0], 0), (1, [1, 1], 1), (2, [2, 2], 4)])
+def test_cover_requests_bound_what_is_asked_for_to_cover_holes(
+    paper: PaperExchange, cover_requests: int, asked: list[int], made: int
+) -> None:
+    """Two holes side by side, one far from them, and the newest without 5m bars; pages of 100 finer bars."""
+    holes, away = (40, 41, 120, 390), 390
+    for slot in holes:
+        paper.faults.add(EditedBars(edit=revise_bar(at_ms(slot), high=1.0)), path_contains="type=15min&")
+    paper.faults.add(EditedBars(edit=drop_bar(at_ms(away))), path_contains="type=5min&")
+
+    found = update(paper, cover_requests=cover_requests, max_page_bars=100)
+
+    counts = [paper.calls.count(f"type={name}&") for name in ("5min", "1min")]
+    assert counts == asked
+    assert len(found.made) == made
+    assert len(found.refused) == len(holes)
+
+
+def test_trouble_with_finer_candles_does_not_open_the_circuit_and_an_open_one_keeps_from_asking(
+    paper: PaperExchange,
+) -> None:
+    circuits = MemoryCircuits()
+    source = source_of(paper, circuits=circuits, attempts=2, breaker_failures=2)
+    holes = {"timeframe": FinerTimeframe.M5, "max_requests": 2, "turn": 0}
+    paper.faults.add(kucoin_internal_error(), path_contains="type=5min&")
+    for _ in range(3):
+        with pytest.raises(ExchangeUnavailable):
+            source.finer(MARKET, np.array([at_ms(40)]), **holes)
+    asked = paper.calls.count("type=5min&")
+
+    assert asked == 6, "each with its attempts"
+    assert fetch(source) == BARS
+    paper.faults.clear()
+    paper.faults.add(kucoin_internal_error(), path_contains=CANDLES)
+    for _ in range(2):
+        with pytest.raises(ExchangeUnavailable):
+            fetch(source)
+    with pytest.raises(CircuitOpen):
+        source.finer(MARKET, np.array([at_ms(40)]), **holes)
+    assert paper.calls.count("type=5min&") == asked
 
 
 @pytest.mark.parametrize(("limits", "least_s"), [({}, 0.0), ({"requests_per_s": 20.0, "burst_requests": 1}, 0.35)])

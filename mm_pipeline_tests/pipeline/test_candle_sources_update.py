@@ -18,8 +18,9 @@ from mm_pipeline.adapters.candle_sources import (
     update_markets,
 )
 from mm_pipeline.domain.candles import FetchRange, QuarantineReason, fill_gaps
-from mm_pipeline.domain.errors import CandleSourceError, ConfigError, ExchangeUnavailable
-from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.columns import Integers
+from mm_pipeline.domain.errors import CandleSourceError, ConfigError, ExchangeUnavailable, PipelineError
+from mm_pipeline.domain.market import FinerTimeframe, Market
 from mm_pipeline_tests.candle_samples import STEP_MS, at_ms, candle, exchange_policy, raw, walk
 
 MARKET = Market("kucoin", "ETH/USDT")
@@ -57,6 +58,39 @@ class ForgetfulMemory(MemoryCandles):
     @property
     def leaves_nothing_out(self) -> bool:
         return False
+
+
+class FinerMemory(ForgetfulMemory):
+    """A network that has finer bars too, those that are given."""
+
+    def __init__(self, candles: dict[Market, pl.DataFrame], finer: dict[FinerTimeframe, pl.DataFrame]) -> None:
+        super().__init__(candles)
+        self.finer_candles = finer
+        self.asked: list[tuple[str, list[int], int]] = []
+        self.trouble: PipelineError | None = None
+
+    def finer(
+        self, market: Market, slots_ms: Integers, *, timeframe: FinerTimeframe, max_requests: int, turn: int
+    ) -> pl.DataFrame:
+        self.asked.append((timeframe.value, slots_of(slots_ms), max_requests))
+        if self.trouble is not None:
+            raise self.trouble
+        return self.finer_candles.get(timeframe, raw([]))
+
+
+def parts(slot: int, low: float, *, timeframe: FinerTimeframe = FinerTimeframe.M5) -> pl.DataFrame:
+    """Whole finer bars of a slot, the second down to ``low``."""
+    opened = range(at_ms(slot), at_ms(slot + 1), timeframe.ms)
+    return raw([(at, 100.0, 101.0, low if number == 1 else 99.0, 100.0, 2.0) for number, at in enumerate(opened)])
+
+
+def with_broken(slot: int, *, bars: int) -> pl.DataFrame:
+    broken = raw([(at_ms(slot), 100.0, 90.0, 80.0, 100.0, 1.0)])
+    return pl.concat([walk(number for number in range(bars) if number != slot), broken])
+
+
+def slots_of(opened_ms: Integers) -> list[int]:
+    return ((opened_ms - at_ms(0)) // STEP_MS).tolist()
 
 
 def update(source: MemoryCandles, stored: StoredCandles | None = None, *, end: int, start: int = 0) -> CandleUpdate:
@@ -288,3 +322,110 @@ class TestSeveralMarkets:
 
     def test_no_markets_are_no_updates(self) -> None:
         assert self.run({}) == {}
+
+
+@pytest.mark.parametrize("slot", [20, 49])
+def test_broken_bar_is_made_of_5m_ones_and_is_a_hole_no_more(slot: int) -> None:
+    source = FinerMemory({MARKET: with_broken(slot, bars=50)}, {FinerTimeframe.M5: parts(slot, 70.0)})
+
+    found = update(source, end=50)
+
+    assert source.asked == [("5m", [slot], POLICY.cover_requests)]
+    assert found.made["made_of"].to_list() == ["5m"]
+    assert slot not in slots(found.after.candles), "the exchange's own candles stay apart"
+    bars = fill_gaps(found.after.believed, quarantined_ms=found.after.hidden_ms)
+    assert bars.filter(pl.col("low") == 70.0)["is_synthetic"].to_list() == [False]
+    assert len(bars) == 50
+    assert found.after.hidden_ms.size == 0
+    assert len(found.after.quarantine) == 1, "its time is still asked for"
+
+
+def test_1m_bars_are_asked_for_where_5m_ones_are_not_whole() -> None:
+    both = {FinerTimeframe.M5: parts(20, 70.0)[:2], FinerTimeframe.M1: parts(20, 60.0, timeframe=FinerTimeframe.M1)}
+    source = FinerMemory({MARKET: with_broken(20, bars=50)}, both)
+
+    found = update(source, end=50)
+
+    assert [timeframe for timeframe, _, _ in source.asked] == ["5m", "1m"]
+    assert found.made.select("made_of", "low").rows() == [("1m", 60.0)]
+
+
+def test_bar_that_finer_ones_do_not_cover_stays_a_hole_and_is_asked_for_at_each_update() -> None:
+    source = FinerMemory({MARKET: with_broken(20, bars=52)}, {FinerTimeframe.M5: parts(20, 70.0)[1:]})
+
+    first = update(source, end=50)
+    second = update(source, first.after, end=51)
+
+    assert [timeframe for timeframe, _, _ in source.asked] == ["5m", "1m"] * 2
+    assert second.after.hidden_ms.tolist() == [at_ms(20)]
+    assert second.made.is_empty()
+
+
+def test_covered_bar_is_not_asked_for_again_though_it_comes_broken_again() -> None:
+    source = FinerMemory({MARKET: with_broken(49, bars=52)}, {FinerTimeframe.M5: parts(49, 70.0)})
+
+    first = update(source, end=50)
+    second = update(source, first.after, end=51)
+
+    assert len(source.asked) == 1
+    assert len(second.refused) == 1
+    assert second.after.hidden_ms.size == 0
+    assert second.after.believed.filter(pl.col("low") == 70.0).height == 1
+
+
+def test_whole_bar_of_the_exchange_supersedes_its_cover_and_is_told_as_a_revision() -> None:
+    source = FinerMemory({MARKET: with_broken(20, bars=52)}, {FinerTimeframe.M5: parts(20, 70.0)})
+    first = update(source, end=50)
+    source.candles = {MARKET: walk(range(52))}
+
+    second = update(source, first.after, end=51)
+
+    assert second.after.believed.equals(walk(range(51)))
+    assert second.after.quarantine.is_empty()
+    (revision,) = second.revisions.rows(named=True)
+    assert (revision["low_before"], revision["low_after"]) == (70.0, walk(range(51))["low"][20])
+
+
+def test_trouble_with_finer_bars_is_told_and_is_none_of_the_update() -> None:
+    source = FinerMemory({MARKET: with_broken(20, bars=50)}, {FinerTimeframe.M5: parts(20, 70.0)})
+    source.trouble = ExchangeUnavailable("the network is away.", "Wait.")
+
+    found = update(source, end=50)
+
+    assert found.problem is None
+    assert found.not_covered is source.trouble
+    assert found.after.hidden_ms.tolist() == [at_ms(20)]
+
+
+def test_nothing_finer_is_asked_for_without_a_hole_or_after_a_failed_fetch() -> None:
+    whole = FinerMemory({MARKET: walk(range(50))}, {})
+    update(whole, end=50)
+    away = FinerMemory({MARKET: with_broken(20, bars=50)}, {})
+    known = update(away, end=50).after
+    away.asked.clear()
+    away.problems = {MARKET: ExchangeUnavailable("the network is away.", "Wait.")}
+
+    failed = update(away, known, end=51)
+
+    assert failed.problem is not None
+    assert (whole.asked, away.asked) == ([], [])
+
+
+def test_stored_bar_that_comes_broken_later_is_not_made_anew() -> None:
+    source = FinerMemory({MARKET: walk(range(51))}, {FinerTimeframe.M5: parts(49, 70.0)})
+    first = update(source, end=50)
+    source.candles = {MARKET: with_broken(49, bars=51)}
+
+    second = update(source, first.after, end=51)
+
+    assert source.asked == []
+    assert second.after.candles.equals(walk(range(51)))
+
+
+def test_bar_missing_before_a_covered_newest_one_is_not_quiet_until_it_is_confirmed() -> None:
+    candles = with_broken(49, bars=50).filter(pl.col("open_time").to_physical() != at_ms(48))
+    source = FinerMemory({MARKET: candles}, {FinerTimeframe.M5: parts(49, 70.0)})
+
+    found = update(source, end=50)
+
+    assert found.after.gaps_ms.tolist() == [at_ms(48)]

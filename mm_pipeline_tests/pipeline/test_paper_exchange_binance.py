@@ -79,6 +79,18 @@ def test_without_since_the_newest_bars_come(client: ccxt.binance) -> None:
     assert [row[0] for row in rows] == [NOW_MS // 3_600_000 * 3_600_000 - i * 3_600_000 for i in (2, 1, 0)]
 
 
+@pytest.mark.parametrize(("timeframe", "count"), [("5m", 3), ("1m", 15)])
+def test_finer_candles_make_up_the_15m_ones_quiet_ones_too(client: ccxt.binance, timeframe: str, count: int) -> None:
+    parents = client.fetch_ohlcv("ETH/USDT", "15m", since=int(START.timestamp() * 1000), limit=60)
+    parts = client.fetch_ohlcv("ETH/USDT", timeframe, since=parents[0][0], limit=60 * count)
+    slots = [parts[at : at + count] for at in range(0, 60 * count, count)]
+
+    made = [(slot[0][1], max(row[2] for row in slot), min(row[3] for row in slot), slot[-1][4]) for slot in slots]
+    assert made == [tuple(row[1:5]) for row in parents]
+    assert [sum(row[5] for row in slot) for slot in slots] == pytest.approx([row[5] for row in parents])
+    assert client.fetch_ohlcv("ETH/USDT", timeframe)[-1][0] == NOW_MS // (M15 // count) * (M15 // count)
+
+
 def test_both_exchanges_answer_at_once_with_their_own_prices(paper: PaperExchange, client: ccxt.binance) -> None:
     other = kucoin_client(paper)
     since_ms = NOW_MS - 8 * M15

@@ -11,8 +11,10 @@ import polars as pl
 import pytest
 
 from mm_pipeline.domain.market import Market
+from mm_pipeline.paper.bar_edits import revise_bar
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
+from mm_pipeline.paper.faults import EditedBars
 from mm_pipeline.paper.markets import PaperMarket, RecordedCandles, SimulatedMarket
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -87,6 +89,31 @@ def test_hourly_candles_are_made_of_15m_ones(client: ccxt.kucoin) -> None:
     assert hour[3] == min(part[3] for part in parts)
     assert hour[4] == parts[-1][4]
     assert hour[5] == pytest.approx(sum(part[5] for part in parts))
+
+
+@pytest.mark.parametrize("timeframe", ["5m", "1m"])
+def test_finer_candles_make_up_the_15m_ones(client: ccxt.kucoin, timeframe: str) -> None:
+    parents = client.fetch_ohlcv("ETH/USDT", "15m", since=int(START.timestamp() * 1000), limit=10)
+    for opened_ms, first, high, low, last, volume in parents:
+        count = {"5m": 3, "1m": 15}[timeframe]
+        parts = client.fetch_ohlcv(
+            "ETH/USDT", timeframe, since=opened_ms, limit=count, params={"endAt": opened_ms // 1000 + 899}
+        )
+        assert len(parts) == count
+        assert (parts[0][1], max(part[2] for part in parts), min(part[3] for part in parts)) == (first, high, low)
+        assert (parts[-1][4], sum(part[5] for part in parts)) == (last, pytest.approx(volume))
+
+
+@pytest.mark.parametrize("broken", ["15min", "5min"])
+def test_fault_can_be_of_one_timeframe_alone(paper: PaperExchange, client: ccxt.kucoin, broken: str) -> None:
+    at_ms = int(NOW.timestamp() * 1000) // M15 * M15 - 8 * M15
+    rule = paper.faults.add(EditedBars(edit=revise_bar(at_ms, high=1.0)), path_contains=f"type={broken}&")
+    try:
+        highs = {name: client.fetch_ohlcv("ETH/USDT", name, since=at_ms, limit=2)[0][2] for name in ("15m", "5m")}
+    finally:
+        paper.faults.remove(rule)
+
+    assert {name for name, high in highs.items() if high == 1.0} == {broken.removesuffix("in")}
 
 
 def test_ticker_agrees_with_the_newest_candle(client: ccxt.kucoin) -> None:

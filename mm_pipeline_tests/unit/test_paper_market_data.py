@@ -151,3 +151,57 @@ def test_recording_with_a_repeated_time_is_refused(tmp_path: Path) -> None:
     path = _write(tmp_path / "twice.parquet", pl.concat([FRAME[:5], FRAME[4:5]]))
     with pytest.raises(ConfigError, match="strict time order"):
         MarketData(PaperMarket(market=Market("kucoin", "ETH/USDT"), source=RecordedCandles(path=path)))
+
+
+M5, M1 = 300_000, 60_000
+
+
+@pytest.mark.parametrize("interval_ms", [M5, M1, 3 * M1])
+def test_finer_bars_make_up_the_bars_that_they_are_made_of(interval_ms: int) -> None:
+    end_ms = START_MS + BARS * M15
+    times, values = _visible(end_ms, interval_ms=interval_ms)
+    parts = pl.DataFrame(values[:, :5], schema=COLUMNS).with_columns(slot=pl.Series(times // M15))
+    summed = parts.group_by("slot", maintain_order=True).agg(
+        pl.col("open").first(),
+        pl.col("high").max(),
+        pl.col("low").min(),
+        pl.col("close").last(),
+        pl.col("volume").sum(),
+    )
+    prices = ["open", "high", "low", "close"]
+
+    assert np.array_equal(times, np.arange(START_MS, end_ms, interval_ms))
+    assert summed.select(prices).equals(FRAME.select(prices))
+    assert np.allclose(summed["volume"], FRAME["volume"], rtol=0, atol=1e-8)
+    assert (values[:, 1] >= values[:, [0, 3]].max(axis=1)).all()
+    assert (values[:, 2] <= values[:, [0, 3]].min(axis=1)).all()
+    assert np.array_equal(values[1:, 0][times[1:] % M15 > 0], values[:-1, 3][times[1:] % M15 > 0]), "one path"
+
+
+@settings(max_examples=60, deadline=None)
+@given(now_ms=st.integers(START_MS + 20 * M15, START_MS + 21 * M15), interval_ms=st.sampled_from([M5, M1]))
+def test_finer_bars_show_nothing_of_the_future_and_agree_with_the_open_bar(now_ms: int, interval_ms: int) -> None:
+    times, values = _visible(now_ms, interval_ms=interval_ms)
+    whole = _visible(START_MS + BARS * M15, interval_ms=interval_ms)
+    closed = times + interval_ms <= now_ms
+
+    assert times[-1] < now_ms
+    assert np.array_equal(values[closed], whole[1][: len(times)][closed])
+    inside = values[times >= START_MS + (now_ms - 1 - START_MS) // M15 * M15]
+    opened, high, low, last, volume = _visible(now_ms)[1][-1, :5]
+    assert (inside[0, 0], inside[:, 1].max(), inside[:, 2].min(), inside[-1, 3]) == (opened, high, low, last)
+    assert inside[:, 4].sum() == pytest.approx(volume, abs=1e-6)
+
+
+def test_finer_bars_are_cut_to_what_is_asked_for_and_leave_quiet_ones_out() -> None:
+    start_ms, stop_ms = START_MS + 3 * M15 + 1, START_MS + 5 * M15
+    span = {"interval_ms": M5, "start_ms": start_ms, "stop_ms": stop_ms}
+    times, _ = MARKET.bars(now_ms=START_MS + BARS * M15, with_quiet=True, **span)
+    quiet = FRAME.filter(pl.col("volume") == 0)["open_time"].dt.epoch("ms").to_list()
+    traded, _ = MARKET.bars(
+        now_ms=START_MS + BARS * M15, interval_ms=M5, start_ms=START_MS, stop_ms=stop_ms + 200 * M15, with_quiet=False
+    )
+
+    assert times.tolist() == list(range(START_MS + 3 * M15 + M5, stop_ms, M5))
+    assert not set((traded // M15 * M15).tolist()) & set(quiet)
+    assert not MARKET.has_bars_of(7 * M1)

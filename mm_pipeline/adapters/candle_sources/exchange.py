@@ -11,9 +11,10 @@ from mm_pipeline.adapters.candle_sources.exchange_client import ExchangeClient
 from mm_pipeline.adapters.candle_sources.exchange_session import ExchangeSession
 from mm_pipeline.adapters.candle_sources.memory import within
 from mm_pipeline.adapters.clock import Clock
-from mm_pipeline.domain.candles import CircuitStore, ExchangePolicy, empty_candles, epoch_ms
+from mm_pipeline.domain.candles import CircuitStore, ExchangePolicy, empty_candles, epoch_ms, finer_pages
+from mm_pipeline.domain.columns import Integers
 from mm_pipeline.domain.errors import MarketNotFound
-from mm_pipeline.domain.market import Market, Timeframe
+from mm_pipeline.domain.market import FinerTimeframe, Market, Timeframe
 
 _STEP_MS = Timeframe.M15.ms
 
@@ -97,6 +98,26 @@ class ExchangeCandles:
 
         return self._session.run(pages, closes_circuit=True)
 
+    def finer(
+        self, market: Market, slots_ms: Integers, *, timeframe: FinerTimeframe, max_requests: int, turn: int
+    ) -> pl.DataFrame:
+        """Finer candles of 15m slots, asked for within the same limits; see ``FinerSource``.
+
+        What goes wrong with them does not open the circuit: 15m candles must not be lost for it.
+        """
+
+        def pages(asking: Asking[ExchangeClient]) -> pl.DataFrame:
+            self._session.check_clock(asking)
+            page_bars = asking.client.page_bars
+            parts = finer_pages(slots_ms, timeframe=timeframe, page_bars=page_bars, max_pages=max_requests, turn=turn)
+            answers = [
+                _fetch_page(asking, market, start_ms=part.start_ms, end_ms=part.end_ms, timeframe=timeframe)
+                for part in parts
+            ]
+            return pl.concat([empty_candles(), *answers])
+
+        return self._session.run(pages, closes_circuit=False, opens_circuit=False)
+
     def clock_offset_ms(self) -> int | None:
         """Exchange's clock minus ours; asked for once per ``clock_check_interval``."""
         return self._session.run(self._session.read_clock, closes_circuit=False).offset_ms
@@ -126,9 +147,17 @@ def _fetch_pages(asking: Asking[ExchangeClient], market: Market, *, start_ms: in
     return pl.concat(answers)
 
 
-def _fetch_page(asking: Asking[ExchangeClient], market: Market, *, start_ms: int, end_ms: int) -> pl.DataFrame:
+def _fetch_page(
+    asking: Asking[ExchangeClient],
+    market: Market,
+    *,
+    start_ms: int,
+    end_ms: int,
+    timeframe: Timeframe | FinerTimeframe = Timeframe.M15,
+) -> pl.DataFrame:
+    kind = "candles" if timeframe is Timeframe.M15 else f"{timeframe} candles"
     raw = asking.ask(
-        f"candles of {market.symbol}",
-        lambda: asking.client.candles(market.symbol, start_ms=start_ms, end_ms=end_ms),
+        f"{kind} of {market.symbol}",
+        lambda: asking.client.candles(market.symbol, start_ms=start_ms, end_ms=end_ms, timeframe=timeframe),
     )
     return within(raw, start_ms=start_ms, end_ms=end_ms)

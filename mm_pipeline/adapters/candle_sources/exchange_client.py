@@ -11,7 +11,7 @@ import polars as pl
 from mm_pipeline.adapters.candle_sources.exchange_errors import LastAnswer
 from mm_pipeline.domain.candles import RAW_SCHEMA, empty_candles
 from mm_pipeline.domain.errors import ConfigError
-from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.domain.market import FinerTimeframe, Timeframe
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     # With credentials set, these two would make account-mode calls before the first candle.
@@ -77,16 +77,18 @@ class ExchangeClient:
             raise ValueError("the list of symbols is empty")
         return frozenset(markets)
 
-    def candles(self, symbol: str, *, start_ms: int, end_ms: int) -> pl.DataFrame:
-        """One page of raw 15m candles, as sent; rows outside the range are the caller's to drop.
+    def candles(
+        self, symbol: str, *, start_ms: int, end_ms: int, timeframe: Timeframe | FinerTimeframe = Timeframe.M15
+    ) -> pl.DataFrame:
+        """One page of raw candles, as sent; rows outside the range are the caller's to drop.
 
         Raises
         ------
         Exception
             ccxt's errors, or ``ValueError`` and its like when the answer is no list of candles.
         """
-        bars = -(-(end_ms - start_ms) // Timeframe.M15.ms)
-        rows = self._ccxt.fetch_ohlcv(symbol, Timeframe.M15.value, start_ms, bars, self._page_end(end_ms))
+        bars = -(-(end_ms - start_ms) // timeframe.ms)
+        rows = self._ccxt.fetch_ohlcv(symbol, timeframe.value, start_ms, bars, self._page_end(end_ms))
         if not rows and not _has_list(self._ccxt.last_json):
             raise ValueError("there is no list of candles in it")
         return _raw_frame(rows)

@@ -10,17 +10,24 @@ import numpy as np
 import polars as pl
 
 from mm_pipeline.domain.candles import (
+    FINER,
     QUARANTINE_SCHEMA,
     CandleSource,
     CleanCandles,
     ExchangePolicy,
     FetchRange,
+    FinerSource,
     clean_candles,
     empty_candles,
     epoch_ms,
+    holes_in,
+    make_covers,
     merge_candles,
+    no_covers,
     no_missing,
     plan_fetch,
+    used_covers,
+    with_covers,
 )
 from mm_pipeline.domain.candles.missing import (
     after_answer,
@@ -61,6 +68,8 @@ class StoredCandles:
     missing
         Bars that were asked for and not sent (``MISSING_SCHEMA``). The bar before the oldest candle stands for all
         that was asked for before it.
+    covers
+        15m candles made of finer ones, where the exchange's own was refused (``COVERS_SCHEMA``).
     asked_from_ms
         From where on everything before the oldest candle was asked for; None when not known.
     """
@@ -69,6 +78,7 @@ class StoredCandles:
     candles: pl.DataFrame = field(default_factory=empty_candles)
     quarantine: pl.DataFrame = field(default_factory=_no_quarantine)
     missing: pl.DataFrame = field(default_factory=no_missing)
+    covers: pl.DataFrame = field(default_factory=no_covers)
     asked_from_ms: int | None = None
 
     @property
@@ -77,9 +87,21 @@ class StoredCandles:
         return quarantined_times(self.quarantine)
 
     @property
+    def believed(self) -> pl.DataFrame:
+        """Raw candle frame: the exchange's own 15m candles, and covers where one is missing."""
+        return with_covers(self.candles, self.covers)
+
+    @property
+    def hidden_ms(self) -> Integers:
+        """Open times in quarantine (epoch ms) but those of bars that are covered."""
+        refused_ms = self.refused_ms
+        covered_ms = epoch_ms(used_covers(self.candles, self.covers)["open_time"])
+        return refused_ms[~np.isin(refused_ms // _STEP_MS * _STEP_MS, covered_ms)]
+
+    @property
     def gaps_ms(self) -> Integers:
         """Bars missing between candles that may not count as quiet yet (open times, epoch ms)."""
-        return gaps_to_confirm(self.candles, self.refused_ms, self.missing)
+        return gaps_to_confirm(self.believed, self.refused_ms, self.missing)
 
     @property
     def before_oldest_ms(self) -> int | None:
@@ -99,6 +121,10 @@ class CandleUpdate:
         Closed bars whose content changed, old and new (see ``merge_candles``).
     refused
         Rows of this update's answers that went into quarantine.
+    made
+        Covers that this update has made (``COVERS_SCHEMA``).
+    not_covered
+        Why finer candles could not be had; None where they were not asked for, or came.
     duplicates_dropped
         Identical rows in this update's answers.
     requests_made
@@ -112,6 +138,8 @@ class CandleUpdate:
     after: StoredCandles
     revisions: pl.DataFrame = field(default_factory=_no_revisions)
     refused: pl.DataFrame = field(default_factory=_no_quarantine)
+    made: pl.DataFrame = field(default_factory=no_covers)
+    not_covered: PipelineError | None = None
     duplicates_dropped: int = 0
     requests_made: int = 0
     clock_offset_ms: int | None = None
@@ -124,7 +152,8 @@ def update_candles(
     """Fetch what is missing of the closed bars with ``start_ms <= open_time < end_ms``.
 
     A bar is closed when both our clock and the source's say so. The update stops at the first range that fails and
-    keeps what came before it, so that what is stored stays one stretch.
+    keeps what came before it, so that what is stored stays one stretch. Of a bar that was refused and has no candle
+    the finer ones are asked for once all ranges were answered; that they cannot be had is no problem of the update.
 
     Parameters
     ----------
@@ -137,7 +166,7 @@ def update_candles(
     now_ms
         Our clock.
     policy
-        ``reask_bars``, ``bars_per_fetch``, ``quiet_after``.
+        ``reask_bars``, ``bars_per_fetch``, ``quiet_after``, ``cover_requests``.
     """
     asked_before = source.requests_made
     update = CandleUpdate(after=_with_untold_gaps(stored, source, now_ms=now_ms))
@@ -149,6 +178,7 @@ def update_candles(
         for part in _plan(update.after, start_ms=start_ms, end_ms=min(end_ms, closed_ms), policy=policy):
             raw = source.fetch(stored.market, start_ms=part.start_ms, end_ms=part.end_ms)
             update = _absorb(update, raw, part, now_ms=now_ms, waits_ms=waits_ms)
+        update = _cover(update, source, end_ms=min(end_ms, closed_ms), now_ms=now_ms, policy=policy)
     except CandleSourceError as problem:
         update = replace(update, problem=problem)
     except PipelineError as error:  # unknown to ccxt, or the circuit's store is away: this market's trouble alone
@@ -237,7 +267,8 @@ def _absorb(
 ) -> CandleUpdate:
     answer = clean_candles(raw, timeframe=Timeframe.M15, now_ms=now_ms)
     stored = update.after
-    merged, revisions = merge_candles(stored.candles, answer.candles)
+    merged, _ = merge_candles(stored.candles, answer.candles)
+    _, revisions = merge_candles(stored.believed, answer.candles)
     reach_ms = part.start_ms if stored.asked_from_ms is None else min(stored.asked_from_ms, part.start_ms)
     after = replace(
         stored,
@@ -252,6 +283,31 @@ def _absorb(
         refused=pl.concat([update.refused, answer.quarantine]),
         duplicates_dropped=update.duplicates_dropped + answer.duplicates_dropped,
     )
+
+
+def _cover(
+    update: CandleUpdate, source: CandleSource, *, end_ms: int, now_ms: int, policy: ExchangePolicy
+) -> CandleUpdate:
+    """Make the candles of bars before ``end_ms`` that were refused and are not there of finer ones, if they come."""
+    if not isinstance(source, FinerSource):
+        return update
+    turn = now_ms // _STEP_MS
+    for timeframe in FINER:
+        after = update.after
+        holes_ms = holes_in(after.believed, after.refused_ms, end_ms=end_ms)
+        if not holes_ms.size or not policy.cover_requests:
+            return update
+        try:
+            raw = source.finer(
+                after.market, holes_ms, timeframe=timeframe, max_requests=policy.cover_requests, turn=turn
+            )
+        except PipelineError as problem:
+            update = replace(update, not_covered=problem)
+            continue
+        made = make_covers(raw, holes_ms, timeframe=timeframe, now_ms=now_ms)
+        covers = pl.concat([after.covers, made]).sort("open_time")
+        update = replace(update, after=replace(after, covers=covers), made=pl.concat([update.made, made]))
+    return update
 
 
 def _standing(stored: StoredCandles, answer: CleanCandles, part: FetchRange) -> pl.DataFrame:

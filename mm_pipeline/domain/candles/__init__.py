@@ -10,6 +10,16 @@ from mm_pipeline.domain.candles.circuit import (
     circuit_phase,
 )
 from mm_pipeline.domain.candles.clean import QUARANTINE_SCHEMA, CleanCandles, QuarantineReason, clean_candles
+from mm_pipeline.domain.candles.covers import (
+    COVERS_SCHEMA,
+    FINER,
+    finer_pages,
+    holes_in,
+    make_covers,
+    no_covers,
+    used_covers,
+    with_covers,
+)
 from mm_pipeline.domain.candles.data_policy import DataPolicy
 from mm_pipeline.domain.candles.exchange_policy import ExchangePolicy
 from mm_pipeline.domain.candles.frames import BARS_SCHEMA, RAW_SCHEMA, empty_candles
@@ -17,11 +27,13 @@ from mm_pipeline.domain.candles.merge import merge_candles
 from mm_pipeline.domain.candles.missing import MISSING_SCHEMA, no_missing
 from mm_pipeline.domain.candles.plan import FetchRange, plan_fetch
 from mm_pipeline.domain.candles.quality import QUALITY_SCHEMA, data_quality
-from mm_pipeline.domain.candles.source import CandleSource
+from mm_pipeline.domain.candles.source import CandleSource, FinerSource
 from mm_pipeline.domain.columns import epoch_ms, times_of
 
 __all__ = [
     "BARS_SCHEMA",
+    "COVERS_SCHEMA",
+    "FINER",
     "HEALTHY",
     "MISSING_SCHEMA",
     "QUALITY_SCHEMA",
@@ -35,6 +47,7 @@ __all__ = [
     "DataPolicy",
     "ExchangePolicy",
     "FetchRange",
+    "FinerSource",
     "QuarantineReason",
     "after_failure",
     "circuit_phase",
@@ -43,9 +56,15 @@ __all__ = [
     "empty_candles",
     "epoch_ms",
     "fill_gaps",
+    "finer_pages",
+    "holes_in",
+    "make_covers",
     "merge_candles",
+    "no_covers",
     "no_missing",
     "plan_fetch",
     "resample",
     "times_of",
+    "used_covers",
+    "with_covers",
 ]

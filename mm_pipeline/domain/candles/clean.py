@@ -8,7 +8,7 @@ from enum import StrEnum
 import polars as pl
 
 from mm_pipeline.domain.candles.frames import RAW_SCHEMA, check_raw
-from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.domain.market import FinerTimeframe, Timeframe
 
 _PRICES = ("open", "high", "low", "close")
 
@@ -51,7 +51,7 @@ class CleanCandles:
     duplicates_dropped: int
 
 
-def clean_candles(raw: pl.DataFrame, *, timeframe: Timeframe, now_ms: int) -> CleanCandles:
+def clean_candles(raw: pl.DataFrame, *, timeframe: Timeframe | FinerTimeframe, now_ms: int) -> CleanCandles:
     """Split one answer of a source into candles, quarantine and a count of identical duplicates (SPEC 2).
 
     ``len(raw) == len(candles) + len(quarantine) + duplicates_dropped`` holds for every input. A time with two different
@@ -82,7 +82,7 @@ def clean_candles(raw: pl.DataFrame, *, timeframe: Timeframe, now_ms: int) -> Cl
     )
 
 
-def _reason(timeframe: Timeframe, now_ms: int) -> pl.Expr:
+def _reason(timeframe: Timeframe | FinerTimeframe, now_ms: int) -> pl.Expr:
     opened_ms = pl.col("open_time").to_physical()
     body_high = pl.max_horizontal("open", "close")
     body_low = pl.min_horizontal("open", "close")

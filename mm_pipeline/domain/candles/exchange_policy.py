@@ -37,6 +37,12 @@ class ExchangePolicy(Policy):
         ge=_ZERO,
         le=timedelta(days=1),
     )
+    cover_requests: int = threshold(
+        unit="requests per market, timeframe (5m, then 1m) and update; 0 asks for none",
+        source="one brings the holes of five days at 5m, of one day at 1m; the other is for older ones in turn",
+        ge=0,
+        le=20,
+    )
     requests_per_s: float = threshold(
         unit="requests per second",
         source="at weight 3 a quarter of KuCoin's public pool of 2000 per 30 s, which the whole address shares",

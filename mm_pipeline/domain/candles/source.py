@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 
-from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.columns import Integers
+from mm_pipeline.domain.market import FinerTimeframe, Market
 
 
 class CandleSource(Protocol):
@@ -44,5 +45,35 @@ class CandleSource(Protocol):
         ------
         CandleSourceError
             When the source has a clock and it could not be read.
+        """
+        ...
+
+
+@runtime_checkable
+class FinerSource(Protocol):
+    """A candle source that has finer bars than 15m ones too."""
+
+    def finer(
+        self, market: Market, slots_ms: Integers, *, timeframe: FinerTimeframe, max_requests: int, turn: int
+    ) -> pl.DataFrame:
+        """Read the finer candles of 15m slots, in as few requests as bring them; see ``finer_pages``.
+
+        Parameters
+        ----------
+        slots_ms
+            Open times (epoch milliseconds) of the 15m bars, ascending.
+        max_requests
+            Most requests, repetitions of a failed one aside; slots beyond them are not asked for.
+        turn
+            Counts the updates.
+
+        Returns
+        -------
+        Raw candle frame, one answer; bars of other slots may be among them, and bars may be missing.
+
+        Raises
+        ------
+        CandleSourceError
+            When an answer could not be had.
         """
         ...

@@ -43,7 +43,7 @@ from mm_pipeline.domain.exit_state.trust import (
     stop_risk_now,
 )
 from mm_pipeline.domain.failed_fetches import FAILED_FETCHES, failed_fetches_in
-from mm_pipeline.domain.holes import is_hole, oldest_hole
+from mm_pipeline.domain.holes import hides_coarse_close, is_hole, oldest_hole
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView, Times
 from mm_pipeline.domain.risk.level import risk_level
@@ -53,6 +53,7 @@ _NORMAL, _WARNING, _LATEST, _MANDATORY, _UNKNOWN = range(5)
 Codes = NDArray[np.int64]
 
 _STOP: Final = "stop_loss_breached"
+_RANGE: Final = "range_invalidated"
 _NO_HISTORY: Final = "candles do not reach back to the grid's started_at"
 _NO_VERDICT: Final = "no verdict at 1h or 4h: too many bars are missing"
 _NO_BASELINE: Final = "half_life_doubled and reversion_slowing are off: the market did not revert over the last 30 days"
@@ -177,8 +178,11 @@ def exit_states(
     triggers = market_triggers(market, evaluated_ms, policy) | grid_triggers(analysis, policy)
     has_history = analysis["has_history"].to_numpy()
     has_verdict = market.hourly.at(evaluated_ms).has("verdict") & market.four_hourly.at(evaluated_ms).has("verdict")
-    holes = oldest_hole(market, epoch_ms(analysis["started_at"]), evaluated_ms)
+    started_ms = epoch_ms(analysis["started_at"])
+    holes = oldest_hole(market, started_ms, evaluated_ms)
     triggers[_STOP] = triggers[_STOP].unknown_where(is_hole(holes))
+    hides_close = hides_coarse_close(market, Timeframe.H4, started_ms, evaluated_ms)
+    triggers[_RANGE] = triggers[_RANGE].unknown_where(hides_close)
     is_watched = analysis["unwatched"].is_null().to_numpy()
     has_begun = epoch_ms(analysis["started_at"]) <= evaluated_ms
     trust = Trust(
@@ -203,7 +207,7 @@ def exit_states(
         **fired,
         _NO_BASELINE: has_verdict[shown] & ~hourly.has("ou_kappa_baseline"),
     }
-    in_front = reasons_in_front(seen, quality["reasons"].slice(first), holes.slice(first))
+    in_front = reasons_in_front(seen, quality.slice(first), holes.slice(first))
     return pl.DataFrame(
         [
             seen["grid"],

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from mm_pipeline.domain.columns import Bools, Integers
-from mm_pipeline.domain.holes import hole_reasons
+from mm_pipeline.domain.holes import cover_notes_in, hole_reasons
 
 HAS_METRICS: Final = "has_metrics"
 """Column of ``quality``: false where 1h and 4h bars do not reach as far as the 15m ones."""
@@ -32,11 +32,17 @@ def metrics_there(quality: pl.DataFrame) -> Bools:
     return np.ones(len(quality), dtype=bool)
 
 
-def reasons_in_front(analysis: pl.DataFrame, problems: pl.Series, holes: pl.Series) -> list[pl.Series]:
+def reasons_in_front(analysis: pl.DataFrame, quality: pl.DataFrame, holes: pl.Series) -> list[pl.Series]:
     """What stands before the triggers among the reasons: why the grid is not watched first, what it loses last."""
     not_known = [] if holes.null_count() == len(holes) else [hole_reasons(holes)]
     unwatched, unearned = analysis["unwatched"], analysis["unearned"]
-    return [*_as_lists(unwatched), problems, *not_known, *_as_lists(unearned)]
+    return [
+        *_as_lists(unwatched),
+        quality["reasons"],
+        *not_known,
+        *cover_notes_in(quality),
+        *_as_lists(unearned),
+    ]
 
 
 def _as_lists(texts: pl.Series) -> list[pl.Series]:
