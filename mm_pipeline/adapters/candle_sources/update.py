@@ -301,10 +301,10 @@ def _cover(
             raw = source.finer(
                 after.market, holes_ms, timeframe=timeframe, max_requests=policy.cover_requests, turn=turn
             )
+            made = make_covers(raw, holes_ms, timeframe=timeframe, now_ms=now_ms)
         except PipelineError as problem:
             update = replace(update, not_covered=problem)
             continue
-        made = make_covers(raw, holes_ms, timeframe=timeframe, now_ms=now_ms)
         covers = pl.concat([after.covers, made]).sort("open_time")
         update = replace(update, after=replace(after, covers=covers), made=pl.concat([update.made, made]))
     return update
