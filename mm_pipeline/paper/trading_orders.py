@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
+from typing import Final
 
 from mm_pipeline.domain.account import OrderApi, Side
 
@@ -124,6 +125,10 @@ class RestingOrders:
         return self._asks, (price, order.number)
 
 
+_DIGITS: Final = 12
+"""Of a float as many count: 0.3 lies on a step of 0.1, though its nearest binary number lies a hair below."""
+
+
 def floored(value: float | Decimal, increment: float) -> Decimal:
     """The largest multiple of an increment that is not above the value."""
     return _on_increment(value, increment, ROUND_FLOOR)
@@ -141,4 +146,5 @@ def is_multiple(value: Decimal, increment: float) -> bool:
 
 def _on_increment(value: float | Decimal, increment: float, rounding: str) -> Decimal:
     step = Decimal(str(increment))
-    return (Decimal(value) / step).to_integral_value(rounding=rounding) * step
+    exact = value if isinstance(value, Decimal) else Decimal(f"{value:.{_DIGITS}g}")
+    return (exact / step).to_integral_value(rounding=rounding) * step

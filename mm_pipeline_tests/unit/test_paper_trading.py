@@ -65,6 +65,24 @@ def time_of(slot: float) -> datetime:
     return from_ms(at_ms(slot))
 
 
+@pytest.mark.parametrize(
+    ("value", "increment", "lower", "upper"),
+    [
+        *((cents / 100, 0.01, cents, cents) for cents in (1, 29, 57, 115, 294119, 302837)),
+        (0.3, 0.1, 3, 3),
+        (0.1 + 0.2, 0.1, 3, 3),
+        (1.1e-6, 1e-8, 110, 110),
+        (0.305, 0.01, 30, 31),
+        (2999.999, 0.01, 299999, 300000),
+    ],
+)
+def test_price_on_the_tick_stays_there_and_another_goes_to_its_side(
+    value: float, increment: float, lower: int, upper: int
+) -> None:
+    step = Decimal(str(increment))
+    assert (floored(value, increment), raised(value, increment)) == (lower * step, upper * step)
+
+
 def move_to(desk: TradingDesk, slot: float) -> None:
     desk._clock.stand_at(time_of(slot))
     desk.advance()
