@@ -7,7 +7,7 @@ from typing import Any
 import ccxt
 import pytest
 
-from mm_pipeline.adapters.account.kucoin_entries import fill_of, flow_of
+from mm_pipeline.adapters.account.kucoin_entries import fill_of, flow_of, is_execution
 from mm_pipeline.domain.account import AccountFlow, FeeBounds
 
 TRADE = '{"symbol":"KCS-USDT","orderId":"6705f6350dc7210007d6a36d","tradeId":"10046097631627265"}'
@@ -38,7 +38,20 @@ def test_transfer_in_is_a_flow() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["DEPOSIT", "WITHDRAW", "SUB_TRANSFER", "Deposit", "Withdrawal", "Transfer", "Sub-account transfer", "Rewards"],
+    [
+        *(
+            "DEPOSIT",
+            "WITHDRAW",
+            "SUB_TRANSFER",
+            "Deposit",
+            "Withdrawal",
+            "Transfer",
+            "Sub-account transfer",
+            "Rewards",
+        ),
+        # ccxt calls them trades, and no fill on the spot market stands behind them.
+        *("Instant Exchange", "Buy Crypto", "AUTO_EXCHANGE_USER", "Public Offering Purchase", "CONVERT"),
+    ],
 )
 def test_what_leaves_by_other_ways_than_trading_is_a_negative_flow(kind: str) -> None:
     flow = flow_of(parsed(bizType=kind, direction="out", accountType="TRADE", createdAt=1))
@@ -108,6 +121,18 @@ def trade(**changes: Any) -> dict[str, Any]:
 def test_fill_with_a_rebate_is_taken() -> None:
     assert fill_of(trade(fee={"cost": -3.0, "currency": "USDT"}), end_ms=END_MS, fees=BOUNDS).fee == -3.0
     assert fill_of(trade(fee={"cost": -3.0, "currency": "KCS"}), end_ms=END_MS, fees=BOUNDS).fee_currency == "KCS"
+
+
+def test_tax_is_paid_like_a_fee() -> None:
+    made = fill_of(trade(info={"tax": "30.0", "taxRate": "0.01"}), end_ms=END_MS, fees=BOUNDS)
+    assert made.fee == 33.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_it"), [({}, True), ({"price": 0.0}, False), ({"price": 0.0, "amount": 0.0}, False)]
+)
+def test_cancelled_order_among_fills_is_no_execution(changes: dict[str, float], *, is_it: bool) -> None:
+    assert is_execution(trade(**changes)) is is_it
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from datetime import timedelta
 from typing import Any
 
 from mm_pipeline.adapters.account.credentials import Credentials
-from mm_pipeline.adapters.account.kucoin_entries import TRADE_ACCOUNTS, fill_of, flow_of, order_of
+from mm_pipeline.adapters.account.kucoin_entries import TRADE_ACCOUNTS, fill_of, flow_of, is_execution, order_of
 from mm_pipeline.adapters.account.paging import Page
 from mm_pipeline.adapters.candle_sources.exchange_client import ExchangeClient
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.domain.account import AccountFill, AccountFlow, Balance, FeeBounds, Increments, OpenOrder, OrderApi
+from mm_pipeline.domain.account.rates import rates_in
 from mm_pipeline.domain.errors import ClockSkewed, ConfigError, KeyRefused
 
 LEDGER_WINDOW = timedelta(days=1)
@@ -112,8 +113,8 @@ class KucoinAccountClient(ExchangeClient):
         items = self._items()
         if len(trades) != len(items):
             raise ValueError(f"{len(items)} fills were sent and {len(trades)} of them can be read")
-        fills = tuple(fill_of(trade, end_ms=end_ms, fees=self._fees) for trade in trades)
-        return Page(items=fills, next_page=self._next_page(items, rows, page))
+        made = (fill_of(trade, end_ms=end_ms, fees=self._fees) for trade in trades if is_execution(trade))
+        return Page(items=tuple(made), next_page=self._next_page(items, rows, page))
 
     @property
     def ledger_reach(self) -> timedelta:
@@ -138,7 +139,7 @@ class KucoinAccountClient(ExchangeClient):
         return Page(items=tuple(flows), next_page=self._next_page(items, rows, page))
 
     def open_orders(self, symbol: str, *, rows: int) -> tuple[OpenOrder, ...]:
-        """Every resting order of a symbol; classic ones page by page."""
+        """Every resting order of a symbol; classic ones page by page. A market order on its way rests nowhere."""
         found: list[Any] = []
         page: int | None = None
         while True:
@@ -150,7 +151,7 @@ class KucoinAccountClient(ExchangeClient):
             found += orders
             page = None if self._is_hf else self._next_classic_page(page)
             if page is None:
-                return tuple(map(order_of, found))
+                return tuple(order_of(order) for order in found if order["type"] != "market")
 
     def balances(self) -> tuple[Balance, ...]:
         """What the spot accounts hold; margin and funding accounts are left out."""
@@ -173,11 +174,8 @@ class KucoinAccountClient(ExchangeClient):
         bid = tickers[symbol]["bid"]
         if not bid:
             raise ValueError(f"{symbol} has no bid")
-        quote = f"/{symbol.split('/')[1]}"
-        listed = (
-            (name.removesuffix(quote), ticker["last"]) for name, ticker in tickers.items() if name.endswith(quote)
-        )
-        return Prices(bid=float(bid), last={name: float(last) for name, last in listed if last})
+        last = {name: float(ticker["last"]) for name, ticker in tickers.items() if ticker["last"]}
+        return Prices(bid=float(bid), last=rates_in(symbol.split("/")[1], last))
 
     def _window(self, end_ms: int, rows: int, page: int | None) -> dict[str, Any]:
         window: dict[str, Any] = {"until": end_ms - 1}

@@ -18,8 +18,15 @@ from mm_pipeline.domain.account import (
 
 TRADE_ACCOUNTS = frozenset({"trade", "trade_hf"})
 """What KuCoin calls spot trading accounts; ledgers write it in capitals."""
-_OF_TRADING = frozenset({"trade", "fee", "rebate"})
-"""ccxt's types of what trading itself does to a balance; everything else comes from outside of it."""
+_OF_TRADING = frozenset({"fee", "rebate"})
+"""ccxt's types of what trading does to a balance beside its fills."""
+_FILLS = frozenset({"exchange", "trade_exchange", "spot_exchange"})
+"""KuCoin's own kinds of what a fill on the spot market does, in small letters."""
+
+
+def is_execution(trade: dict[str, Any]) -> bool:
+    """Whether one of ``fetch_my_trades`` traded anything: KuCoin has listed cancelled orders there, at a price of 0."""
+    return bool(_given(trade, "price")) and bool(_given(trade, "amount"))
 
 
 def fill_of(trade: dict[str, Any], *, end_ms: int, fees: FeeBounds) -> AccountFill:
@@ -41,7 +48,7 @@ def fill_of(trade: dict[str, Any], *, end_ms: int, fees: FeeBounds) -> AccountFi
         side=Side(_given(trade, "side")),
         price=_positive(trade, "price"),
         quantity_base=_positive(trade, "amount"),
-        fee=float(fee.get("cost") or 0.0),
+        fee=float(fee.get("cost") or 0.0) + float(trade.get("info", {}).get("tax") or 0.0),
         fee_currency=str(fee.get("currency") or trade["symbol"].split("/")[1]),
     )
     if not EARLIEST_MS <= fill.time_ms < end_ms:
@@ -70,12 +77,14 @@ def order_of(order: dict[str, Any]) -> OpenOrder:
 def flow_of(entry: dict[str, Any]) -> AccountFlow | None:
     """One of ``fetch_ledger``; None where it is of trading, moves nothing, or is another account's.
 
-    The classic ledger tells of funding and margin accounts too. A trade of a kind that ccxt does not know still names
-    its trade. The direction is KuCoin's own: where it is missing ccxt would have the amount come in.
+    The classic ledger tells of funding and margin accounts too. What a fill did names its trade or is of
+    KuCoin's kinds for it: a purchase by card, a conversion or an instant exchange is a flow, though ccxt calls it a
+    trade. The direction is KuCoin's own: where it is missing ccxt would have the amount come in.
     """
     kind, account = str(_given(entry, "type")), str(_given(entry, "account"))
-    is_trade = kind in _OF_TRADING or "tradeId" in str(entry["info"].get("context"))
-    if account.lower() not in TRADE_ACCOUNTS or is_trade:
+    told = entry["info"]
+    is_fill = str(told.get("bizType")).lower() in _FILLS or "tradeId" in str(told.get("context"))
+    if account.lower() not in TRADE_ACCOUNTS or is_fill or kind in _OF_TRADING:
         return None
     amount, direction = float(_given(entry, "amount")), _given(entry["info"], "direction")
     if not 0.0 <= amount < float("inf") or direction not in {"in", "out"}:
