@@ -61,6 +61,14 @@ def test_fill_that_is_told_otherwise_later_changes_nothing(opened: Opener) -> No
     assert opened().span(ACCOUNT, MARKET) == ReadSpan(1, 2)
 
 
+def test_fill_that_is_told_otherwise_in_another_month_changes_nothing(opened: Opener) -> None:
+    opened().append(ACCOUNT, MARKET, FILLS[:1], span=None)
+    other = replace(FILLS[0], time_ms=FILLS[0].time_ms + MONTH_MS, price=101.0)
+    with pytest.raises(ConflictingFills, match="trade 1"):
+        opened().append(ACCOUNT, MARKET, [other], span=None)
+    assert opened().fills(ACCOUNT, MARKET) == FILLS[:1]
+
+
 def test_accounts_and_markets_do_not_mix(opened: Opener) -> None:
     opened().append(ACCOUNT, MARKET, FILLS[:1], span=ReadSpan(1, 2))
     for account, market in (("kucoin-2", MARKET), (ACCOUNT, Market("kucoin", "BTC/USDT"))):

@@ -47,7 +47,8 @@ class AccountReading:
         Exchange's time, up to which fills are told.
     fills, orders, balances
         Every fill kept, the market's resting orders, and all spot balances. They were asked for one after the other,
-        orders first: one that was filled in between is told as resting, so that no grid looks closed that is not.
+        orders first and fills last: an order that was filled in between is told as resting and as filled, so that no
+        grid looks closed that is not. Where something was filled meanwhile, balances are asked for again.
     increments
         The symbol's steps.
     bid, prices
@@ -193,18 +194,22 @@ class ExchangeAccount:
             client, symbol = asking.client, market.symbol
             if symbol not in asking.ask("its symbols", client.symbols):
                 raise MarketNotFound(f"{KUCOIN} does not list {symbol}.", "Check the spelling; it may be delisted.")
-            now_ms = self._clock.now_ms() + client.offset_ms
             orders = asking.ask(
                 f"open orders of {symbol}", lambda: client.open_orders(symbol, rows=self._policy.page_rows)
             )
-            new_fills = self._update_fills(asking, key.account, market, start_ms=start_ms, end_ms=now_ms + 1)
-            balances = asking.ask("balances", client.balances)
             prices = asking.ask("prices", lambda: client.prices(symbol))
+            weighed_ms = self._clock.now_ms() + client.offset_ms
+            balances = asking.ask("balances", client.balances)
+            now_ms = self._clock.now_ms() + client.offset_ms
+            new_fills = self._update_fills(asking, key.account, market, start_ms=start_ms, end_ms=now_ms + 1)
+            fills = tuple(self._fills.fills(key.account, market))
+            if any(fill.time_ms >= weighed_ms for fill in fills):  # it may have come before or after the balances
+                balances = asking.ask("balances", client.balances)
             return AccountReading(
                 account=key.account,
                 market=market,
                 read_at_ms=now_ms,
-                fills=tuple(self._fills.fills(key.account, market)),
+                fills=fills,
                 orders=orders,
                 balances=balances,
                 increments=client.increments(symbol),

@@ -169,6 +169,7 @@ class _MonthFiles(Generic[T]):
         files: dict[str, pl.DataFrame] = {}
         added = 0
         with self._lock:
+            self._in_order([*self.kept(folder), *items])  # what conflicts in any month is refused before a write
             for month, new in sorted(_by_month(items).items()):
                 path = f"{folder}/{month}.parquet"
                 known = self._month(path)

@@ -46,10 +46,10 @@ def windows(
 ) -> Iterator[tuple[ReadSpan, ReadSpan]]:
     """Windows to ask for, each with what will have been read in full after it.
 
-    What lies before the known span is asked for from its beginning backwards, so that no hole is left in between.
+    What lies before the known span is asked for from its beginning backwards, so that no hole is left in between. A
+    known span that ends after ``end_ms`` was read by a clock that was ahead: nothing of the future is known.
     """
-    if known is None:
-        known = ReadSpan(start_ms, start_ms)
+    known = ReadSpan(start_ms, start_ms) if known is None else known.until(end_ms)
     at_ms = known.start_ms
     while at_ms > start_ms:
         window = ReadSpan(max(start_ms, at_ms - length_ms), at_ms)

@@ -15,6 +15,10 @@ class ReadSpan(NamedTuple):
     start_ms: int
     end_ms: int
 
+    def until(self, end_ms: int) -> ReadSpan:
+        """What of it lies before ``end_ms``."""
+        return ReadSpan(min(self.start_ms, end_ms), min(self.end_ms, end_ms))
+
 
 class FillStore(Protocol):
     """Keeps fills by account and market and flows by account, append-only by trade id and ledger id."""
