@@ -11,8 +11,10 @@ import polars as pl
 
 from mm_pipeline.adapters.account import IMPORTED, AccountReading, FrameFills
 from mm_pipeline.adapters.clock import from_ms, to_ms
+from mm_pipeline.assets.account_books import Booked, booked_grids
 from mm_pipeline.assets.account_reading import Accounts
 from mm_pipeline.domain.account import (
+    AccountPolicy,
     AccountPosition,
     Drift,
     GridFills,
@@ -21,10 +23,11 @@ from mm_pipeline.domain.account import (
     PositionSource,
     Share,
     account_summary,
+    dust_base,
     fills_of_grid,
-    gaps_of,
     net_flows_of,
     orders_of_grid,
+    position_by,
     position_of,
     reconcile,
     shares_of,
@@ -36,6 +39,7 @@ from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.position import GridSimulation, simulate_grid
 from mm_pipeline.domain.risk.joined import POSITION_SCHEMA
+from mm_pipeline.domain.risk.rows import POSITION
 from mm_pipeline.resources import Plan, Watch, WatchedGrid
 
 
@@ -76,10 +80,11 @@ class Seen:
 def seen_positions(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: Accounts) -> dict[str, Seen]:
     """Each grid by the first source of the settings that has something to say of it; the model is none of these."""
     found: dict[str, Seen] = {}
+    booked = booked_grids(watch, plan, grids, accounts)
     for market in sorted({grid.market for grid in grids.values()}):
         together = {grid_id: grid for grid_id, grid in grids.items() if grid.market == market}
         is_alone = len({grid.grid_id for grid in plan.grids if _trades_on(grid, market.exchange)}) == 1
-        looking = _Looking(watch, plan, accounts, market, together, is_alone)
+        looking = _Looking(watch, plan, accounts, market, together, booked, is_alone)
         found |= accounts.attempt(str(market), looking.seen) or {}
     return found
 
@@ -93,14 +98,18 @@ class _Looking:
     accounts: Accounts
     market: Market
     grids: Mapping[str, Grid]
+    booked: Mapping[str, Booked]
     is_alone: bool
 
     def seen(self) -> dict[str, Seen]:
         found: dict[str, Seen] = {}
         for source in self._sources():
             left = {grid_id: grid for grid_id, grid in self.grids.items() if grid_id not in found}
+            if not left:
+                break
             look = self._on_exchange if source is PositionSource.EXCHANGE else self._imported
-            for grid_id, one in look(left).items():
+            told = self.accounts.attempt(f"{self.market} ({source.value})", partial(look, left)) or {}
+            for grid_id, one in told.items():
                 if one is not None:
                     found[grid_id] = one
         return found
@@ -114,14 +123,13 @@ class _Looking:
         reading = self.accounts.readings.get(self.market)
         if reading is None:
             return {}
-        steps, policy = reading.increments, self.watch.settings.account
-        shares = shares_of(list(self.grids.values()), reading.fills, reading.orders, policy=policy, increments=steps)
         return {
-            grid_id: self.accounts.attempt(grid_id, partial(self._by_account, grid, shares[grid_id], reading))
+            grid_id: self.accounts.attempt(grid_id, partial(self._by_account, grid, self.booked[grid_id], reading))
             for grid_id, grid in grids.items()
+            if grid_id in self.booked
         }
 
-    def _by_account(self, grid: Grid, share: Share, reading: AccountReading) -> Seen | None:
+    def _by_account(self, grid: Grid, booked: Booked, reading: AccountReading) -> Seen | None:
         """None where nothing on the account counts as the grid's, as of one that a native bot trades.
 
         A grid whose fills all count for another that they fit as well is known to the account all the same.
@@ -129,14 +137,15 @@ class _Looking:
         policy, steps = self.watch.settings.account, reading.increments
         flows_from = _flows_from(reading, grid) if self.is_alone else None
         flows = () if flows_from is None else net_flows_of(grid, reading.flows)
-        position = position_of(
+        share = booked.share
+        orders = orders_of_grid(grid, share.orders, policy=policy, increments=steps)
+        position = position_by(
             grid,
-            share.fills,
-            share.orders,
-            reading.balances,
+            booked.book,
+            orders,
+            booked.balance_base,
             reading.bid,
             policy=policy,
-            increments=steps,
             rates=reading.prices,
             net_flows=flows,
         )
@@ -151,9 +160,9 @@ class _Looking:
             position=position,
             source=PositionSource.EXCHANGE,
             at=from_ms(reading.read_at_ms),
-            mine=fills_of_grid(grid, share.fills, policy=policy, increments=steps),
-            orders=orders_of_grid(grid, share.orders, policy=policy, increments=steps),
-            drifts=(*drifts, *gaps_of(grid, position, policy)),
+            mine=booked.book.mine,
+            orders=orders,
+            drifts=drifts,
             modelled_inventory_base=None if model is None else model.summary.inventory,
             is_stopped_out=None if model is None else model.is_stopped_out,
             flows_from=flows_from,
@@ -234,7 +243,7 @@ def _flows_from(reading: AccountReading, grid: Grid) -> datetime | None:
     return from_ms(max(grid.started_at_ms, reading.flows_from_ms))
 
 
-def account_row(seen: Seen, evaluated_at: datetime) -> pl.DataFrame:
+def account_row(seen: Seen, evaluated_at: datetime, policy: AccountPolicy) -> pl.DataFrame:
     """A grid's position as ``POSITION_SCHEMA``, at the evaluation at which it was looked for."""
     position = seen.position
     values = {name: getattr(position, name, None) for name in POSITION_SCHEMA}
@@ -244,10 +253,14 @@ def account_row(seen: Seen, evaluated_at: datetime) -> pl.DataFrame:
         "grid_version": seen.grid.version_hash,
         "source": seen.source.value,
         "price": position.bid,
+        "dust_base": dust_base(seen.grid, policy),
         "known_until": seen.at,
         "modelled_inventory_base": seen.modelled_inventory_base,
         "is_stopped_out": seen.is_stopped_out,
     }
+    if position.doubts:
+        values |= dict.fromkeys((*POSITION, "capital_utilization"))
+        values |= {"position_unknown": "; ".join(position.doubts)}
     if seen.reading is not None:
         quote = seen.grid.symbol.split("/")[1]
         summary = account_summary(seen.reading.balances, seen.reading.prices, currency=quote)

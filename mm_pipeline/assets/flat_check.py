@@ -11,7 +11,7 @@ from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.adapters.journal import Answer, FlatCheck, FlatFinding
 from mm_pipeline.assets.account_reading import Accounts
 from mm_pipeline.assets.accounts import Seen
-from mm_pipeline.domain.account import base_balance, dust_base, held_base
+from mm_pipeline.domain.account import base_total, dust_base, held_base
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications import Response, ResponseKind
 from mm_pipeline.reporting.flat_page import Contradiction
@@ -109,7 +109,7 @@ class FlatChecks:
             finding,
             before,
             read_at=seen.at,
-            base_total=base_balance(seen.grid, balances),
+            base_total=base_total(seen.grid, balances),
             held_base=held_base(seen.grid, seen.position, balances, self.watch.settings.account),
             open_orders=len(seen.orders),
         )

@@ -17,6 +17,8 @@ from mm_pipeline.reporting.notification_frame import NOTIFICATIONS_SCHEMA
 _TIME: Final = pl.Datetime("ms", "UTC")
 _IDENTITY_TOLERANCE_QUOTE: Final = 1e-6
 """Rounding of sums of a capital up to 100,000 quote."""
+_DUST_UTILIZATION: Final = 0.5
+"""``account.dust_share`` of one interval is at most half of the capital."""
 
 KPIS = Contract(
     "kpis",
@@ -107,6 +109,14 @@ POSITIONS = Contract(
             <= _IDENTITY_TOLERANCE_QUOTE
         ).all(),
         "counts not below 0": at_least(0, "open_orders", "foreign_fills"),
+        "amounts not below 0": at_least(0, "locked_base", "oversold_base", "uncovered_base", "sold_by_balance_base"),
+        "a position that is not known is not told": (
+            pl.col("position_unknown").is_null() | pl.col("inventory_base").is_null()
+        ).all(),
+        "no less than nothing is held, but for dust": (pl.col("inventory_base") >= -pl.col("dust_base")).all(),
+        "utilization is no less than nothing, but for dust": (
+            pl.col("capital_utilization") >= -_DUST_UTILIZATION
+        ).all(),
     },
 )
 

@@ -50,7 +50,7 @@ def _held(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Materi
     verified = verify_flats(watch, plan, wanted, accounts)
     # A grid whose model fails is still held as its account shows it.
     made = {grid: pl.DataFrame(schema=RISK_SCHEMA) for grid in seen if grid in grids} | rows.made
-    shown, at = _shown(plan, seen, accounts), from_ms(plan.last_ms)
+    shown, at = _shown(watch, plan, seen, accounts), from_ms(plan.last_ms)
     imports = {grid: one for grid, one in accounts.old_imports.items() if grid not in shown}
     beside = {grid: _Import(at, one.position.inventory_base, one.at) for grid, one in imports.items()}
     for subject, problem in accounts.problems.items():
@@ -168,19 +168,19 @@ def _wanted(watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]) -> dict[
     }
 
 
-def _shown(plan: Plan, seen: Mapping[str, Seen], accounts: Accounts) -> dict[str, pl.DataFrame]:
+def _shown(watch: Watch, plan: Plan, seen: Mapping[str, Seen], accounts: Accounts) -> dict[str, pl.DataFrame]:
     """The newest evaluation's row of each enabled grid as its account shows it; the model's stands where that fails."""
     at = from_ms(plan.last_ms)
     rows = {
-        grid: accounts.attempt(f"{grid} (row)", partial(_account_row, one, at))
+        grid: accounts.attempt(f"{grid} (row)", partial(_account_row, one, at, watch))
         for grid, one in seen.items()
         if one.grid.enabled
     }
     return {grid: row for grid, row in rows.items() if row is not None}
 
 
-def _account_row(seen: Seen, at: datetime) -> pl.DataFrame:
-    row = account_row(seen, at)
+def _account_row(seen: Seen, at: datetime, watch: Watch) -> pl.DataFrame:
+    row = account_row(seen, at, watch.settings.account)
     operator_contracts.POSITIONS.check(row)
     return row
 
@@ -196,13 +196,14 @@ def _agreement(accounts: Accounts, seen: Mapping[str, Seen]) -> dg.AssetCheckRes
     """Warns where an account could not be read, or its grid is not where the model is."""
     told = {subject: str(problem) for subject, problem in accounts.problems.items()}
     for grid_id, one in seen.items():
-        apart = [drift for drift in one.drifts if not drift.is_within]
-        if apart:
-            told[grid_id] = "; ".join(
-                f"{drift.name}: {one.source.value} {drift.account:,.6g}, model {drift.model:,.6g}, "
-                f"apart by {drift.drift:,.4g} of at most {drift.limit:,.4g} {drift.unit}"
-                for drift in apart
-            )
+        apart = [
+            f"{drift.name}: {one.source.value} {drift.account:,.6g}, model {drift.model:,.6g}, "
+            f"apart by {drift.drift:,.4g} of at most {drift.limit:,.4g} {drift.unit}"
+            for drift in one.drifts
+            if not drift.is_within
+        ]
+        if said := [*one.position.doubts, *apart]:
+            told[grid_id] = "; ".join(said)
     return dg.AssetCheckResult(
         asset_key="positions",
         check_name=AGREES,

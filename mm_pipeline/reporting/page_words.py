@@ -220,6 +220,8 @@ def has_stop(report: GridReport) -> bool:
 def position_line(report: GridReport, quote: str) -> str:
     """What the grid holds and has earned, and where that is known from; empty where nothing is."""
     risk = report.risk
+    if risk is not None and risk.get("position_unknown"):
+        return f"Position ({_source_text(risk)}): not known, {risk['position_unknown']}."
     if risk is None or risk["inventory_base"] is None or report.grid is None:
         return ""
     base = report.grid.symbol.split("/")[0]

@@ -141,6 +141,8 @@ def reason_text(report: GridReport) -> Text:
         lines.append(Text(f"and {hidden} more: mm evaluate --grid {report.grid_id}", style="dim"))
     if not lines:
         lines = [Text("no trigger has fired" if report.triggers else "nothing speaks against it", style="dim")]
+    if doubt := (report.risk or {}).get("position_unknown"):
+        lines.append(Text(f"position not known: {doubt}"))
     if report.state == "ENTER" and report.proposal:
         lines.append(Text(proposal_text(report), style="bold"))
     return Text("\n").join(lines)

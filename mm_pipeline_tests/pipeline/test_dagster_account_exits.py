@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from math import floor
 from typing import Any
 
 import polars as pl
@@ -12,6 +13,7 @@ import yaml
 
 from mm_pipeline.adapters.journal import Answer
 from mm_pipeline.domain.notifications import Notice, Response, ResponseKind
+from mm_pipeline.domain.position.trading import GridLadder
 from mm_pipeline_tests.account_samples import signing_client
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, check_of
 from mm_pipeline_tests.notification_watch import WRITTEN_BY
@@ -64,13 +66,50 @@ def test_operator_who_leaves_is_verified_and_paged_again_only_when_the_grid_trad
     traded.tick(at + 2 * BAR)
     assert told(traded) == [Notice.MANDATORY_EXIT]
 
-    client.create_order("SOL/USDT", "market", "buy", 1.0)
-    client.create_order("SOL/USDT", "limit", "sell", 0.9, round(float(sol_grid().level_prices()[-1]), 2))
-    client.session.close()
+    trade_again(traded, client)
     traded.tick(at + 3 * BAR)
     assert answers(traded) == [ResponseKind.VERIFIED_FLAT, ResponseKind.REOPENED]
     assert told(traded) == [Notice.MANDATORY_EXIT] * 2
     assert len(traded.pushover.messages) == 2
+
+
+def test_exit_that_was_typed_with_two_decimals_is_verified_at_the_next_tick(traded: Traded) -> None:
+    at = paged(traded)
+    client = signing_client(traded.paper)
+    client.cancel_all_orders("SOL/USDT")
+    held = client.fetch_balance()["SOL"]["free"]
+    sold = floor(held * 100) / 100
+    assert 0.0 < held - sold < 0.01
+    client.create_order("SOL/USDT", "market", "sell", sold)
+    client.session.close()
+    traded.tick(at + BAR)
+    assert answers(traded) == [ResponseKind.VERIFIED_FLAT]
+    row = newest(traded.installation, "positions", "sol", at + BAR)
+    assert row["inventory_base"] == pytest.approx(held - sold, abs=1e-9)
+    traded.tick(at + 2 * BAR)
+    assert told(traded) == [Notice.MANDATORY_EXIT]
+
+
+def test_half_that_was_sold_by_hand_is_gone_from_the_position(traded: Traded) -> None:
+    at = paged(traded)
+    client = signing_client(traded.paper)
+    client.cancel_all_orders("SOL/USDT")
+    held = client.fetch_balance()["SOL"]["free"]
+    sold = round(held / 2, 4)
+    client.create_order("SOL/USDT", "market", "sell", sold)
+    client.session.close()
+    traded.tick(at + BAR)
+    first = newest(traded.installation, "positions", "sol", at + BAR)
+    assert (first["inventory_base"], first["uncovered_base"]) == (None, pytest.approx(sold, abs=1e-6))
+    assert f"the account holds {held - sold:,.6g} SOL" in first["position_unknown"]
+    traded.tick(at + 2 * BAR)
+    second = newest(traded.installation, "positions", "sol", at + 2 * BAR)
+    assert second["inventory_base"] == pytest.approx(held - sold, abs=1e-6)
+    assert second["position_unknown"] is None
+    assert answers(traded) == []
+    traded.tick(at + 3 * BAR)
+    third = newest(traded.installation, "positions", "sol", at + 3 * BAR)
+    assert third["inventory_base"] == pytest.approx(held - sold, abs=1e-6)
 
 
 def test_grid_that_is_disabled_right_after_its_exit_is_verified_too(traded: Traded) -> None:
@@ -101,10 +140,12 @@ def unseen(traded: Traded) -> list[str]:
     return [message.text for message in traded.pushover.messages if "ACCOUNT of sol is not seen" in message.title]
 
 
-def trade_again(traded: Traded) -> None:
-    client = signing_client(traded.paper)
-    client.create_order("SOL/USDT", "market", "buy", 1.0)
-    client.create_order("SOL/USDT", "limit", "sell", 0.9, round(float(sol_grid().level_prices()[-1]), 2))
+def trade_again(traded: Traded, client: Any = None) -> None:
+    """Place the ladder's uppermost sell order, as a bot does that was started anew."""
+    client = client or signing_client(traded.paper)
+    quantity = floor(float(GridLadder.of(sol_grid()).quantity_base[-1]) * 1e4) / 1e4
+    client.create_order("SOL/USDT", "market", "buy", round(1.1 * quantity, 4))
+    client.create_order("SOL/USDT", "limit", "sell", quantity, round(float(sol_grid().level_prices()[-1]), 2))
     client.session.close()
 
 
@@ -127,7 +168,7 @@ def test_closed_grid_whose_position_cannot_be_made_out_is_told(traded: Traded, m
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no such field")
 
-    monkeypatch.setattr("mm_pipeline.assets.accounts.position_of", broken)
+    monkeypatch.setattr("mm_pipeline.assets.accounts.position_by", broken)
     traded.tick(at + 2 * BAR)
     (alarm,) = unseen(traded)
     assert "RuntimeError" in alarm

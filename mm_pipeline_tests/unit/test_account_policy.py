@@ -64,9 +64,15 @@ def requests_for_fills(paper: PaperExchange, **changes: Any) -> int:
 @pytest.mark.parametrize(("coarsest_step_share", "is_it"), [(0.0001, False), (0.001, True)])
 def test_coarsest_step_share_bounds_what_round_fills_tell(coarsest_step_share: float, *, is_it: bool) -> None:
     grid, policy = hundreds_grid(started_at=STARTED), account_policy(coarsest_step_share=coarsest_step_share)
-    made = fill(1, "sell", 110.1)  # one place: a step of 0.1, which is 9 bps
+    made = fill(1, "sell", 109.9)  # one place: a step of 0.1, which is 9 bps
     steps = steps_told([made], policy)
     assert bool(fills_of_grid(grid, [made], policy=policy, increments=steps).fills) is is_it
+
+
+@pytest.mark.parametrize(("quantity_tolerance", "is_mine"), [(0.02, False), (0.06, True)])
+def test_quantity_tolerance_says_what_an_interval_trades(quantity_tolerance: float, *, is_mine: bool) -> None:
+    grid, policy = hundreds_grid(started_at=STARTED), account_policy(quantity_tolerance=quantity_tolerance)
+    assert bool(fills_of_grid(grid, [fill(1, "sell", 110.0, 1.05)], policy=policy).fills) is is_mine
 
 
 @pytest.mark.parametrize(("share", "is_it"), [(0.01, False), (0.1, True)])
@@ -146,7 +152,7 @@ def test_sources_are_in_the_order_of_the_settings() -> None:
 @pytest.mark.parametrize(("start_window", "role"), [("30min", FillRole.START), ("1min", None)])
 def test_start_window_bounds_purchases_off_the_ladder(start_window: str, role: FillRole | None) -> None:
     grid = traded_grid(SEED)
-    between = float(grid.level_prices()[-2:].mean())
+    between = float(grid.level_prices()[-3:-1].mean())
     bought = fill(100, "buy", between, 0.01)
     found = fills_of_grid(grid, [bought], policy=account_policy(start_window=start_window))
     assert found.roles == (() if role is None else (role,))

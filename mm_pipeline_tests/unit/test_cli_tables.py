@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
@@ -15,7 +16,7 @@ from mm_pipeline.domain.grid import Grid
 from mm_pipeline.reporting.grid_report import SEVERITY, GridReport, by_severity, report_of, state_since
 from mm_pipeline.reporting.html_report import html_report
 from mm_pipeline.reporting.price_words import price_text
-from mm_pipeline.reporting.tables import STATE_STYLES, age_text, evaluation_table, explanation
+from mm_pipeline.reporting.tables import STATE_STYLES, age_text, evaluation_table, explanation, reason_text
 from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, comparison_text
 
 NOW = datetime(2025, 3, 1, 12, 1, tzinfo=UTC)
@@ -131,6 +132,12 @@ def test_unreadable_grid_is_told_with_its_reason_and_standing_state() -> None:
     assert found.triggers == ()
     for told in ("UNKNOWN", "last known MANDATORY_EXIT", "file unreadable", "eth.yaml: upper"):
         assert told in text
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_position_that_is_not_known_is_told_beside_the_reasons(width: int) -> None:
+    found = replace(report("NORMAL"), risk={"position_unknown": "sells of 1 ETH rest, fills say 0"})
+    assert "not known: sells of 1 ETH rest" in printed(reason_text(found), width=width)
 
 
 def test_many_reasons_are_cut_and_the_explanation_has_them_all() -> None:

@@ -170,6 +170,15 @@ def test_stopped_out_position_is_to_be_checked_and_one_that_holds_is_to_be_left(
     assert ["check" in title.lower() for title in titles] == [False, True]
 
 
+def test_position_that_is_not_known_says_so_with_both_figures() -> None:
+    report = with_cost(a_report(Notice.MANDATORY_EXIT, "stop_loss_breached"), RISK)
+    doubt = "the account holds 0.1039 ETH, fills say 0.2039"
+    risk = {**(report.risk or {}), "inventory_base": None, "source": "exchange", "position_unknown": doubt}
+    page = page_text([decided(Notice.MANDATORY_EXIT)], {"eth-main": replace(report, risk=risk)}, POLICY)
+    assert f"Position (exchange): not known, {doubt}." in page.text
+    assert "check" not in page.title.lower(), "nobody knows that nothing is held"
+
+
 def test_reissue_tells_how_many_pages_nobody_answered_and_what_the_state_is_now() -> None:
     decision = decided(Notice.MANDATORY_EXIT, Cause.REISSUE, number=6, state="WARNING", triggers=("closes_outside",))
     page = said(decision, a_report("WARNING"))

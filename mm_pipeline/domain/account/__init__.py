@@ -4,10 +4,9 @@ Reading an exchange or a file does not belong here.
 """
 
 from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of_grid, orders_of_grid
+from mm_pipeline.domain.account.books import GridBook, close_books
 from mm_pipeline.domain.account.bounds import EARLIEST_MS, FeeBounds, is_name
 from mm_pipeline.domain.account.closing import (
-    base_balance,
-    dust_base,
     held_base,
     is_closed,
     is_emptied,
@@ -24,9 +23,10 @@ from mm_pipeline.domain.account.frames import (
     flows_frame,
     flows_of_frame,
 )
+from mm_pipeline.domain.account.ladder import dust_base
 from mm_pipeline.domain.account.policy import AccountPolicy, OrderApi
-from mm_pipeline.domain.account.position import AccountPosition, position_of
-from mm_pipeline.domain.account.reconciliation import Drift, gaps_of, reconcile
+from mm_pipeline.domain.account.position import AccountPosition, base_total, position_by, position_of
+from mm_pipeline.domain.account.reconciliation import Drift, reconcile
 from mm_pipeline.domain.account.sharing import Share, shares_of
 from mm_pipeline.domain.account.steps import steps_told
 from mm_pipeline.domain.account.summary import AccountSummary, account_summary, capital_utilization
@@ -57,6 +57,7 @@ __all__ = [
     "FeeBounds",
     "FillRole",
     "FillStore",
+    "GridBook",
     "GridFills",
     "Increments",
     "NetFlow",
@@ -67,8 +68,9 @@ __all__ = [
     "Share",
     "Side",
     "account_summary",
-    "base_balance",
+    "base_total",
     "capital_utilization",
+    "close_books",
     "dust_base",
     "fee_in_base",
     "fee_in_quote",
@@ -78,7 +80,6 @@ __all__ = [
     "flows_frame",
     "flows_in_order",
     "flows_of_frame",
-    "gaps_of",
     "held_base",
     "in_order",
     "inventory_change_base",
@@ -87,6 +88,7 @@ __all__ = [
     "is_name",
     "net_flows_of",
     "orders_of_grid",
+    "position_by",
     "position_of",
     "reconcile",
     "shares_of",

@@ -1,26 +1,27 @@
-"""Which of an account's fills and orders are a grid's: by symbol, time, and the ladder's prices.
+"""Which of an account's fills and orders are a grid's: by symbol, time, level, quantity and side.
 
 An account knows no grids. What fits no grid is told as foreign, never dropped silently.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-
-import numpy as np
+from itertools import combinations
+from typing import Final
 
 from mm_pipeline.domain.account.fees import inventory_change_base
+from mm_pipeline.domain.account.ladder import AccountLadder, LadderFit, dust_base, tolerance_quote
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.values import AccountFill, Increments, OpenOrder, Side, in_order
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.indicators.windows import Floats
 
-_OrderName = tuple[str, Side]
-
-_BPS = 1e-4
-_DUST = 1e-6
+OrderName = tuple[str, Side]
+_HAIR: Final = 1e-6
+_MOST_STARTS: Final = 10
+"""Purchases around a start of which every combination is tried; of more only those that follow one another."""
 
 
 class FillRole(StrEnum):
@@ -52,23 +53,62 @@ class GridFills:
         """The fills that were one of these."""
         return [fill for fill, role in zip(self.fills, self.roles, strict=True) if role in roles]
 
+    @property
+    def held_base(self) -> float:
+        """Bought less sold, fees paid in base taken off."""
+        return math.fsum(map(inventory_change_base, self.fills))
+
+
+@dataclass(frozen=True)
+class OrderFills:
+    """What is known of an order.
+
+    Attributes
+    ----------
+    side, price, quantity_base
+        Its worst price, and how much of it was filled.
+    first_ms, last
+        Time of its first fill, and the place of its last.
+    ordered_base
+        What was ordered; None where the account does not tell any more.
+    """
+
+    side: Side
+    price: float
+    quantity_base: float
+    first_ms: int
+    last: int
+    ordered_base: float | None
+
+    def fit(self, ladder: AccountLadder) -> LadderFit | None:
+        """How it fits a ladder."""
+        if self.ordered_base is not None:
+            return ladder.fit(self.side, self.price, self.ordered_base, is_whole=True)
+        return ladder.fit(self.side, self.price, self.quantity_base, is_whole=False)
+
 
 def fills_of_grid(
-    grid: Grid, fills: Iterable[AccountFill], *, policy: AccountPolicy, increments: Increments | None = None
+    grid: Grid,
+    fills: Iterable[AccountFill],
+    orders: Iterable[OpenOrder] = (),
+    *,
+    policy: AccountPolicy,
+    increments: Increments | None = None,
+    balance_base: float | None = None,
 ) -> GridFills:
-    """A grid's fills among an account's.
+    """A grid's fills among an account's, by the fills themselves; the balance closes the books afterwards (``books``).
 
-    An order is judged as a whole, by the worst price that it got: a limit order's own, or the end of a market order's
-    way through the book. A fill of the grid's symbol at or after its ``started_at`` is the grid's when its order is
+    An order is judged as a whole, by the worst price that it got. A fill of the grid's symbol is the grid's when its
+    order is
 
-    - a buy at a level but the highest, or a sale at a level but the lowest (``ladder``);
-    - a buy off the ladder within ``start_window``, while such buys cost no more than the capital (``start``);
+    - at or after ``started_at`` a buy at a level but the highest, or a sale at a level but the lowest, or better, with
+      the quantity of that interval (``ladder``); also a part of one, at its level;
+    - a buy within ``start_window`` before or after it, not at a level, of those that together come nearest to what the
+      grid begins to hold, and no more (``start``);
     - a sale at or below the stop, of no more than the grid then holds (``stop``);
     - a sale off the ladder that alone, or with those that follow before the ladder trades again, sells all that the
-      grid then holds (``exit``): an operator who leaves, in one order or several.
-
-    Another sale off the ladder stays foreign, so that a stranger's trade never makes the watch believe that the grid
-    is flat.
+      grid then holds (``exit``): an operator who leaves, in one order or several. While sells of the grid rest and
+      nothing was traded since, it was of other coins.
 
     Parameters
     ----------
@@ -76,159 +116,220 @@ def fills_of_grid(
         The declaration.
     fills
         In any order, repeated ones once.
+    orders
+        What rests: of an order that rests it is known how much was ordered.
     policy
         Tolerances.
     increments
         The symbol's steps; a price within one price step of a level is at it. None: not known, the tolerance counts.
+    balance_base
+        All base on the account; None where it is not known. Where more than dust is left, only an exit that sells the
+        grid's inventory to the step counts by itself: another may have been of other coins.
 
     Raises
     ------
     ConflictingFills
         See :func:`~mm_pipeline.domain.account.values.in_order`.
     """
-    mine = [fill for fill in in_order(fills) if fill.symbol == grid.symbol and fill.time_ms >= grid.started_at_ms]
-    return _Attribution(grid, mine, policy, increments).told()
+    window_ms = int(policy.start_window.total_seconds() * 1000)
+    mine = [
+        fill
+        for fill in in_order(fills)
+        if fill.symbol == grid.symbol and fill.time_ms >= grid.started_at_ms - window_ms
+    ]
+    resting = tuple(orders)
+    own = orders_of_grid(grid, resting, policy=policy, increments=increments)
+    locked_base = math.fsum(order.remaining_base for order in own if order.side is Side.SELL)
+    left = _Left(locked_base, balance_base)
+    return _Attribution(grid, mine, filled_orders(mine, resting), left, policy=policy, increments=increments).found()
 
 
 def orders_of_grid(
     grid: Grid, orders: Iterable[OpenOrder], *, policy: AccountPolicy, increments: Increments | None = None
 ) -> tuple[OpenOrder, ...]:
-    """A grid's resting orders among an account's: those of its symbol at its levels, since its start."""
-    levels = grid.level_prices()
+    """A grid's resting orders among an account's: those of its symbol on its ladder, whatever their age."""
+    ladder = AccountLadder(grid, policy, increments)
     return tuple(
         order
         for order in {order.order_id: order for order in orders}.values()
-        if order.symbol == grid.symbol
-        and order.time_ms >= grid.started_at_ms
-        and is_on_ladder(levels, order.side, order.price, policy=policy, increments=increments)
+        if order.symbol == grid.symbol and ladder.rests(order.side, order.price, order.quantity_base)
     )
 
 
-def is_on_ladder(
-    levels: Floats, side: Side, price: float, *, policy: AccountPolicy, increments: Increments | None
-) -> bool:
-    """Whether a grid buys (at its levels but the highest) or sells (but the lowest) at a price."""
-    reached = levels[:-1] if side is Side.BUY else levels[1:]
-    return bool(np.abs(reached - price).min() <= tolerance_quote(price, policy, increments))
+def order_name(fill: AccountFill) -> OrderName:
+    """The order of a fill; where the source tells none, each fill is one."""
+    return fill.order_id or fill.trade_id, fill.side
 
 
-def tolerance_quote(price: float, policy: AccountPolicy, increments: Increments | None) -> float:
-    """How far off a level a price may lie: one price step and a hair, or the policy's share of the price."""
-    by_step = increments.price * (1 + _DUST) if increments is not None else 0.0
-    return max(by_step, policy.ladder_tolerance_bps * _BPS * price)
+def filled_orders(fills: Iterable[AccountFill], orders: Iterable[OpenOrder]) -> dict[OrderName, OrderFills]:
+    """Each order with the highest price of a buy, the lowest of a sale.
+
+    Parameters
+    ----------
+    fills
+        In the order in which they happened.
+    orders
+        What rests.
+    """
+    ordered = {order.order_id: order.quantity_base for order in orders}
+    found: dict[OrderName, OrderFills] = {}
+    for place, fill in enumerate(fills):
+        name = order_name(fill)
+        known = found.get(name)
+        worse = max if fill.is_buy else min
+        found[name] = OrderFills(
+            fill.side,
+            fill.price if known is None else worse(fill.price, known.price),
+            fill.quantity_base + (0.0 if known is None else known.quantity_base),
+            fill.time_ms if known is None else known.first_ms,
+            place,
+            ordered.get(fill.order_id) if fill.order_id else None,
+        )
+    return found
+
+
+def start_orders(
+    grid: Grid, orders: Mapping[OrderName, OrderFills], ladder: AccountLadder, policy: AccountPolicy
+) -> frozenset[OrderName]:
+    """The purchases around a grid's start that come nearest to what it begins to hold, and not beyond it.
+
+    Of several that come to it within the tolerance those nearest to ``started_at`` count.
+    """
+    window_ms = int(policy.start_window.total_seconds() * 1000)
+    begins_ms, started_ms, ends_ms = grid.started_at_ms - window_ms, grid.started_at_ms, grid.started_at_ms + window_ms
+    candidates = [
+        name
+        for name, order in orders.items()
+        if order.side is Side.BUY
+        and begins_ms <= order.first_ms < ends_ms
+        and (order.first_ms < started_ms or not _is_at_level(order, ladder))
+    ]
+    found: list[tuple[tuple[bool, int, float], frozenset[OrderName]]] = []
+    for chosen in _choices(candidates):
+        bought = math.fsum(orders[name].quantity_base for name in chosen)
+        price = math.fsum(orders[name].price * orders[name].quantity_base for name in chosen) / bought
+        missing, slack = ladder.start_base(price) - bought, ladder.start_slack(price)
+        if missing >= -slack:
+            away_ms = min(abs(orders[name].first_ms - started_ms) for name in chosen)
+            is_short = missing > slack
+            found.append(((is_short, 0 if is_short else away_ms, abs(missing)), frozenset(chosen)))
+    return min(found, key=lambda one: one[0], default=((False, 0, 0.0), frozenset[OrderName]()))[1]
+
+
+def _is_at_level(order: OrderFills, ladder: AccountLadder) -> bool:
+    fit = order.fit(ladder)
+    return fit is not None and not fit.is_better
+
+
+def _choices(names: list[OrderName]) -> Iterable[tuple[OrderName, ...]]:
+    """Every combination of few; of many each stretch of neighbours."""
+    if len(names) <= _MOST_STARTS:
+        return (chosen for size in range(1, len(names) + 1) for chosen in combinations(names, size))
+    return (tuple(names[i:j]) for i in range(len(names)) for j in range(i + 1, len(names) + 1))
 
 
 @dataclass(frozen=True)
-class _OrderFills:
-    """What is known of an order: its worst price, how much of it was filled, and the place of its last fill."""
+class _Left:
+    """What is there now: base behind the grid's resting sells, and all base on the account where that is known."""
 
-    price: float
-    quantity_base: float
-    last: int
+    locked_base: float
+    balance_base: float | None
 
 
 class _Attribution:
     """One pass over fills in order, with what the grid holds on the way. Orders are judged at their first fill."""
 
     def __init__(
-        self, grid: Grid, fills: list[AccountFill], policy: AccountPolicy, increments: Increments | None
+        self,
+        grid: Grid,
+        fills: list[AccountFill],
+        orders: dict[OrderName, OrderFills],
+        left: _Left,
+        *,
+        policy: AccountPolicy,
+        increments: Increments | None,
     ) -> None:
         self._grid = grid
         self._fills = fills
+        self._orders = orders
         self._policy = policy
         self._increments = increments
-        self._start_end_ms = grid.started_at_ms + int(policy.start_window.total_seconds() * 1000)
-        self._start_funds = 0.0
         self._held = 0.0
-        self._orders = _orders_of(fills)
-        self._sales: dict[_OrderName, FillRole | None] = {}
-        levels = grid.level_prices()
-        places = [(fill.side, self._orders[_order_of(fill)].price) for fill in fills]
+        self._dust = dust_base(grid, policy)
+        self._left = left
+        self._sales: dict[OrderName, FillRole | None] = {}
+        ladder = AccountLadder(grid, policy, increments)
+        self._starts = start_orders(grid, orders, ladder, policy)
         # Orders of a grid stand at few prices: each is looked for once.
-        on_ladder = {
-            (side, price): is_on_ladder(levels, side, price, policy=policy, increments=increments)
-            for side, price in set(places)
+        self._ladder = {
+            name
+            for name, order in orders.items()
+            if name not in self._starts and order.first_ms >= grid.started_at_ms and order.fit(ladder) is not None
         }
-        self._is_on_ladder = [on_ladder[place] for place in places]
+        places = (place for place, fill in enumerate(fills) if order_name(fill) in self._ladder)
+        self._last_on_ladder = max(places, default=-1)
 
-    def told(self) -> GridFills:
+    def found(self) -> GridFills:
         mine: list[AccountFill] = []
         roles: list[FillRole] = []
         foreign: list[AccountFill] = []
         for place, fill in enumerate(self._fills):
             role = self._role(place)
-            if role is None:
+            if role is not None:
+                self._held += inventory_change_base(fill)
+                mine.append(fill)
+                roles.append(role)
+            elif fill.time_ms >= self._grid.started_at_ms:
                 foreign.append(fill)
-                continue
-            self._held += inventory_change_base(fill)
-            mine.append(fill)
-            roles.append(role)
         return GridFills(tuple(mine), tuple(roles), tuple(foreign))
 
     def _role(self, place: int) -> FillRole | None:
         fill = self._fills[place]
-        if self._is_on_ladder[place]:
+        name = order_name(fill)
+        if name in self._ladder:
             return FillRole.LADDER
         if fill.is_buy:
-            return self._start_role(fill)
-        name = _order_of(fill)
+            return FillRole.START if name in self._starts else None
+        if self._orders[name].first_ms < self._grid.started_at_ms:
+            return None
         if name not in self._sales:
             self._judge_sale(place)
         return self._sales[name]
 
-    def _start_role(self, fill: AccountFill) -> FillRole | None:
-        funds = self._start_funds + fill.price * fill.quantity_base
-        if fill.time_ms >= self._start_end_ms or funds > self._grid.capital * (1 + self._grid.fee):
-            return None
-        self._start_funds = funds
-        return FillRole.START
-
     def _judge_sale(self, place: int) -> None:
         """Judge the order that sells off the ladder here for the first time, and those that leave together with it."""
-        name = _order_of(self._fills[place])
+        name = order_name(self._fills[place])
         order = self._orders[name]
         stop = self._grid.stop_price + tolerance_quote(order.price, self._policy, self._increments)
-        if order.price <= stop and order.quantity_base <= self._held + self._slack:
+        if order.price <= stop and order.quantity_base <= self._held + self._dust:
             self._sales[name] = FillRole.STOP
             return
         self._sales[name] = None
         self._sales |= dict.fromkeys(self._exit_from(place), FillRole.EXIT)
 
-    def _exit_from(self, place: int) -> set[_OrderName]:
+    def _exit_from(self, place: int) -> set[OrderName]:
         """Orders that sell all that is held, from ``place`` on and before the ladder trades again; empty for none."""
-        sold, ends, orders = 0.0, place, set[_OrderName]()
-        if self._held <= self._slack:
+        sold, ends, orders = 0.0, place, set[OrderName]()
+        if self._held <= self._slack or (self._left.locked_base > self._dust and place > self._last_on_ladder):
             return set()
         for i in range(place, len(self._fills)):
             fill = self._fills[i]
-            if self._is_on_ladder[i] or sold > self._held + self._slack:
+            name = order_name(fill)
+            if name in self._ladder or sold > self._held + self._slack:
                 break
             if not fill.is_buy:
-                orders.add(_order_of(fill))
+                orders.add(name)
                 sold += fill.quantity_base
-                ends = max(ends, self._orders[_order_of(fill)].last)
+                ends = max(ends, self._orders[name].last)
                 if i >= ends and abs(sold - self._held) <= self._slack:
                     return orders
         return set()
 
     @property
     def _slack(self) -> float:
-        """What rounding to the base step leaves over in every interval."""
+        """How far the quantity of an exit may be off what is held."""
+        balance = self._left.balance_base
+        if balance is None or balance <= self._dust:
+            return self._dust
         by_step = self._increments.base * self._grid.levels if self._increments is not None else 0.0
-        return max(by_step, _DUST * abs(self._held))
-
-
-def _order_of(fill: AccountFill) -> _OrderName:
-    """The order of a fill; where the source tells none, each fill is one."""
-    return fill.order_id or fill.trade_id, fill.side
-
-
-def _orders_of(fills: list[AccountFill]) -> dict[_OrderName, _OrderFills]:
-    """Each order with the highest price of a buy, the lowest of a sale."""
-    found: dict[_OrderName, _OrderFills] = {}
-    for place, fill in enumerate(fills):
-        name = _order_of(fill)
-        known = found.get(name, _OrderFills(fill.price, 0.0, place))
-        worse = max if fill.is_buy else min
-        found[name] = _OrderFills(worse(fill.price, known.price), known.quantity_base + fill.quantity_base, place)
-    return found
+        return max(by_step, _HAIR * abs(self._held))

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from mm_pipeline.domain.account.attribution import FillRole, GridFills
+from mm_pipeline.domain.account.ladder import dust_base
 from mm_pipeline.domain.account.policy import AccountPolicy
-from mm_pipeline.domain.account.position import AccountPosition
+from mm_pipeline.domain.account.position import AccountPosition, base_total
 from mm_pipeline.domain.account.values import Balance, OpenOrder
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.position.trading import GridLadder
-
-
-def dust_base(grid: Grid, policy: AccountPolicy) -> float:
-    """Base that counts as nothing: what rounding and fees leave over, a share of the smallest interval's quantity."""
-    return policy.dust_share * float(GridLadder.of(grid).quantity_base.min())
-
-
-def base_balance(grid: Grid, balances: Iterable[Balance]) -> float:
-    """All base that an account holds, free or behind orders, whoever bought it."""
-    base = grid.symbol.split("/")[0]
-    return math.fsum(balance.total for balance in balances if balance.currency == base)
 
 
 def is_emptied(grid: Grid, balances: Iterable[Balance], orders: Iterable[OpenOrder], policy: AccountPolicy) -> bool:
@@ -37,7 +25,7 @@ def is_emptied(grid: Grid, balances: Iterable[Balance], orders: Iterable[OpenOrd
     """
     held = tuple(balances)
     is_resting = any(order.symbol == grid.symbol for order in orders)
-    return bool(held) and not is_resting and base_balance(grid, held) <= dust_base(grid, policy)
+    return bool(held) and not is_resting and base_total(grid, held) <= dust_base(grid, policy)
 
 
 def held_base(grid: Grid, position: AccountPosition, balances: Iterable[Balance], policy: AccountPolicy) -> float:
@@ -49,7 +37,7 @@ def held_base(grid: Grid, position: AccountPosition, balances: Iterable[Balance]
     bought = position.inventory_base
     if bought < -dust_base(grid, policy):
         bought += position.foreign_base
-    return max(0.0, min(bought, base_balance(grid, balances)))
+    return max(0.0, min(bought, base_total(grid, balances)))
 
 
 def is_closed(grid: Grid, position: AccountPosition, balances: Iterable[Balance], policy: AccountPolicy) -> bool:
@@ -64,9 +52,9 @@ def is_closed(grid: Grid, position: AccountPosition, balances: Iterable[Balance]
         The account's.
     """
     dust = dust_base(grid, policy)
-    if position.fills == 0 or position.open_orders > 0 or abs(position.inventory_base) > dust:
+    if position.doubts or position.fills == 0 or position.open_orders > 0 or abs(position.inventory_base) > dust:
         return False
-    return min(base_balance(grid, balances), position.foreign_base) <= dust
+    return min(base_total(grid, balances), position.foreign_base) <= dust
 
 
 def traded_again_ms(

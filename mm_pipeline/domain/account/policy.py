@@ -61,7 +61,7 @@ class AccountPolicy(Policy):
     )
     page_rows: int = threshold(unit="rows per page", source="KuCoin's most for hf fills", ge=10, le=100)
     start_window: Duration = threshold(
-        unit="duration from started_at",
+        unit="duration before and after started_at",
         source="the grid begins with the first 15m bar, at most one bar later; another for the order to fill",
         ge=timedelta(minutes=1),
         le=timedelta(days=1),
@@ -71,6 +71,12 @@ class AccountPolicy(Policy):
         source="a tick of 0.01 at KuCoin's ETH-USDT is 0.03 bps; bots round levels by a tick or two",
         ge=0.0,
         le=100.0,
+    )
+    quantity_tolerance: float = threshold(
+        unit="share of an interval's quantity",
+        source="SPEC 7: other bots round quantities and keep fees in base; an own order is seldom that near",
+        ge=0.0,
+        le=0.5,
     )
     dust_share: float = threshold(
         unit="share of the smallest interval's quantity",

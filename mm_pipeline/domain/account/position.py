@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of_grid, orders_of_grid
+from mm_pipeline.domain.account.books import GridBook, close_books
+from mm_pipeline.domain.account.doubts import doubts_about
 from mm_pipeline.domain.account.fees import fee_in_base, fee_in_quote, inventory_change_base
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.summary import capital_utilization
@@ -48,8 +50,12 @@ class AccountPosition:
     locked_quote, locked_base
         What the resting buys and sells stand for: price x remaining with the fee, and base.
     uncovered_base
-        How much of the inventory the account does not hold; None where the balance is not known. Above 0 base left
-        the account unseen: by a fill that was not told or by a transfer.
+        How much of the inventory the account does not hold, all grids of the base together; None where the balance is
+        not known. Above 0 base left the account unseen: by a fill that was not told or by a transfer.
+    sold_by_balance_base
+        What sales off the ladder sold of it, as the balance shows.
+    doubts
+        Why the position is not known, a sentence each; empty where it is.
     capital_utilization
         Inventory and locked quote over capital.
     ladder_buys, ladder_sells
@@ -79,6 +85,8 @@ class AccountPosition:
     locked_quote: float
     locked_base: float
     uncovered_base: float | None
+    sold_by_balance_base: float
+    doubts: tuple[str, ...]
     capital_utilization: float
     ladder_buys: int
     ladder_sells: int
@@ -126,13 +134,43 @@ def position_of(
     ConflictingFills, UnknownFeeRate
         When the fills cannot be told apart or valued.
     """
-    mine = fills_of_grid(grid, fills, policy=policy, increments=increments)
-    resting = orders_of_grid(grid, orders, policy=policy, increments=increments)
+    resting = tuple(orders)
+    held = None if balances is None else base_total(grid, balances)
+    mine = fills_of_grid(grid, fills, resting, policy=policy, increments=increments, balance_base=held)
+    book = close_books([grid], {grid.id: mine}, held, policy=policy)[grid.id]
+    mine_resting = orders_of_grid(grid, resting, policy=policy, increments=increments)
+    return position_by(grid, book, mine_resting, held, bid, policy=policy, rates=rates, net_flows=net_flows)
+
+
+def position_by(
+    grid: Grid,
+    book: GridBook,
+    resting: Sequence[OpenOrder],
+    balance_base: float | None,
+    bid: float,
+    *,
+    policy: AccountPolicy,
+    rates: Mapping[str, float] | None = None,
+    net_flows: Iterable[NetFlow] = (),
+) -> AccountPosition:
+    """What a grid holds and has earned by its closed book.
+
+    Parameters
+    ----------
+    resting
+        The grid's own orders.
+    balance_base
+        All base on the account; None where it is not known.
+
+    Others as in :func:`position_of`.
+    """
+    mine = book.mine
     flows = math.fsum(flow.amount_quote for flow in net_flows)
     earned = _earned(mine, rates or {}, bid)
     inventory = earned["inventory_base"]
     buys = [order for order in resting if order.side is Side.BUY]
     locked_quote = math.fsum(order.price * order.remaining_base * (1 + grid.fee) for order in buys)
+    locked_base = math.fsum(order.remaining_base for order in resting if order.side is Side.SELL)
     return AccountPosition(
         grid_id=grid.id,
         bid=bid,
@@ -140,8 +178,18 @@ def position_of(
         equity_quote=grid.capital + flows + earned["total_pnl_quote"],
         net_flows_quote=flows,
         locked_quote=locked_quote,
-        locked_base=math.fsum(order.remaining_base for order in resting if order.side is Side.SELL),
-        uncovered_base=_uncovered(grid, inventory, balances),
+        locked_base=locked_base,
+        uncovered_base=book.uncovered_base,
+        sold_by_balance_base=book.sold_by_balance_base,
+        doubts=doubts_about(
+            grid,
+            book,
+            inventory_base=inventory,
+            oversold_base=earned["oversold_base"],
+            locked_base=locked_base,
+            balance_base=balance_base,
+            policy=policy,
+        ),
         capital_utilization=capital_utilization(grid, inventory_base=inventory, bid=bid, locked_quote=locked_quote),
         ladder_buys=_filled_orders(mine, resting, Side.BUY),
         ladder_sells=_filled_orders(mine, resting, Side.SELL),
@@ -153,10 +201,16 @@ def position_of(
     )
 
 
+def base_total(grid: Grid, balances: Iterable[Balance]) -> float:
+    """All base that an account holds, free or behind orders, whoever bought it."""
+    base = grid.symbol.split("/")[0]
+    return math.fsum(balance.total for balance in balances if balance.currency == base)
+
+
 def _earned(mine: GridFills, rates: Mapping[str, float], bid: float) -> dict[str, float]:
     """What the fills alone tell: inventory, cash flow, and both sides of the PnL identity."""
     fees = [fee_in_quote(fill, rates) for fill in mine.fills]
-    inventory = math.fsum(map(inventory_change_base, mine.fills))
+    inventory = mine.held_base
     cash_flow = math.fsum(_cash_change(fill, fee) for fill, fee in zip(mine.fills, fees, strict=True))
     total = cash_flow + inventory * bid
     ledger = _ledger(mine, fees)
@@ -194,14 +248,6 @@ def _ledger(mine: GridFills, fees: list[float]) -> FifoLedger:
         price=np.array([fill.price for fill in mine.fills], dtype=np.float64),
         fee_quote=np.array(fees, dtype=np.float64),
     )
-
-
-def _uncovered(grid: Grid, inventory_base: float, balances: Iterable[Balance] | None) -> float | None:
-    if balances is None:
-        return None
-    base = grid.symbol.split("/")[0]
-    held = math.fsum(balance.total for balance in balances if balance.currency == base)
-    return max(0.0, inventory_base - held)
 
 
 def _filled_orders(mine: GridFills, resting: Iterable[OpenOrder], side: Side) -> int:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.position import AccountPosition
-from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.position import GridSimulation
 
 
@@ -72,24 +71,6 @@ def reconcile(position: AccountPosition, model: GridSimulation, policy: AccountP
             limit=policy.max_pnl_drift,
             unit="share of capital",
         ),
-    )
-
-
-def gaps_of(grid: Grid, position: AccountPosition, policy: AccountPolicy) -> tuple[Drift, ...]:
-    """Where fills and balances of one account contradict each other: fills are missing, or coins left it unseen."""
-    return tuple(
-        Drift(
-            name=name,
-            account=amount_base,
-            model=0.0,
-            drift=_share(amount_base * position.bid, grid.capital),
-            limit=policy.max_inventory_drift,
-            unit="share of capital",
-        )
-        for name, amount_base in (
-            ("inventory that the account does not hold", position.uncovered_base or 0.0),
-            ("sales of what was never bought", position.oversold_base),
-        )
     )
 
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from mm_pipeline.domain.account.attribution import FillRole, fills_of_grid, orders_of_grid
+from mm_pipeline.domain.account.attribution import (
+    OrderName,
+    filled_orders,
+    fills_of_grid,
+    order_name,
+)
+from mm_pipeline.domain.account.ladder import AccountLadder, LadderFit
 from mm_pipeline.domain.account.policy import AccountPolicy
-from mm_pipeline.domain.account.values import AccountFill, Increments, OpenOrder, Side
+from mm_pipeline.domain.account.values import AccountFill, Increments, OpenOrder, Side, in_order
 from mm_pipeline.domain.grid import Grid
 
 T = TypeVar("T")
 _FillName = tuple[str, Side]
+_ALIKE: Final = 6
+"""Decimal places to which two fits are told apart."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,36 @@ class Share:
     contested: int
 
 
+@dataclass(frozen=True)
+class _Claims:
+    """Whose each order on a ladder is, and which fit several grids alike."""
+
+    owners: Mapping[OrderName, str]
+    alike: Mapping[str, frozenset[OrderName]]
+
+    def strange_to(self, grid: Grid) -> set[OrderName]:
+        """Orders on the ladders of others."""
+        return {name for name, owner in self.owners.items() if owner != grid.id}
+
+
+@dataclass(frozen=True)
+class _Market:
+    """What an account traded on a market, and whose what lies on ladders is."""
+
+    fills: Sequence[AccountFill]
+    orders: Sequence[OpenOrder]
+    claims: _Claims
+    policy: AccountPolicy
+    increments: Increments | None
+
+    def own(self, grid: Grid, taken: set[_FillName]) -> set[_FillName]:
+        """Fills of a grid among those that are on no other's ladder and that nobody has taken."""
+        strange = self.claims.strange_to(grid)
+        left = [fill for fill in self.fills if order_name(fill) not in strange and _name(fill) not in taken]
+        found = fills_of_grid(grid, left, self.orders, policy=self.policy, increments=self.increments)
+        return {_name(fill) for fill in found.fills}
+
+
 def shares_of(
     grids: Sequence[Grid],
     fills: Iterable[AccountFill],
@@ -41,42 +79,78 @@ def shares_of(
 ) -> Mapping[str, Share]:
     """Share an account's market out among its grids, by grid id.
 
-    What lies on one grid's ladder alone is that grid's; what fits several is claimed by the one that started first.
+    An order on several ladders is that of the grid whose interval's quantity it fits best, then whose level; one that
+    fits several alike is claimed by the grid that started first. Purchases at the start are those of the grid that they
+    fit best; other fills off the ladders are claimed in the order of the starts.
 
     Parameters
     ----------
     grids
         Of one market.
     """
-    every_fill, every_order = tuple(fills), tuple(orders)
+    every_fill, every_order = in_order(fills), tuple({order.order_id: order for order in orders}.values())
     if len(grids) == 1:
-        return {grids[0].id: Share(every_fill, every_order, 0)}
-    alone = {grid.id: fills_of_grid(grid, every_fill, policy=policy, increments=increments) for grid in grids}
-    on_ladder = {name: {_name(fill) for fill in found.of_role(FillRole.LADDER)} for name, found in alone.items()}
-    on_any = set[_FillName]().union(*on_ladder.values())
-    fits = {name: {_name(fill) for fill in found.fills} - (on_any - on_ladder[name]) for name, found in alone.items()}
-    rests = {
-        grid.id: {one.order_id for one in orders_of_grid(grid, every_order, policy=policy, increments=increments)}
-        for grid in grids
-    }
+        return {grids[0].id: Share(tuple(every_fill), every_order, 0)}
+    by_start = sorted(grids, key=lambda one: (one.started_at_ms, one.id))
+    ladders = {grid.id: AccountLadder(grid, policy, increments) for grid in by_start}
+    traded = _claims(
+        {
+            name: {grid.id: order.fit(ladders[grid.id]) for grid in by_start if order.first_ms >= grid.started_at_ms}
+            for name, order in filled_orders(every_fill, every_order).items()
+        }
+    )
+    resting = _claims(
+        {
+            (order.order_id, order.side): {
+                name: ladder.rests(order.side, order.price, order.quantity_base) for name, ladder in ladders.items()
+            }
+            for order in every_order
+            if order.symbol == by_start[0].symbol
+        }
+    )
+    market = _Market(every_fill, every_order, traded, policy, increments)
+    alone = {grid.id: market.own(grid, set()) for grid in by_start}
+    crowded = _of_several(alone.values())
     mine: dict[str, set[_FillName]] = {}
-    resting: dict[str, set[str]] = {}
-    taken, placed = set[_FillName](), set[str]()
-    for grid in sorted(grids, key=lambda one: (one.started_at_ms, one.id)):
-        strange = taken | (on_any - on_ladder[grid.id])
-        left = [fill for fill in every_fill if _name(fill) not in strange]
-        mine[grid.id] = {_name(fill) for fill in fills_of_grid(grid, left, policy=policy, increments=increments).fills}
-        resting[grid.id] = rests[grid.id] - placed
-        taken, placed = taken | mine[grid.id], placed | resting[grid.id]
-    shared, crowded = _of_several(fits.values()), _of_several(rests.values())
+    taken: set[_FillName] = set()
+    for grid in by_start:
+        mine[grid.id] = market.own(grid, taken)
+        taken |= mine[grid.id]
     return {
         grid.id: Share(
             fills=tuple(fill for fill in every_fill if _name(fill) not in taken - mine[grid.id]),
-            orders=tuple(order for order in every_order if order.order_id not in placed - resting[grid.id]),
-            contested=len(fits[grid.id] & shared) + len(rests[grid.id] & crowded),
+            orders=tuple(
+                order for order in every_order if resting.owners.get((order.order_id, order.side), grid.id) == grid.id
+            ),
+            contested=len(alone[grid.id] & crowded | _fills_of(traded.alike.get(grid.id, frozenset()), every_fill))
+            + len(resting.alike.get(grid.id, frozenset())),
         )
-        for grid in grids
+        for grid in by_start
     }
+
+
+def _claims(fits: Mapping[OrderName, Mapping[str, LadderFit | None]]) -> _Claims:
+    """The best fit of each order; grids are in the order of their starts."""
+    owners: dict[OrderName, str] = {}
+    alike: dict[str, set[OrderName]] = {}
+    for name, found in fits.items():
+        known = {grid: _rounded(fit) for grid, fit in found.items() if fit is not None}
+        if not known:
+            continue
+        best = min(known.values())
+        nearest = [grid for grid, fit in known.items() if fit == best]
+        owners[name] = nearest[0]
+        for grid in nearest if len(nearest) > 1 else ():
+            alike.setdefault(grid, set()).add(name)
+    return _Claims(owners, {grid: frozenset(names) for grid, names in alike.items()})
+
+
+def _rounded(fit: LadderFit) -> tuple[float, float]:
+    return round(fit.quantity_error, _ALIKE), round(fit.price_error, _ALIKE)
+
+
+def _fills_of(orders: frozenset[OrderName], fills: Iterable[AccountFill]) -> set[_FillName]:
+    return {_name(fill) for fill in fills if order_name(fill) in orders}
 
 
 def _of_several(sets: Iterable[set[T]]) -> set[T]:

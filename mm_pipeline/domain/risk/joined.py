@@ -20,6 +20,13 @@ ACCOUNT_COLUMNS: Final[dict[str, pl.DataType]] = {
     "net_flows_quote": pl.Float64(),
     "open_orders": pl.Int64(),
     "foreign_fills": pl.Int64(),
+    "foreign_base": pl.Float64(),
+    "locked_base": pl.Float64(),
+    "oversold_base": pl.Float64(),
+    "uncovered_base": pl.Float64(),
+    "sold_by_balance_base": pl.Float64(),
+    "dust_base": pl.Float64(),
+    "position_unknown": pl.String(),
     "account_total_quote": pl.Float64(),
     "account_available_quote": pl.Float64(),
     "account_locked_quote": pl.Float64(),
@@ -40,7 +47,11 @@ model, and not the account, has touched its stop and sold everything; ``known_un
 fills are known, ``net_flows_quote`` what was put in or taken out since ``net_flows_from``: the grid's start, or later
 where the exchange tells no more (KuCoin's hf ledger reaches back three days). ``imported_inventory_base`` is what an
 import of fills until ``imported_until`` says where it is older than ``account.import_max_age``: beside the model, whose
-the row is.
+the row is. ``uncovered_base`` is how much more all grids of the base hold by their fills than the account has,
+``oversold_base`` what they sold without a buy, ``locked_base`` what the grid's resting sells stand for,
+``foreign_base`` what fills that are nobody's bought less what they sold, and ``sold_by_balance_base`` how much of the
+latter counts as the grid's, as the balance shows. Where these contradict each other ``position_unknown`` says so with
+the figures, and what the grid holds and has earned is null.
 """
 
 FIGURES_SCHEMA: Final[dict[str, pl.DataType]] = {
@@ -62,6 +73,7 @@ _TOLD: Final = (
     "capital_utilization",
     "imported_inventory_base",
     "imported_until",
+    "position_unknown",
 )
 
 RISK_STRUCT: Final = pl.Struct(

@@ -1,0 +1,169 @@
+"""The books of one base currency on one account, closed against its balance over all grids that trade it.
+
+Fills say what grids hold, and the balance what there is. Where grids hold more, sales that nobody else explains are
+theirs, newest first. What stays contradictory leaves the position not known; it is never guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mm_pipeline.domain.account.attribution import FillRole, GridFills
+from mm_pipeline.domain.account.fees import inventory_change_base
+from mm_pipeline.domain.account.ladder import dust_base
+from mm_pipeline.domain.account.policy import AccountPolicy
+from mm_pipeline.domain.account.values import AccountFill, Side
+from mm_pipeline.domain.grid import Grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridBook:
+    """What a grid's fills come to, held against the balance.
+
+    Attributes
+    ----------
+    mine
+        Its fills, with the sales that the balance shows to be its own.
+    sold_by_balance_base
+        What the latter sold.
+    uncovered_base
+        How much more all grids of the base hold by their fills than there is, this grid's own inventory at the most;
+        None where the balance is not known. Above dust, fills or transfers are missing.
+    is_unclear
+        Whether sales may be this grid's or another's.
+    """
+
+    mine: GridFills
+    sold_by_balance_base: float = 0.0
+    uncovered_base: float | None = None
+    is_unclear: bool = False
+
+
+def close_books(
+    grids: Sequence[Grid],
+    fills: Mapping[str, GridFills],
+    balance_base: float | None,
+    *,
+    policy: AccountPolicy,
+    is_confirmed: bool = True,
+) -> dict[str, GridBook]:
+    """Close the books of grids that hold one base on one account.
+
+    Parameters
+    ----------
+    grids
+        All of them, also of several markets.
+    fills
+        By grid id, each one's fills by themselves.
+    balance_base
+        All base on the account, free or behind orders; None where it is not known.
+    policy
+        What counts as dust.
+    is_confirmed
+        Whether the reading before showed too little as well: a balance and fills that are asked for one after the other
+        may fall on either side of a trade. Before that no sale is counted by the balance.
+    """
+    books = {grid.id: GridBook(mine=fills[grid.id]) for grid in grids}
+    if balance_base is None:
+        return books
+    dust = {grid.id: dust_base(grid, policy) for grid in grids}
+    excess = _excess(books, balance_base)
+    if is_confirmed and excess > max(dust.values(), default=0.0):
+        books = _with_sales(grids, books, excess, dust)
+        excess = _excess(books, balance_base)
+    return {
+        name: replace(book, uncovered_base=max(0.0, min(excess, book.mine.held_base))) for name, book in books.items()
+    }
+
+
+def _excess(books: Mapping[str, GridBook], balance_base: float) -> float:
+    return math.fsum(max(0.0, book.mine.held_base) for book in books.values()) - balance_base
+
+
+def _with_sales(
+    grids: Sequence[Grid], books: dict[str, GridBook], excess: float, dust: Mapping[str, float]
+) -> dict[str, GridBook]:
+    """Give unattributed sales, newest first, to the grid that holds, until no grid holds what is not there."""
+    found, left = dict(books), excess
+    for sale in _unattributed_sales(grids, books):
+        rooms = {grid.id: _room(found[grid.id].mine, sale) for grid in grids if grid.symbol == sale.symbol}
+        rooms = {name: room for name, room in rooms.items() if room > dust[name]}
+        wanted = min(left, -inventory_change_base(sale))
+        if wanted <= 0.0 or not rooms:
+            continue
+        takers = _takers(rooms, wanted, dust)
+        if takers is None:
+            takers = sorted(rooms, key=lambda name: -rooms[name])
+            found |= {name: replace(found[name], is_unclear=True) for name in rooms}
+        for name in takers:
+            taken = min(wanted, rooms[name])
+            if taken > 0.0:
+                found = _sold(found, name, sale, taken)
+                sale = _part(sale, 1.0 - min(1.0, taken / -inventory_change_base(sale)))  # noqa: PLW2901 - what is left
+            wanted, left = wanted - taken, left - taken
+    return found
+
+
+def _unattributed_sales(grids: Sequence[Grid], books: Mapping[str, GridBook]) -> list[AccountFill]:
+    """Sales that are no grid's, newest first."""
+    taken = {_name(fill) for book in books.values() for fill in book.mine.fills}
+    foreign = {
+        _name(fill): fill
+        for grid in grids
+        for fill in books[grid.id].mine.foreign
+        if fill.side is Side.SELL and _name(fill) not in taken
+    }
+    return sorted(foreign.values(), key=lambda fill: (fill.time_ms, fill.trade_id), reverse=True)
+
+
+def _takers(rooms: Mapping[str, float], wanted: float, dust: Mapping[str, float]) -> list[str] | None:
+    """Who made a sale: the only holder, the only one whose whole inventory it is, or all; None where nobody can say."""
+    exact = [name for name in rooms if abs(rooms[name] - wanted) <= dust[name]]
+    if len(exact) == 1 or len(rooms) == 1:
+        return exact or list(rooms)
+    is_all = abs(math.fsum(rooms.values()) - wanted) <= max(dust[name] for name in rooms)
+    return list(rooms) if is_all else None
+
+
+def _room(mine: GridFills, sale: AccountFill) -> float:
+    """How much a grid can have sold at a moment: the least that it holds from then on."""
+    held, least = 0.0, math.inf
+    for fill in mine.fills:
+        if fill.time_ms > sale.time_ms:
+            least = min(least, held)
+        held += inventory_change_base(fill)
+    return max(0.0, min(least, held))
+
+
+def _sold(books: dict[str, GridBook], name: str, sale: AccountFill, taken_base: float) -> dict[str, GridBook]:
+    """The books with a sale, or a part of it, as one grid's; the rest stays foreign to all."""
+    share = min(1.0, taken_base / -inventory_change_base(sale))
+    part, rest = _part(sale, share), _part(sale, 1.0 - share)
+    found = {other: replace(book, mine=_without(book.mine, sale, rest)) for other, book in books.items()}
+    mine = found[name].mine
+    place = sum(fill.time_ms <= sale.time_ms for fill in mine.fills)
+    found[name] = replace(
+        found[name],
+        mine=replace(
+            mine,
+            fills=(*mine.fills[:place], part, *mine.fills[place:]),
+            roles=(*mine.roles[:place], FillRole.EXIT, *mine.roles[place:]),
+        ),
+        sold_by_balance_base=found[name].sold_by_balance_base + taken_base,
+    )
+    return found
+
+
+def _part(sale: AccountFill, share: float) -> AccountFill:
+    return replace(sale, quantity_base=sale.quantity_base * share, fee=sale.fee * share)
+
+
+def _without(mine: GridFills, sale: AccountFill, rest: AccountFill) -> GridFills:
+    foreign = tuple(rest if _name(fill) == _name(sale) else fill for fill in mine.foreign)
+    return replace(mine, foreign=tuple(fill for fill in foreign if fill.quantity_base > 0.0))
+
+
+def _name(fill: AccountFill) -> tuple[str, str, Side]:
+    return fill.symbol, fill.trade_id, fill.side

@@ -1,0 +1,51 @@
+"""Why an account leaves a grid's position not known: what its own figures contradict, in words."""
+
+from __future__ import annotations
+
+from mm_pipeline.domain.account.books import GridBook
+from mm_pipeline.domain.account.fees import inventory_change_base
+from mm_pipeline.domain.account.ladder import dust_base
+from mm_pipeline.domain.account.policy import AccountPolicy
+from mm_pipeline.domain.grid import Grid
+
+
+def doubts_about(
+    grid: Grid,
+    book: GridBook,
+    *,
+    inventory_base: float,
+    oversold_base: float,
+    locked_base: float,
+    balance_base: float | None,
+    policy: AccountPolicy,
+) -> tuple[str, ...]:
+    """Each contradiction beyond dust as a sentence with its figures; nothing where the books agree.
+
+    Parameters
+    ----------
+    inventory_base, oversold_base, locked_base
+        By the grid's fills, sales that no buy stands against, and what its resting sells stand for.
+    balance_base
+        All base on the account; None where it is not known.
+    """
+    dust, base = dust_base(grid, policy), grid.symbol.split("/")[0]
+    found = []
+    if inventory_base < -dust or oversold_base > dust:
+        missing = max(oversold_base, -inventory_base)
+        found.append(f"fills sell {missing:,.6g} {base} more than they buy")
+    if balance_base is not None and (book.uncovered_base or 0.0) > dust:
+        found.append(f"the account holds {balance_base:,.6g} {base}, fills say {inventory_base:,.6g}")
+    if locked_base > max(0.0, inventory_base) + dust:
+        found.append(f"sells of {locked_base:,.6g} {base} rest, fills say {inventory_base:,.6g}")
+    if book.is_unclear:
+        found.append(f"sales of {base} may be this grid's or another's of this account")
+    sold = _unexplained_sales(book) if balance_base is not None else 0.0
+    if sold > dust and inventory_base > dust and locked_base < inventory_base - dust:
+        found.append(f"{sold:,.6g} {base} were sold beside the grid, of it or of coins of your own")
+    return tuple(found)
+
+
+def _unexplained_sales(book: GridBook) -> float:
+    """What nobody's sales sold after the grid traded last: while its ladder traded on, it had its coins."""
+    last_ms = max((fill.time_ms for fill in book.mine.fills), default=0)
+    return -sum(inventory_change_base(fill) for fill in book.mine.foreign if not fill.is_buy and fill.time_ms > last_ms)

@@ -1,0 +1,130 @@
+"""How an order fits a grid's ladder: at a level, or better for its side, and with what that interval trades."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from mm_pipeline.domain.account.policy import AccountPolicy
+from mm_pipeline.domain.account.values import Increments, Side
+from mm_pipeline.domain.columns import Bools
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.position.trading import GridLadder
+
+_BPS: Final = 1e-4
+_HAIR: Final = 1e-6
+
+
+@dataclass(frozen=True, order=True)
+class LadderFit:
+    """How well an order fits an interval; the smaller fits better, quantity before price.
+
+    Attributes
+    ----------
+    quantity_error
+        Share of the interval's quantity; of a part of an order 0.
+    price_error
+        Distance to the level as a share of it.
+    is_better
+        Whether the price is better than the level, and not at it.
+    """
+
+    quantity_error: float
+    price_error: float
+    is_better: bool = field(default=False, compare=False)
+
+
+class AccountLadder:
+    """The orders that a grid places, as an account shows them.
+
+    Parameters
+    ----------
+    grid
+        The declaration. One without capital trades nothing that could be told, so any quantity fits it.
+    policy, increments
+        Tolerances, and the symbol's steps where they are known.
+    """
+
+    def __init__(self, grid: Grid, policy: AccountPolicy, increments: Increments | None) -> None:
+        ladder = GridLadder.of(grid)
+        self._grid, self._policy, self._increments = grid, policy, increments
+        self._quantity_base = ladder.quantity_base
+        self._levels = {Side.BUY: ladder.levels[:-1], Side.SELL: ladder.levels[1:]}
+        widths = np.diff(ladder.levels)
+        self._widths = {Side.BUY: np.append(widths[0], widths)[:-1], Side.SELL: np.append(widths, widths[-1])[1:]}
+
+    def fit(self, side: Side, price: float, quantity_base: float, *, is_whole: bool) -> LadderFit | None:
+        """How an order that was filled fits: of several intervals the one nearest in price; None where it fits none.
+
+        One that got a better price than its level got it within the interval next to it, unless its quantity is that of
+        its own interval to the step.
+
+        Parameters
+        ----------
+        side, price, quantity_base
+            Of the order: the worst price that it got.
+        is_whole
+            Whether the quantity is all that was ordered. Else it may be a part of an interval, at exactly its level.
+        """
+        levels, quantities = self._levels[side], self._quantity_base
+        better = levels - price if side is Side.BUY else price - levels
+        at_level = np.abs(better) <= tolerance_quote(price, self._policy, self._increments)
+        if self._grid.capital == 0:
+            return self._nearest(at_level, price, side)
+        is_beside = (better >= 0) & (better < self._widths[side])
+        is_exact = (better >= 0) & (np.abs(quantities - quantity_base) <= self._step)
+        fits = (at_level | is_beside) & self._is_interval(quantity_base) | is_exact
+        found = self._nearest(fits, price, side, quantity_base)
+        if found is None and not is_whole:
+            return self._nearest(at_level & (quantity_base < quantities), price, side)
+        return found
+
+    def rests(self, side: Side, price: float, quantity_base: float) -> LadderFit | None:
+        """How a resting order fits: at a level, with that interval's quantity; None where it fits none."""
+        at_level = np.abs(self._levels[side] - price) <= tolerance_quote(price, self._policy, self._increments)
+        if self._grid.capital == 0:
+            return self._nearest(at_level, price, side)
+        return self._nearest(at_level & self._is_interval(quantity_base), price, side, quantity_base)
+
+    def start_base(self, price: float) -> float:
+        """What the grid begins to hold where it starts at a price."""
+        return float(self._quantity_base[self._levels[Side.BUY] >= price].sum())
+
+    def start_slack(self, price: float) -> float:
+        """How far a purchase at the start may be off that."""
+        return self.start_base(price) * self._policy.quantity_tolerance + self._step
+
+    def _is_interval(self, quantity_base: float) -> Bools:
+        slack = np.maximum(self._policy.quantity_tolerance * self._quantity_base, self._step)
+        is_near: Bools = np.abs(self._quantity_base - quantity_base) <= slack
+        return is_near
+
+    def _nearest(self, fits: Bools, price: float, side: Side, quantity_base: float | None = None) -> LadderFit | None:
+        if not fits.any():
+            return None
+        distance: Floats = np.where(fits, np.abs(self._levels[side] / price - 1), np.inf)
+        place = int(np.argmin(distance))
+        error = 0.0 if quantity_base is None else abs(quantity_base / float(self._quantity_base[place]) - 1)
+        gap_quote = abs(float(self._levels[side][place]) - price)
+        return LadderFit(
+            error, float(distance[place]), gap_quote > tolerance_quote(price, self._policy, self._increments)
+        )
+
+    @property
+    def _step(self) -> float:
+        return 0.0 if self._increments is None else self._increments.base * (1 + _HAIR)
+
+
+def tolerance_quote(price: float, policy: AccountPolicy, increments: Increments | None) -> float:
+    """How far off a level a price may lie: one price step and a hair where it is known, else the policy's share."""
+    if increments is not None:
+        return increments.price * (1 + _HAIR)
+    return policy.ladder_tolerance_bps * _BPS * price
+
+
+def dust_base(grid: Grid, policy: AccountPolicy) -> float:
+    """Base that counts as nothing: what rounding and fees leave over, a share of the smallest interval's quantity."""
+    return policy.dust_share * float(GridLadder.of(grid).quantity_base.min())

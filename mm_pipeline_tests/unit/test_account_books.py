@@ -1,0 +1,167 @@
+"""The books of an account against its balance: whose a sale was, and what nobody can know. Ladder of 100 to 130."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mm_pipeline.domain.account import (
+    AccountFill,
+    AccountPosition,
+    Balance,
+    FillRole,
+    Increments,
+    OpenOrder,
+    Side,
+    close_books,
+    fills_of_grid,
+    is_closed,
+    position_of,
+)
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline_tests.account_samples import STARTED, account_policy, fill
+from mm_pipeline_tests.grid_samples import hundreds_grid
+
+POLICY = account_policy()
+STEPS = Increments(price=0.01, base=1e-7)
+LOTS = (fill(1, "buy", 110.0, 100 / 110), fill(2, "buy", 100.0, 1.0))
+HELD = 1.0 + 100 / 110
+
+
+def ladder(**changes: Any) -> Grid:
+    return hundreds_grid(**({"started_at": STARTED, "exchange": "kucoin"} | changes))
+
+
+def balances(eth: float) -> list[Balance]:
+    return [
+        Balance(currency=name, total=held, available=held, locked=0.0) for name, held in (("ETH", eth), ("USDT", 9.0))
+    ]
+
+
+def told(*fills: AccountFill, eth: float, orders: tuple[OpenOrder, ...] = ()) -> AccountPosition:
+    return position_of(ladder(), fills, orders, balances(eth), 105.0, policy=POLICY, increments=STEPS)
+
+
+def sell_order(price: float, quantity: float) -> OpenOrder:
+    return OpenOrder(
+        order_id=f"rests-{price}",
+        symbol="ETH/USDT",
+        time_ms=LOTS[0].time_ms,
+        side=Side.SELL,
+        price=price,
+        quantity_base=quantity,
+        filled_base=0.0,
+    )
+
+
+@pytest.mark.parametrize("decimals", [2, 3, 4, 5, 6])
+def test_manual_exit_typed_with_few_decimals_closes_the_position(decimals: int) -> None:
+    sold = int(HELD * 10**decimals) / 10**decimals
+    position = told(*LOTS, fill(3, "sell", 105.0, sold), eth=HELD - sold)
+    assert position.inventory_base == pytest.approx(HELD - sold, abs=1e-12)
+    assert (position.doubts, position.foreign_fills) == ((), 0)
+    assert is_closed(ladder(), position, balances(HELD - sold), POLICY)
+
+
+@pytest.mark.parametrize("sold", [0.01, 0.3, 1.0, 1.5])
+def test_part_that_was_sold_by_hand_is_gone_from_the_inventory(sold: float) -> None:
+    position = told(*LOTS, fill(3, "sell", 105.0, sold), eth=HELD - sold)
+    is_dust = sold < 0.0833
+    assert position.inventory_base == pytest.approx(HELD if is_dust else HELD - sold, abs=1e-9)
+    assert position.doubts == ()
+    assert position.residual_quote == pytest.approx(0.0, abs=1e-8)
+
+
+def test_three_orders_with_the_middle_one_beside_a_level_sell_all() -> None:
+    sales = [fill(3, "sell", 105.0, 0.7), fill(4, "sell", 110.0, 0.5), fill(5, "sell", 104.0, HELD - 1.2)]
+    position = told(*LOTS, *sales, eth=0.0)
+    assert position.inventory_base == pytest.approx(0.0, abs=1e-9)
+    assert position.doubts == ()
+
+
+def test_exit_that_a_ladder_order_finishes_is_whole() -> None:
+    sales = [fill(3, "sell", 105.0, 1.0), fill(4, "sell", 120.0, 100 / 110)]
+    position = told(*LOTS, *sales, eth=0.0)
+    assert position.inventory_base == pytest.approx(0.0, abs=1e-9)
+
+
+def test_stop_order_that_sells_a_speck_more_is_the_grids() -> None:
+    sold = fill(3, "sell", 89.0, HELD + 1e-5)
+    mine = fills_of_grid(ladder(), [*LOTS, sold], policy=POLICY, increments=STEPS)
+    assert mine.roles[-1] is FillRole.STOP
+
+
+def test_own_coins_explain_a_sale_while_the_grids_own_orders_rest() -> None:
+    orders = (sell_order(120.0, 100 / 110), sell_order(110.0, 1.0))
+    position = told(*LOTS, fill(3, "sell", 105.0, 0.5), eth=4.5, orders=orders)
+    assert position.inventory_base == pytest.approx(HELD)
+    assert (position.doubts, position.foreign_fills) == ((), 1)
+
+
+def test_sale_of_the_grids_coins_or_of_own_ones_leaves_the_position_not_known() -> None:
+    position = told(*LOTS, fill(3, "sell", 105.0, 0.5), eth=4.5)
+    (doubt,) = position.doubts
+    assert "0.5 ETH were sold" in doubt
+
+
+def test_sale_before_the_ladder_traded_on_was_of_own_coins() -> None:
+    position = told(LOTS[0], fill(2, "sell", 105.0, 0.5), fill(3, "buy", 100.0, 1.0), eth=4.5)
+    assert position.doubts == ()
+
+
+def test_withdrawn_coins_leave_the_position_not_known_with_both_figures() -> None:
+    position = told(*LOTS, eth=0.5)
+    assert position.uncovered_base == pytest.approx(HELD - 0.5)
+    assert position.doubts == ("the account holds 0.5 ETH, fills say 1.90909",)
+
+
+def test_fills_that_sell_what_was_never_bought_leave_the_position_not_known() -> None:
+    position = told(fill(1, "sell", 110.0, 1.0), eth=0.0)
+    assert position.doubts == ("fills sell 1 ETH more than they buy",)
+
+
+def test_resting_sells_of_more_than_is_held_leave_the_position_not_known() -> None:
+    position = told(eth=1.0, orders=(sell_order(110.0, 1.0),))
+    assert position.doubts == ("sells of 1 ETH rest, fills say 0",)
+
+
+@pytest.mark.parametrize(("is_confirmed", "held"), [(False, HELD), (True, HELD - 0.5)])
+def test_balance_counts_once_two_readings_show_it(is_confirmed: bool, held: float) -> None:
+    mine = fills_of_grid(ladder(), [*LOTS, fill(3, "sell", 105.0, 0.5)], policy=POLICY, increments=STEPS)
+    book = close_books([ladder()], {"around": mine}, HELD - 0.5, policy=POLICY, is_confirmed=is_confirmed)["around"]
+    assert book.mine.held_base == pytest.approx(held)
+    assert book.uncovered_base == pytest.approx(held - (HELD - 0.5), abs=1e-9)
+
+
+def two_grids(fills: list[AccountFill], eth: float) -> dict[str, tuple[float, float | None, bool]]:
+    """Two grids that share no level, started an hour before: held, uncovered, unclear."""
+    low = ladder(id="low", started_at=STARTED - timedelta(hours=1))
+    high = ladder(id="high", lower=205.0, upper=235.0, stop_loss=150.0, started_at=STARTED - timedelta(hours=1))
+    mine = {grid.id: fills_of_grid(grid, fills, policy=POLICY, increments=STEPS) for grid in (low, high)}
+    books = close_books([low, high], mine, eth, policy=POLICY)
+    return {name: (book.mine.held_base, book.uncovered_base, book.is_unclear) for name, book in books.items()}
+
+
+LOW, HIGH = fill(10, "buy", 100.0, 1.0), fill(11, "buy", 205.0, 100 / 205)
+
+
+def test_one_pile_of_coins_does_not_cover_two_grids() -> None:
+    found = two_grids([LOW, HIGH], 1.0)
+    assert found["low"][1] == found["high"][1] == pytest.approx(100 / 205)
+
+
+def test_one_order_that_sells_both_grids_closes_both() -> None:
+    found = two_grids([LOW, HIGH, fill(12, "sell", 150.5, 1.0 + 100 / 205)], 0.0)
+    assert [(round(held, 9), is_unclear) for held, _, is_unclear in found.values()] == [(0.0, False)] * 2
+
+
+def test_sale_of_just_one_grids_inventory_is_its_own() -> None:
+    found = two_grids([LOW, HIGH, fill(12, "sell", 150.5, 100 / 205)], 1.0)
+    assert (found["low"][0], round(found["high"][0], 9)) == (1.0, 0.0)
+
+
+def test_sale_that_may_be_of_either_grid_leaves_both_not_known() -> None:
+    found = two_grids([LOW, HIGH, fill(12, "sell", 150.5, 0.3)], 1.0 + 100 / 205 - 0.3)
+    assert all(is_unclear for _, _, is_unclear in found.values())
