@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from mm_pipeline.adapters.journal import Answer, EvaluationKind, Journal, Market
 from mm_pipeline.adapters.journal import schema as declared
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.migrations import MIGRATIONS, Migration
-from mm_pipeline.adapters.journal.upgrade import migrate
+from mm_pipeline.adapters.journal.upgrade import _apply, migrate
 from mm_pipeline.domain.candles import HEALTHY, CircuitState
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.notifications import Response, ResponseKind
+from mm_pipeline.settings import Settings, load_settings
 from mm_pipeline_tests.journal_samples import BAR, NOON, evaluation, grid, race
+from mm_pipeline_tests.notification_watch import MovingClock, ScriptedProvider, ScriptedRow, ScriptedWatch
 
 STARTED = datetime(2024, 3, 1, tzinfo=UTC)
 NEXT = MIGRATIONS[-1].version + 1
@@ -288,6 +291,61 @@ def test_migrated_tables_are_the_declared_ones(database: Database) -> None:
         assert [column.name for column in found.tables[name].columns] == [column.name for column in table.columns]
         nullable = {column.name for column in table.columns if column.nullable}
         assert {column.name for column in found.tables[name].columns if column.nullable} - {"id", "name"} == nullable
+
+
+UNSIGNED = ("settings_hash TEXT NOT NULL,", "code_version TEXT NOT NULL,")
+
+
+def before_events_were_signed(migration: Migration) -> Migration:
+    """Step 2 as it was before it was edited: delivery events named neither settings nor code."""
+
+    def unsigned(statement: str) -> str:
+        if "CREATE TABLE delivery_events" not in statement:
+            return statement
+        return "".join(line for line in statement.splitlines(keepends=True) if line.strip() not in UNSIGNED)
+
+    return replace(
+        migration,
+        sqlite=tuple(map(unsigned, migration.sqlite)),
+        postgresql=tuple(map(unsigned, migration.postgresql)),
+    )
+
+
+def pages_sent(journal: Journal) -> int:
+    """How many pages a phone takes of an exit that is decided now."""
+    clock = MovingClock(NOON + timedelta(seconds=40))
+    phone = ScriptedProvider("phone", clock)
+    content = load_settings().model_dump(mode="json") | {"channels": [{"name": "phone", "kind": "console"}]}
+    watch = ScriptedWatch(journal, {"phone": phone}, Settings.model_validate(content), clock)
+    declared_grid = grid("eth")
+    journal.observe_grids([declared_grid], NOON)
+    rows = {"eth": [ScriptedRow(NOON, "M", declared_grid)]}
+    watch.record(NOON, rows)
+    watch.tell(NOON, rows)
+    watch.delivery().relay.run()
+    return len(phone.accepted)
+
+
+@pytest.mark.parametrize("version", [2, 3, MIGRATIONS[-1].version])
+def test_journal_from_before_an_edited_step_is_repaired_and_can_send(
+    database: Database, url: str, version: int
+) -> None:
+    old = tuple(map(before_events_were_signed, MIGRATIONS[:version]))
+    with database.writing() as connection:
+        _apply(connection, old)
+        columns = {column["name"] for column in sa.inspect(connection).get_columns("delivery_events")}
+        assert "settings_hash" not in columns
+    with Journal(url) as journal:
+        assert pages_sent(journal) == 1
+    assert migrate(database) == []
+
+
+def test_journal_that_lacks_a_column_is_refused_by_its_name(database: Database, url: str) -> None:
+    migrate(database)
+    with database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE outbox DROP COLUMN owner")
+    with pytest.raises(StorageError, match="table outbox has no column owner"):
+        Journal(url)
 
 
 def test_failing_migration_leaves_the_version_before(database: Database) -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import sqlalchemy as sa
 
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.migrations import MIGRATIONS, Migration
+from mm_pipeline.adapters.journal.schema import metadata
 from mm_pipeline.domain.errors import StorageError
 
 # Any constant will do: it names the lock that first starts on one Postgres wait for.
 _LOCK_ID = 6_084_117_203
+
+_REPAIRS: Final = {
+    (
+        "delivery_events",
+        "settings_hash",
+    ): "ALTER TABLE delivery_events ADD COLUMN settings_hash TEXT NOT NULL DEFAULT ''",
+    ("delivery_events", "code_version"): "ALTER TABLE delivery_events ADD COLUMN code_version TEXT NOT NULL DEFAULT ''",
+}
+"""Columns that step 2 makes since it was edited; journals of the two days before lack them, and could send nothing."""
 
 
 def migrate(database: Database, migrations: tuple[Migration, ...] = MIGRATIONS) -> list[int]:
@@ -23,14 +35,19 @@ def migrate(database: Database, migrations: tuple[Migration, ...] = MIGRATIONS) 
     Raises
     ------
     StorageError
-        When the database is of a newer version than this program knows.
+        When the database is of a newer version than this program knows, or its tables are not those of its version.
     """
     newest = migrations[-1].version
+    is_present = newest >= MIGRATIONS[-1].version
     with database.reading() as connection:
         stored = _stored_version(connection)
-    if stored < newest:
+        is_whole = stored == newest and not (is_present and _missing_columns(connection))
+    if stored <= newest and not is_whole:
         with database.writing() as connection:
-            return _apply(connection, migrations)
+            applied = _apply(connection, migrations)
+            if is_present:
+                _repair(connection)
+            return applied
     if stored > newest:
         raise StorageError(
             f"the journal is of version {stored}, this program knows {newest}.",
@@ -61,3 +78,23 @@ def _stored_version(connection: sa.Connection) -> int:
     if not sa.inspect(connection).has_table("journal_migrations"):
         return 0
     return connection.execute(sa.text("SELECT max(version) FROM journal_migrations")).scalar_one() or 0
+
+
+def _repair(connection: sa.Connection) -> None:
+    """Add what an edited step left out; any other difference is an error, or writes would fail in silence."""
+    for column in _missing_columns(connection):
+        if column not in _REPAIRS:
+            table, name = column
+            raise StorageError(
+                f"the journal's table {table} has no column {name}: it is not of the version that it says.",
+                "Put a backup of it back, or set it aside to begin a new one.",
+            )
+        connection.exec_driver_sql(_REPAIRS[column])
+
+
+def _missing_columns(connection: sa.Connection) -> list[tuple[str, str]]:
+    """Table and column of everything that this program writes and the database does not have."""
+    found = sa.inspect(connection).get_multi_columns(filter_names=list(metadata.tables))
+    there = {(table, column["name"]) for (_, table), columns in found.items() for column in columns}
+    wanted = [(table.name, column.name) for table in metadata.sorted_tables for column in table.columns]
+    return [column for column in wanted if column not in there]
