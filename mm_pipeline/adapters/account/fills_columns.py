@@ -30,12 +30,18 @@ class Meaning(StrEnum):
     SYMBOL = "symbol"
     ORDER_ID = "order_id"
     TRADE_ID = "id"
+    ORDER_TIME = "order_time"
+    ORDER_AMOUNT = "order_amount"
+    STATUS = "status"
 
 
 PLAIN: Final = ("time", "side", "price", "quantity", "fee", "fee_currency")
 """Columns of the plain form; ``id``, ``order_id`` and ``symbol`` may stand beside them."""
 
 _REQUIRED: Final = (Meaning.TIME, Meaning.SIDE, Meaning.PRICE, Meaning.QUANTITY, Meaning.FEE)
+
+_BESIDE: Final = frozenset({Meaning.ORDER_TIME, Meaning.ORDER_AMOUNT, Meaning.STATUS})
+"""What is told of the order beside the fill: left out where it is not clear."""
 
 # Names without case, spaces and signs, the most telling first: "Avg. Filled Price" beside "Order Price" is the price of
 # the fill, "Executed" beside "Amount" the quantity in base. Seen in exports of KuCoin and Binance since 2018.
@@ -59,6 +65,9 @@ _NAMES: Final[Mapping[Meaning, tuple[str, ...]]] = MappingProxyType(
         Meaning.SYMBOL: ("symbol", "pair", "tradingpair", "currencypair", "market", "instrument"),
         Meaning.ORDER_ID: ("orderid", "orderno", "ordernumber"),
         Meaning.TRADE_ID: ("tradeid", "fillid", "executionid", "id"),
+        Meaning.ORDER_TIME: ("ordertime",),
+        Meaning.ORDER_AMOUNT: ("orderamount", "orderquantity"),
+        Meaning.STATUS: ("status", "orderstatus"),
     }
 )
 _OF_ORDERS: Final = frozenset({"status", "orderstatus", "orderprice", "orderamount", "orderquantity"})
@@ -123,6 +132,8 @@ def layout_of(header: Sequence[str]) -> Layout | None:
         found = next((wording for wording in wordings if wording in names), None)
         if found is None:
             continue
+        if names.count(found) > 1 and meaning in _BESIDE:
+            continue
         if names.count(found) > 1:
             shown = header[names.index(found)]
             raise ColumnFault(f"it has the column {shown!r} more than once.", "Remove those that are not meant.")
@@ -134,7 +145,7 @@ def layout_of(header: Sequence[str]) -> Layout | None:
         name=_form(header, names, is_of_orders=is_of_orders),
         header=tuple(header),
         places=places,
-        zone=_zone_of(header[places[Meaning.TIME]]),
+        zone=zone_of(header[places[Meaning.TIME]]),
         is_of_orders=is_of_orders,
     )
 
@@ -178,7 +189,8 @@ def _form(header: Sequence[str], names: Sequence[str], *, is_of_orders: bool) ->
     return "binance fills" if "executed" in names else "fills"
 
 
-def _zone_of(column: str) -> tzinfo | None:
+def zone_of(column: str) -> tzinfo | None:
+    """The zone that a column's name tells, as ``Filled Time(UTC+02:00)`` does."""
     match = _ZONE.search(column)
     return None if match is None else _offset(match)
 

@@ -17,7 +17,7 @@ from mm_pipeline.adapters.account.fills_cells import RowFault, Symbols, Times, s
 from mm_pipeline.adapters.account.fills_columns import PLAIN, ColumnFault, Layout, Meaning, layout_of
 from mm_pipeline.adapters.account.fills_rows import RowReader
 from mm_pipeline.adapters.clock import to_ms
-from mm_pipeline.domain.account import AccountFill, FeeBounds, in_order, is_name
+from mm_pipeline.domain.account import AccountFill, FeeBounds, Side, Telling, in_order, is_name
 from mm_pipeline.domain.errors import FillsFileError
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class ImportedFills:
     ----------
     format_name
         ``plain``, ``kucoin fills``, ``kucoin orders``, ``binance fills`` or ``fills``.
-    fills
-        In the order in which they happened.
+    tellings
+        Rows in the order of the file, as of import 0.
     problems
         Rows left out because the caller allowed it.
     unfilled_rows
@@ -63,9 +63,14 @@ class ImportedFills:
     """
 
     format_name: str
-    fills: tuple[AccountFill, ...]
+    tellings: tuple[Telling, ...]
     problems: tuple[RowProblem, ...]
     unfilled_rows: int
+
+    @property
+    def fills(self) -> tuple[AccountFill, ...]:
+        """What the rows tell, in the order in which it happened; an order told twice is there twice."""
+        return tuple(in_order(telling.fill for telling in self.tellings))
 
 
 def import_fills(
@@ -91,8 +96,8 @@ def import_fills(
     Times are ISO 8601 or epoch milliseconds. One without an offset is of the zone that its column's name tells,
     ``Filled Time(UTC+02:00)``, else of ``zone``: it is never guessed.
 
-    A row without an id of its own gets one made of its content and of how often this content was seen above it, so
-    that a file read twice, or two files that overlap, give each fill once, and equal parts of one order all count.
+    A row without an id of its own gets one made of its content and of how often this content was seen above it. What
+    several files tell together is for :func:`~mm_pipeline.domain.account.settled` to say.
 
     Parameters
     ----------
@@ -125,11 +130,11 @@ def import_fills(
         symbols=Symbols(symbol, native_names(exchange) if exchange else {}),
         fees=fees,
     )
-    fills, problems, unfilled = _read_rows(rows, reader, file=file)
+    tellings, problems, unfilled = _read_rows(rows, reader, file=file)
     if problems and not skip_bad:
         raise faults_of(file, problems)
     return ImportedFills(
-        format_name=layout.name, fills=tuple(in_order(fills)), problems=tuple(problems), unfilled_rows=unfilled
+        format_name=layout.name, tellings=tuple(tellings), problems=tuple(problems), unfilled_rows=unfilled
     )
 
 
@@ -204,10 +209,10 @@ def _rows(reader: Reader, file: str) -> Iterator[list[str]]:
 
 def _read_rows(
     rows: Iterator[list[str]], reader: RowReader, *, file: str
-) -> tuple[list[AccountFill], list[RowProblem], int]:
-    fills: list[AccountFill] = []
+) -> tuple[list[Telling], list[RowProblem], int]:
+    tellings: list[Telling] = []
     problems: list[RowProblem] = []
-    ids: dict[str, int] = {}
+    ids: dict[tuple[str, str, Side], int] = {}
     unfilled = 0
     for place, row in enumerate(rows, start=2):
         if not any(row):
@@ -216,17 +221,19 @@ def _read_rows(
             if reader.is_unfilled(row):
                 unfilled += 1
                 continue
-            fill = reader.fill(row)
-            if fill.trade_id in ids:
-                raise RowFault("id", f"{fill.trade_id} is also the id of row {ids[fill.trade_id]}.", "Remove one.")
+            telling = reader.telling(row, place=f"{file}, row {place}")
+            fill = telling.fill
+            key = (fill.symbol, fill.trade_id, fill.side)  # the two sides of a trade with oneself bear one id
+            if key in ids:
+                raise RowFault("id", f"{fill.trade_id} is also the id of row {ids[key]}.", "Remove one.")
         except RowFault as fault:
             problems.append(
                 RowProblem(file=file, row=place, column=fault.column, problem=fault.problem, mend=fault.mend)
             )
             continue
-        ids[fill.trade_id] = place
-        fills.append(fill)
-    return fills, problems, unfilled
+        ids[key] = place
+        tellings.append(telling)
+    return tellings, problems, unfilled
 
 
 def native_names(exchange: str) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from mm_pipeline.adapters.account.fills_cells import (
     NOTHING,
@@ -19,8 +20,12 @@ from mm_pipeline.adapters.account.fills_cells import (
     shown,
     side_of,
 )
-from mm_pipeline.adapters.account.fills_columns import Layout, Meaning
-from mm_pipeline.domain.account import AccountFill, FeeBounds
+from mm_pipeline.adapters.account.fills_columns import Layout, Meaning, zone_of
+from mm_pipeline.domain.account import AccountFill, FeeBounds, Telling
+
+_DONE: Final = frozenset({"deal", "done", "filled", "completed", "closed", "finished"})
+_CANCELLED: Final = frozenset({"cancelled", "canceled", "cancel"})
+"""How exports write that nothing more of an order will be filled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,30 @@ class RowReader:
             return False
         filled = self._text(row, Meaning.QUANTITY)
         return filled in NOTHING or not filled.strip("0.")
+
+    def telling(self, row: Sequence[str], *, place: str) -> Telling:
+        """The fill of a row whose cells are stripped, and what the row says of its order.
+
+        Raises
+        ------
+        RowFault
+            As :meth:`fill`.
+        """
+        fill = self.fill(row)
+        is_order = self.layout.is_of_orders and bool(fill.order_id)
+        has_id = bool(self._text(row, Meaning.TRADE_ID))
+        if not is_order:
+            return Telling(fill=fill, source=0, place=place, has_id=has_id)
+        amount = self._order_amount(row, fill)
+        return Telling(
+            fill=fill,
+            source=0,
+            place=place,
+            is_order=True,
+            ordered_ms=self._ordered_ms(row, fill),
+            amount_base=amount,
+            is_final=self._is_final(row, fill, amount),
+        )
 
     def fill(self, row: Sequence[str]) -> AccountFill:
         """The fill of a row whose cells are stripped.
@@ -94,6 +123,34 @@ class RowReader:
         column = self._column(Meaning.QUANTITY)
         amount, base = amount_and_currency(self._text(row, Meaning.QUANTITY))
         return positive(amount, column), base
+
+    def _order_amount(self, row: Sequence[str], fill: AccountFill) -> float | None:
+        """What was ordered, in base; None where that is not told, or in quote as that of some market orders."""
+        amount, currency = amount_and_currency(self._text(row, Meaning.ORDER_AMOUNT))
+        if currency not in ("", fill.symbol.split("/")[0]):
+            return None
+        try:
+            ordered = positive(amount, self._column(Meaning.ORDER_AMOUNT))
+        except RowFault:
+            return None  # the fill is told without it
+        return ordered if fill.quantity_base <= ordered else None
+
+    def _ordered_ms(self, row: Sequence[str], fill: AccountFill) -> int | None:
+        """When the order was placed; None where that is not told."""
+        column = self._column(Meaning.ORDER_TIME)
+        times = Times(zone_of(column) or self.times.zone, self.times.until_ms)
+        try:
+            at = times.ms(self._text(row, Meaning.ORDER_TIME), column)
+        except RowFault:
+            return None  # the fill is told without it
+        return at if at <= fill.time_ms else None
+
+    def _is_final(self, row: Sequence[str], fill: AccountFill, amount: float | None) -> bool:
+        """Whether the order is filled or cancelled; "done" beside an amount that is not filled proves nothing."""
+        status = self._text(row, Meaning.STATUS).lower()
+        if status in _CANCELLED or amount is not None:
+            return status in _CANCELLED or amount == fill.quantity_base
+        return status in _DONE
 
     def _check_base(self, base: str, symbol: str) -> None:
         wanted, _, _ = symbol.partition("/")

@@ -27,9 +27,11 @@ from mm_pipeline.domain.account.ladder import dust_base
 from mm_pipeline.domain.account.policy import AccountPolicy, OrderApi
 from mm_pipeline.domain.account.position import AccountPosition, base_total, position_by, position_of
 from mm_pipeline.domain.account.reconciliation import Drift, reconcile
+from mm_pipeline.domain.account.settling import MADE_ID, SettledFill, settled
 from mm_pipeline.domain.account.sharing import Share, shares_of
 from mm_pipeline.domain.account.steps import steps_told
 from mm_pipeline.domain.account.summary import AccountSummary, account_summary, capital_utilization
+from mm_pipeline.domain.account.tellings import Telling, content_of, tellings_of_kept
 from mm_pipeline.domain.account.values import (
     AccountFill,
     AccountFlow,
@@ -47,6 +49,7 @@ __all__ = [
     "ACCOUNT_FILLS_SCHEMA",
     "ACCOUNT_FLOWS_SCHEMA",
     "EARLIEST_MS",
+    "MADE_ID",
     "AccountFill",
     "AccountFlow",
     "AccountPolicy",
@@ -65,12 +68,15 @@ __all__ = [
     "OrderApi",
     "PositionSource",
     "ReadSpan",
+    "SettledFill",
     "Share",
     "Side",
+    "Telling",
     "account_summary",
     "base_total",
     "capital_utilization",
     "close_books",
+    "content_of",
     "dust_base",
     "fee_in_base",
     "fee_in_quote",
@@ -91,8 +97,10 @@ __all__ = [
     "position_by",
     "position_of",
     "reconcile",
+    "settled",
     "shares_of",
     "steps_told",
+    "tellings_of_kept",
     "third_currencies",
     "traded_again_ms",
 ]

@@ -90,6 +90,12 @@ class AccountPolicy(Policy):
         ge=0.0,
         le=0.01,
     )
+    order_price_spread: float = threshold(
+        unit="share of the price",
+        source="parts of one limit order trade at its price or little better; a wrong row is seldom that near",
+        ge=0.0,
+        le=0.5,
+    )
     max_rebate_share: float = threshold(
         unit="share of what was traded",
         source="SPEC 5: the fee of a grid goes down to -0.1 %; rebates of market makers are smaller",

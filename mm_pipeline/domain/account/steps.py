@@ -19,12 +19,13 @@ def steps_told(fills: Iterable[AccountFill], policy: AccountPolicy) -> Increment
         return None
     coarsest = policy.coarsest_step_share
     return Increments(
-        price=_last_place([fill.price for fill in known], coarsest),
-        base=_last_place([fill.quantity_base for fill in known], coarsest),
+        price=last_place([fill.price for fill in known], coarsest),
+        base=last_place([fill.quantity_base for fill in known], coarsest),
     )
 
 
-def _last_place(values: list[float], coarsest: float) -> float:
+def last_place(values: list[float], coarsest: float) -> float:
+    """The last decimal place that any value above 0 has, no coarser than the share of the smallest."""
     exponents = (Decimal(repr(value)).normalize().as_tuple().exponent for value in set(values))
     last = min(exponent for exponent in exponents if isinstance(exponent, int))
     return min(10.0**last, coarsest * min(values))
