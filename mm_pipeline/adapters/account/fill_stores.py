@@ -121,6 +121,20 @@ class FrameFills:
         """Keep fills that are not kept yet; the number of new ones. Months without new ones are not written again."""
         return self._fills.append(_fills_folder(account, market), fills, span=span)
 
+    def told(self, account: str, market: Market) -> list[AccountFill]:
+        """Every fill as it is kept, also those that conflict, which earlier versions let in."""
+        return self._fills.told(_fills_folder(account, market))
+
+    def put(self, account: str, market: Market, fills: Sequence[AccountFill], *, is_whole: bool) -> None:
+        """Keep these fills and no others. Months that stay as they are are not written again.
+
+        Parameters
+        ----------
+        is_whole
+            Whether they are all there can be: then months that are lost and have none of them count as lost no more.
+        """
+        self._fills.put(_fills_folder(account, market), fills, is_whole=is_whole)
+
     def flows(self, account: str) -> list[AccountFlow]:
         """Every flow kept, in order."""
         return self._flows.kept(_flows_folder(account))
@@ -153,8 +167,11 @@ class _MonthFiles(Generic[T]):
         self._of_frame = of_frame
 
     def kept(self, folder: str) -> list[T]:
+        return self._in_order(self.told(folder))
+
+    def told(self, folder: str) -> list[T]:
         names = [name for name in self._files.names(folder) if _MONTH_FILE.fullmatch(name)]
-        return self._in_order(item for name in names for item in self._month(f"{folder}/{name}"))
+        return [item for name in names for item in self._month(f"{folder}/{name}")]
 
     def lost(self, folder: str) -> list[str]:
         return [name.removesuffix(".parquet") for name in self._files.lost(folder)]
@@ -184,6 +201,23 @@ class _MonthFiles(Generic[T]):
             if span is not None:
                 self._files.settle(folder, self._files.lost(folder))
         return added
+
+    def put(self, folder: str, items: Sequence[T], *, is_whole: bool) -> None:
+        months = {f"{month}.parquet": self._in_order(of) for month, of in _by_month(items).items()}
+        with self._lock:
+            there = [name for name in self._files.names(folder) if _MONTH_FILE.fullmatch(name)]
+            changed = {
+                f"{folder}/{name}": self._frame_of(of)
+                for name, of in months.items()
+                if name not in there or self._month(f"{folder}/{name}") != of
+            }
+            if changed:
+                self._files.write(changed, metadata={})
+            for name in there:
+                if name not in months:
+                    self._files.delete(f"{folder}/{name}")
+            if is_whole:
+                self._files.settle(folder, self._files.lost(folder))
 
     def _month(self, path: str) -> list[T]:
         frame = self._files.read(path)
