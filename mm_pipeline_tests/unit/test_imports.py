@@ -220,6 +220,18 @@ def test_file_without_order_ids_tells_the_same_executions(mm: Installation) -> N
     assert mm.quantities() == [0.04, 0.027, 0.5]
 
 
+def test_equal_rows_of_a_file_are_two_where_one_alone_has_an_id(mm: Installation) -> None:
+    rows = [f"2025-01-03T10:00:00Z,buy,3000,0.1,0,USDT,{name}" for name in ("7", "")]
+    mm.take("plain.csv", f"{PLAIN},id", *rows)
+    assert mm.quantities() == [0.1, 0.1]
+
+
+def test_sum_that_is_off_by_the_last_digit_of_a_float_is_the_orders(mm: Installation) -> None:
+    mm.take("orders.csv", ORDERS, ordered(0.06700000000000003, "11:00:00"))
+    mm.take("fills.csv", FILLS, *PARTS)
+    assert mm.quantities() == [0.04, 0.027]
+
+
 def test_trade_with_oneself_is_two_fills(mm: Installation) -> None:
     rows = [f"2025-01-03T10:00:00Z,{side},3000,0.1,0,USDT,77" for side in ("buy", "sell")]
     mm.take("plain.csv", f"{PLAIN},id", *rows)
@@ -331,6 +343,14 @@ def test_lost_month_comes_back_with_the_import_of_its_file(mm: Installation, tmp
     assert mm.store.lost(IMPORTED, MARKET) == ["2025-01"]
     mm.take("fills.csv", FILLS, *PARTS)
     assert (mm.quantities(), mm.store.lost(IMPORTED, MARKET)) == ([0.04, 0.027], [])
+
+
+def test_lost_month_of_a_forgotten_import_is_lost_no_more(mm: Installation, tmp_path: Path) -> None:
+    mm.take("fills.csv", FILLS, *PARTS)
+    (month,) = (tmp_path / "home").rglob("2025-01.parquet")
+    month.unlink()
+    assert mm.run("--forget", "1")[0] == 0
+    assert (mm.kept(), mm.store.lost(IMPORTED, MARKET)) == ([], [])
 
 
 def test_import_and_forget_wait_for_the_writers_lock_and_give_up(mm: Installation) -> None:
