@@ -108,6 +108,7 @@ def _import(
     from mm_pipeline.adapters import account
     from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.cli.output import print_json
+    from mm_pipeline.domain.plain_text import plain_text
 
     settings, now = deployment.settings, SystemClock().now()
     found = account.import_fills(
@@ -126,7 +127,7 @@ def _import(
             grid.market,
             [replace(telling, fill=fill) for telling, fill in zip(told, priced, strict=True)],
             digest=account.digest_of(told),
-            file=file.name,
+            file=plain_text(file.name),
             form=found.format_name,
             at=now,
         )
@@ -276,6 +277,8 @@ def _print(data: dict[str, Any], found: ImportedFills) -> None:
     )
     if data["known"]:
         click.echo(f"The same rows are import {data['import']} already; --forget it first to import them otherwise.")
+    elif data["fills"] and not data["kept"]:
+        click.echo("Other imports tell the same in a finer or larger form, which is kept.")
     elif data["kept"] != data["fills"] or data["replaced"]:
         click.echo(
             f"Its {data['fills']} rows tell {data['kept']} of the fills that are kept; {data['replaced']} of those "

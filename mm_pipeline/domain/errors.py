@@ -116,7 +116,7 @@ class AccountError(PipelineError):
 
 
 class ConflictingFills(AccountError):
-    """One trade id stands for two different executions."""
+    """One trade id stands for two different executions, or what is told of an order does not fit together."""
 
 
 class ConflictingFlows(AccountError):

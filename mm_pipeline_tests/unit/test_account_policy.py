@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -13,13 +14,15 @@ from mm_pipeline.domain.account import (
     Drift,
     FillRole,
     PositionSource,
+    Telling,
     fills_of_grid,
     is_closed,
     position_of,
     reconcile,
+    settled,
     steps_told,
 )
-from mm_pipeline.domain.errors import ConfigError
+from mm_pipeline.domain.errors import ConfigError, ConflictingFills
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.faults import Delayed
 from mm_pipeline.settings import load_settings
@@ -67,6 +70,19 @@ def test_coarsest_step_share_bounds_what_round_fills_tell(coarsest_step_share: f
     made = fill(1, "sell", 109.9)  # one place: a step of 0.1, which is 9 bps
     steps = steps_told([made], policy)
     assert bool(fills_of_grid(grid, [made], policy=policy, increments=steps).fills) is is_it
+
+
+@pytest.mark.parametrize(("order_price_spread", "fits"), [(0.01, False), (0.05, True)])
+def test_order_price_spread_says_how_far_apart_parts_of_an_order_trade(
+    order_price_spread: float, *, fits: bool
+) -> None:
+    policy = account_policy(order_price_spread=order_price_spread)
+    tellings = [
+        Telling(fill=fill(1, "buy", price, quantity), source=number, place=f"row {number}", is_order=True)
+        for number, (price, quantity) in enumerate([(100.0, 1.0), (101.5, 2.0)])
+    ]  # the second unit traded at 103
+    with nullcontext() if fits else pytest.raises(ConflictingFills, match="would have been traded at 103"):
+        assert [one.fill.quantity_base for one in settled(tellings, policy)] == [2.0]
 
 
 @pytest.mark.parametrize(("quantity_tolerance", "is_mine"), [(0.02, False), (0.06, True)])

@@ -241,7 +241,7 @@ def test_trade_with_oneself_is_two_fills(mm: Installation) -> None:
 
 def test_list_shows_what_each_import_brought_in_80_columns(mm: Installation) -> None:
     mm.take("export_of_the_filled_orders_of_january_2025_with_splitting.csv", FILLS, *PARTS)
-    mm.take("orders.csv", ORDERS, WHOLE)
+    assert "in a finer or larger form, which is kept" in mm.take("orders.csv", ORDERS, WHOLE)
     told = mm.listed()
     assert [(one["import"], one["rows"], one["fills_kept"], one["market"]) for one in told] == [
         (1, 2, 2, "kucoin:ETH/USDT"),
@@ -255,6 +255,12 @@ def test_list_shows_what_each_import_brought_in_80_columns(mm: Installation) -> 
     assert "orders.csv" in output
     assert "2025-01-03" in output
     assert mm.run("--list", "--grid", "yours")[0] == BAD_USAGE
+
+
+def test_name_of_a_file_is_shown_without_what_a_terminal_acts_upon(mm: Installation) -> None:
+    mm.take("red\x1b[31m.csv", FILLS, *PARTS)
+    assert "\x1b" not in mm.listed()[0]["file"]
+    assert "\x1b[31m" not in mm.run("--list")[1]
 
 
 def test_same_rows_again_are_no_import_of_their_own(mm: Installation) -> None:
