@@ -220,7 +220,7 @@ class _Moment:
         return None if is_clear else page
 
     def has_been_stopped(self) -> bool:
-        page = self.newest("MANDATORY_EXIT")
+        page = self.sold_emergency()
         named = self.now.triggers | (page.triggers if page else frozenset())
         return "stop_loss_breached" in named and not self.now.is_held
 
@@ -241,7 +241,7 @@ class _Moment:
         page, stopped = self.open_emergency(), self.has_been_stopped()
         is_on = self.now.state == "MANDATORY_EXIT"
         if is_on:
-            known = page or (self.newest("MANDATORY_EXIT") if stopped else self.sold_emergency())
+            known = page or self.sold_emergency()
             if known is None:
                 return self.new("MANDATORY_EXIT")
             if self.now.triggers - known.triggers:
@@ -291,7 +291,10 @@ class _Moment:
         if any(told.at == last.at and told.held_back == "unconfirmed" for told in self.mine):
             return 1
         count = 0
+        page = self.newest("MANDATORY_EXIT")
         while count + 2 <= len(self.past) and self.past[-2 - count].state == "NORMAL":
+            if page is not None and self.past[-2 - count].at <= page.at:
+                break
             count += 1
         return count
 
@@ -364,6 +367,9 @@ class _Moment:
 
     def normal(self) -> Told | None:
         if self.run < self.rules.damping or not self.talked_of():
+            return None
+        exits = [self.newest("MANDATORY_EXIT"), self.newest("LATEST_ACCEPTABLE_EXIT")]
+        if any(told is not None and self.age(told) < 15 * self.rules.damping for told in exits):
             return None
         clear = [told for told in self.mine if told.notice == "NORMAL"]
         if self.talked_of() == "NORMAL" and clear[-1].held_back in ("", "nothing_to_clear"):

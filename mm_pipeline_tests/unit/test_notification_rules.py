@@ -266,6 +266,24 @@ def test_failed_fetches_of_a_row_count_towards_what_has_to_last(state: str, fail
     assert [(one.evaluated_at - NOON) // BAR for one in made] == ([] if told_at is None else [told_at])
 
 
+# A bar that is revised
+
+
+def test_breach_of_the_same_stop_after_an_all_clear_is_a_new_emergency() -> None:
+    assert told("T" + "NN" + "T") == ["0 MANDATORY_EXIT", "2 NORMAL", "3 MANDATORY_EXIT"]
+    assert told("T" + "NN" + "T", {0.5: "ack"}) == ["0 MANDATORY_EXIT", "2 NORMAL", "3 MANDATORY_EXIT"]
+
+
+def test_one_answer_that_revises_the_bars_before_ends_no_emergency() -> None:
+    """The run of NORMAL reaches back before the page, as the bars of it were judged anew."""
+    page = replay([judged("T", 3)], [], POLICY)[0]
+    before = replace(History().at(judged("T", 3)).after(page, POLICY.budget), judged=judged("N", 3))
+    revised = replace(before, run=4, run_began_at=NOON)
+    assert replay([judged("N", 4)], [], POLICY, {"eth": revised}) == []
+    calm = replay([judged("N", 4), judged("N", 5)], [], POLICY, {"eth": revised})
+    assert [(one.notice.value, (one.evaluated_at - NOON) // BAR) for one in calm] == [("NORMAL", 5)]
+
+
 # A stop that is edited
 
 
@@ -298,11 +316,11 @@ def test_breach_of_an_edited_stop_pages_though_the_old_one_is_acknowledged(held:
     assert made[-1].triggers == ("stop_loss_breached@85", "stop_loss_breached@90")
 
 
-def test_page_from_before_stops_were_named_with_their_price_names_any() -> None:
+def test_page_from_before_stops_were_named_with_their_price_answers_for_none() -> None:
     rows = stopped([90.0] * 3, held=5.0)
     (page,) = replay([replace(rows[0], mandatory=("stop_loss_breached",))], [], POLICY)
     before = History().at(rows[0]).after(page, POLICY.budget)
-    assert replay(rows[1:], [], POLICY, {rows[0].grid: before}) == []
+    assert [one.cause.value for one in replay(rows[1:], [], POLICY, {rows[0].grid: before})] == ["new_trigger"]
 
 
 # An account that cannot be read any more

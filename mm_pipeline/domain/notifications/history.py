@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
+from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications.decision import (
     ASKS_FOR_EXIT,
     REMINDERS,
@@ -21,6 +23,8 @@ from mm_pipeline.domain.notifications.decision import (
 from mm_pipeline.domain.notifications.judged import Judged
 from mm_pipeline.domain.notifications.policy import LONGEST_FLAPPING, PageBudget
 from mm_pipeline.domain.notifications.response import FLATS, SEEN_OPEN, Response, ResponseKind
+
+_BAR: Final = timedelta(milliseconds=Timeframe.M15.ms)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +147,8 @@ class History:
         if response.kind in FLATS:
             is_in_force = response.closes(started_at=None, open_at=self.open_at)  # the range is known at an evaluation
             said = replace(response, known_at=response.counts_from)
-            return replace(self, flats=(*self.flats, said)) if is_in_force else self
+            flats = sorted((*self.flats, said), key=lambda one: (one.counts_from, one.at))
+            return replace(self, flats=tuple(flats)) if is_in_force else self
         if response.kind in SEEN_OPEN:
             return self._seen_open(response)
         if response.kind is ResponseKind.ACKNOWLEDGED:
@@ -157,6 +162,11 @@ class History:
         if response.kind is ResponseKind.CONTRADICTED:
             return replace(opened, contradicted_at=response.at)
         return replace(opened, told={}, endings={}, resumed=None, held=None)
+
+    def since(self, decision: Decision) -> int:
+        """Evaluations after a decision up to the newest one, the newest counted; missing ones are counted too."""
+        newest = decision.evaluated_at if self.judged is None else self.judged.evaluated_at
+        return int((newest - decision.evaluated_at) / _BAR)
 
     @property
     def flat_at(self) -> datetime | None:

@@ -6,6 +6,7 @@ Where SPEC leaves room, this is meant:
   is no news. A reminder changes nothing. An all-clear does, sent or not. Nothing else that was held back does.
 - An emergency lasts from its first page to an all-clear. Its pages name the mandatory triggers; one that no page has
   named yet pages at once. Acknowledged, it is answered through every milder state, a sold-out and an outage.
+- Evaluations that end one come after its page: a bar that is revised makes none of before it calm.
 - Not acknowledged, it is issued anew when its alarm has expired, also while the state is milder or unknown. Two
   evaluations in a row that say NORMAL or sold out end it. After a sold-out the same triggers resume it: they are
   issued anew when the alarm would have expired, until an all-clear.
@@ -101,7 +102,7 @@ def _due_mandatory(judged: Judged, now: History, policy: NotifyPolicy) -> Due | 
     if last is None and not _is_stopped_out(judged, now) and now.unended is not None:
         return _due_resumed(judged, now.unended, policy)
     if last is None and _is_stopped_out(judged, now):
-        last = now.told.get(Notice.MANDATORY_EXIT)  # a sold-out that ended it sold nothing that the stop had left
+        last = now.unended  # a sold-out that ended it sold nothing that the stop had left
     if last is None:
         return Due(Notice.MANDATORY_EXIT, Cause.CHANGE)
     return None if _names_all(last, judged) else Due(Notice.MANDATORY_EXIT, Cause.NEW_TRIGGER, last)
@@ -148,14 +149,14 @@ def _due_reminder(judged: Judged, now: History, policy: NotifyPolicy) -> Due | N
 
 def _is_stopped_out(judged: Judged, now: History) -> bool:
     """Whether the stop was touched, and nothing says that anything is left."""
-    told = now.told.get(Notice.MANDATORY_EXIT)
-    named = (*judged.mandatory, *(() if told is None else told.triggers))
+    page = now.unended
+    named = (*judged.mandatory, *(() if page is None else page.triggers))
     return any(is_stop(name) for name in named) and not judged.is_held
 
 
 def _names_all(page: Decision, judged: Judged) -> bool:
-    """Whether a page names every mandatory trigger; one from before stops were named with their price names any."""
-    return all(name in page.triggers or (is_stop(name) and STOP in page.triggers) for name in judged.mandatory)
+    """Whether a page names every mandatory trigger; one from before stops were named with their price names none."""
+    return set(judged.mandatory) <= set(page.triggers)
 
 
 def is_stop(name: str) -> bool:
@@ -189,7 +190,8 @@ def _due_unknown(judged: Judged, now: History, policy: NotifyPolicy) -> Due | No
 def _due_sold_out(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
     """Say once that all is sold; an emergency that nobody has answered must be over first."""
     emergency, before = now.emergency, _unconfirmed_before(now)
-    number = 1 + (before.number if before is not None else now.quiet_before)
+    quiet = now.quiet_before if emergency is None else min(now.quiet_before, now.since(emergency) - 1)
+    number = 1 + (before.number if before is not None else quiet)
     if emergency is not None and not now.is_acknowledged(emergency) and number < policy.normal.after_evaluations:
         return Due(Notice.SOLD_OUT, Cause.CHANGE, before, HeldBack.UNCONFIRMED)
     is_told = now.last is not None and now.last.notice is Notice.SOLD_OUT
@@ -226,6 +228,9 @@ def _due_normal(judged: Judged, now: History, policy: NotifyPolicy) -> Due | Non
     last = now.last
     if last is None or now.run < policy.normal.after_evaluations:
         return None
+    exits = [now.told[notice] for notice in ASKS_FOR_EXIT if notice in now.told]
+    if any(now.since(page) < policy.normal.after_evaluations for page in exits):
+        return None  # a bar that was revised puts the run's start before the page: one answer is not two
     if last.notice is Notice.NORMAL and last.held_back in (None, HeldBack.NOTHING_TO_CLEAR):
         return None
     due, told = Due(Notice.NORMAL, Cause.CHANGE), now.told.get(Notice.NORMAL)
