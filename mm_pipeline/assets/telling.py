@@ -11,9 +11,11 @@ from itertools import groupby
 from typing import TypeVar
 
 from mm_pipeline.adapters.journal import Decided, Evaluation, EvaluationKind, Page
+from mm_pipeline.adapters.journal.grid_versions import as_versions
 from mm_pipeline.assets.flat_check import contradictions
 from mm_pipeline.domain.errors import PipelineError, StorageError
 from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.grid_history import watched_anew_at
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications import (
     EMERGENCY,
@@ -55,15 +57,18 @@ class _Round:
     states: States
 
     def histories(self, judged: Sequence[Judged], now: datetime) -> dict[str, History]:
-        journal, policy = self.watch.decisions(), self.watch.settings.notify
-        return {
-            one.grid: journal.histories.before(one, now=now, started_at=self._starts(one.grid), policy=policy)
-            for one in judged
-        }
+        return {one.grid: self._history(one, now) for one in judged}
 
-    def _starts(self, grid: str) -> dict[str, datetime]:
-        versions = self.watch.decisions().grid_versions(grid)
-        return {version.grid.version_hash: version.grid.started_at for version in versions}
+    def _history(self, judged: Judged, now: datetime) -> History:
+        journal = self.watch.decisions()
+        versions = as_versions(journal.grid_history(judged.grid))
+        return journal.histories.before(
+            judged,
+            now=now,
+            started_at={version.grid.version_hash: version.grid.started_at for version in versions},
+            policy=self.watch.settings.notify,
+            anew_at=watched_anew_at(versions, judged.evaluated_at),
+        )
 
     def pages(self, decisions: Sequence[Decision]) -> list[Page]:
         together: dict[str, list[Decision]] = {}

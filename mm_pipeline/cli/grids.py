@@ -97,6 +97,12 @@ def _check_without_file(deployment: Deployment, grid_ids: Sequence[str]) -> None
     from mm_pipeline.domain.errors import ConfigError
 
     folder = load_grids(deployment.grids_folder)
+    unclear = next((problem for problem in folder.problems if not problem.grid_id), None)
+    if unclear is not None:
+        raise ConfigError(
+            f"the grid files cannot all be read, so one of them may be that of a grid to retire: {unclear.error}",
+            "Put the folder and its files right first.",
+        )
     named = {problem.grid_id: problem.file for problem in folder.problems if problem.grid_id} | dict(folder.files)
     for grid_id in grid_ids:
         if grid_id in named:

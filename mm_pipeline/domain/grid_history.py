@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -144,3 +146,19 @@ def is_same_range(one: Grid, other: Grid) -> bool:
 def by_valid_from(versions: Sequence[GridVersion]) -> list[GridVersion]:
     """Versions in the order in which they came into force."""
     return sorted(versions, key=lambda version: version.valid_from)
+
+
+def watched_anew_at(versions: Sequence[GridVersion], at: datetime) -> datetime | None:
+    """Latest moment by ``at`` from which a grid is another than before; None where it always was the same.
+
+    Its market changed, whatever its ``started_at``, or its file came back after the grid had ended. What was told and
+    answered before is of a position that was left.
+    """
+    known = [version for version in by_valid_from(versions) if version.valid_from <= at]
+    anew = [after.valid_from for before, after in pairwise(known) if _is_another(before, after)]
+    return anew[-1] if anew else None
+
+
+def _is_another(before: GridVersion, after: GridVersion) -> bool:
+    has_ended = before.is_gone and not before.grid.enabled
+    return before.grid.market != after.grid.market or (has_ended and not after.is_gone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from mm_pipeline.domain.columns import epoch_ms
 from mm_pipeline.domain.exit_state.triggers import grid_triggers
 from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.grid_analysis import grid_analysis
-from mm_pipeline.domain.grid_history import RangeHistory
+from mm_pipeline.domain.grid_history import RangeHistory, watched_anew_at
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView, Timeline
 from mm_pipeline.domain.pipeline import evaluations
@@ -63,6 +64,10 @@ def version(at: datetime, **changes: Any) -> GridVersion:
     return GridVersion(grid(**changes), at)
 
 
+def gone(at: datetime, **changes: Any) -> GridVersion:
+    return replace(version(at, **changes), is_gone=True)
+
+
 def rows(versions: list[GridVersion], view: MarketView, *, days: int = 3) -> dict[datetime, dict[str, Any]]:
     """Triggers of the grid by evaluation: fired names, and the stop's value and threshold."""
     first, last = (int(time.timestamp() * 1000) for time in (START - DAY, START + days * DAY))
@@ -80,6 +85,25 @@ def rows(versions: list[GridVersion], view: MarketView, *, days: int = 3) -> dic
         }
         for i, at in enumerate(found["evaluated_at"])
     }
+
+
+@pytest.mark.parametrize(
+    ("versions", "anew"),
+    [
+        ([version(START), version(START + DAY, stop_loss=2800.0)], None),
+        ([version(START), version(START + DAY, enabled=False), version(START + 2 * DAY)], None),
+        ([version(START), version(START + DAY, symbol="BTC/USDT")], START + DAY),
+        ([version(START), version(START + DAY, exchange="kucoin"), version(START + 2 * DAY)], START + 2 * DAY),
+        ([version(START), gone(START + DAY), version(START + 2 * DAY)], None),  # a file that came back
+        ([version(START), gone(START + DAY, enabled=False), version(START + 2 * DAY)], START + 2 * DAY),  # retired
+        ([version(START), gone(START + DAY, enabled=False)], None),
+        ([version(START), version(START + 4 * DAY, symbol="BTC/USDT")], None),  # not yet
+    ],
+)
+def test_grid_is_another_once_its_market_changes_or_it_comes_back(
+    versions: list[GridVersion], anew: datetime | None
+) -> None:
+    assert watched_anew_at(versions, START + 3 * DAY) == anew
 
 
 def test_raised_stop_makes_no_past_low_a_breach() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -77,7 +77,13 @@ class JournalHistories:
         self._responses = responses
 
     def before(
-        self, judged: Judged, *, now: datetime, started_at: Mapping[str, datetime], policy: NotifyPolicy
+        self,
+        judged: Judged,
+        *,
+        now: datetime,
+        started_at: Mapping[str, datetime],
+        policy: NotifyPolicy,
+        anew_at: datetime | None = None,
     ) -> History:
         """What was before an evaluation, and what was answered until it is decided.
 
@@ -87,9 +93,11 @@ class JournalHistories:
             When it is decided: what is recorded later is not known.
         started_at
             Start of the range by ``version_hash``, for every version of the grid.
+        anew_at
+            Since when the grid is another than before under the same start (``watched_anew_at``); None for always.
         """
         with self._database.reading() as connection:
-            reader = _Reader(connection, judged, started_at)
+            reader = _Reader(connection, judged, started_at, anew_at)
             range_began = reader.range_began()
             history = reader.run_since(range_began)
         if range_began is None:
@@ -133,9 +141,16 @@ class _Reader:
     connection: sa.Connection
     judged: Judged
     started_at: Mapping[str, datetime]
+    anew_at: datetime | None
 
     def range_began(self) -> datetime | None:
         """First evaluation of this kind and range without another between; None where none is before."""
+        began = self._kind_and_range_began()
+        if self.anew_at is None or began is None or began >= self.anew_at:
+            return began
+        return self._moment(_FIRST_AFTER, after=self.anew_at - timedelta(milliseconds=1))
+
+    def _kind_and_range_began(self) -> datetime | None:
         start = self.judged.started_at or self._last_start()
         versions = [version for version, at in self.started_at.items() if start is not None and at != start]
         other = self._first(_LAST_OF_ANOTHER, kind=self.judged.kind, versions=versions)
