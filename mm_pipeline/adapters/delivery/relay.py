@@ -114,7 +114,7 @@ class Relay:
     def _attempt(self, claim: Claim) -> Sent:
         if self._journal.outbox.is_superseded(claim.page):
             return self._end(claim, DeliveryOutcome.SUPERSEDED, "something newer was told of these grids")
-        if self._is_settled(claim.page):
+        if self._is_settled(claim):
             return self._end(claim, DeliveryOutcome.ANSWERED, "somebody answered it before it came here")
         message = self._message(claim)
         try:
@@ -134,15 +134,17 @@ class Relay:
         self._watch_quota(claim.channel, accepted)
         return sent
 
-    def _is_settled(self, page: Page) -> bool:
-        """Whether a page need not come here: it has lost its reason, or reached a person and is answered.
+    def _is_settled(self, claim: Claim) -> bool:
+        """Whether a page need not come here: it has lost its reason, or is answered and may have reached a person.
 
         `mm ack` may answer a page that nobody was shown; that one is sent all the same.
         """
-        answers = PageAnswers.about(self._journal, page)
+        page, answers = claim.page, PageAnswers.about(self._journal, claim.page)
         if answers.is_moot_whole(page):
             return True
-        return answers.is_answered_whole(page) and page.page in self._journal.outbox.delivered(
+        if not answers.is_answered_whole(page):
+            return False
+        return claim.may_be_duplicate or page.page in self._journal.outbox.delivered(
             [page.page], records=self._ladder.records
         )
 
