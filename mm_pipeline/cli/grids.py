@@ -96,9 +96,10 @@ def _check_without_file(deployment: Deployment, grid_ids: Sequence[str]) -> None
     from mm_pipeline.adapters.grid_files import load_grids
     from mm_pipeline.domain.errors import ConfigError
 
-    folder = load_grids(deployment.grids_folder)
+    folder, place = load_grids(deployment.grids_folder), deployment.grids_folder
+    is_empty = place.is_dir() and not any(place.iterdir())  # the last file was removed
     unclear = next((problem for problem in folder.problems if not problem.grid_id), None)
-    if unclear is not None:
+    if unclear is not None and not is_empty:
         raise ConfigError(
             f"the grid files cannot all be read, so one of them may be that of a grid to retire: {unclear.error}",
             "Put the folder and its files right first.",

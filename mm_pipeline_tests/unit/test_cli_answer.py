@@ -239,6 +239,21 @@ def test_retired_grid_rings_no_more_and_its_unsent_pages_are_not_sent(
     assert [one.response.kind for one in journal.responses.select("eth")] == [ResponseKind.CANCELLED]
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_no_grid_is_retired_while_its_file_may_only_be_out_of_sight(
+    journal: Journal, settings: Path, *, is_there: bool
+) -> None:
+    emergency(journal, settings)
+    folder = settings.parent / "grids"
+    if is_there:
+        (folder / "Some Grid.yaml").write_text("id: [\n")
+    else:
+        folder.rmdir()
+    done = mm("grids", "retire", "eth", settings=settings)
+    assert (done.exit_code, "cannot all be read" in done.stderr) == (2, True)
+    assert journal.retired_grids() == {}
+
+
 def test_alarm_of_a_grid_that_came_back_rings_although_it_was_retired_before(
     journal: Journal, settings: Path, phone: PaperPushover
 ) -> None:
