@@ -77,7 +77,9 @@ def test_19_two_daemons_tick_at_once_and_evaluate_and_page_once(tmp_path: Path) 
         pages = {page.page for page in journal.notifications.pages()}
     ticks = {("eth", begin + number * BAR): 1 for number in range(TICKS)}
     assert (evaluated, set(decided.values())) == (ticks, {1})
-    assert [(one.notice.value, one.evaluated_at) for one in told] == [("MANDATORY_EXIT", begin + BAR)]
+    # At a full hour a close outside is a trigger of its own, and pages too.
+    assert {one.notice.value for one in told} == {"MANDATORY_EXIT"}
+    assert told[0].evaluated_at == begin + BAR
     assert pages == {one.page for one in told}
     assert Counter(tag for message in messages for tag in message.tags) == {f"mm-{page}": 1 for page in pages}
     assert not [message.title for message in messages if "DUPLICATE" in message.title]

@@ -148,7 +148,7 @@ def test_ticks_over_25_real_days_page_what_their_replay_pages(recorded_data: Pat
     rows = judged_states(candles, grid, settings, first=first, last=last)
     assert rows.height == 25 * 96
     live = compare(rows, grid, 25, settings, tmp_path)
-    assert {one.notice for one in live} >= {Notice.MANDATORY_EXIT, Notice.LATEST_ACCEPTABLE_EXIT, Notice.WARNING}
+    assert {one.notice for one in live} >= {Notice.MANDATORY_EXIT, Notice.WARNING}
 
 
 @pytest.mark.parametrize("policy", ["seed", "calibrated"])

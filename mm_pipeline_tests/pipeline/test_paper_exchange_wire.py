@@ -119,7 +119,7 @@ def test_candles_without_window_are_an_empty_list_as_recorded(
 ) -> None:
     errors = json.loads((recorded_data / "kucoin_wire" / "errors.json").read_text())
     recorded = next(entry["body"] for entry in errors["observed"] if entry.get("body", {}).get("data") == [])
-    assert _get(http, paper, "/api/v1/market/candles?symbol=ETH-USDT&type=1min").json()["code"] == "400100"
+    assert _get(http, paper, "/api/v1/market/candles?symbol=ETH-USDT&type=7min").json()["code"] == "400100"
     assert _get(http, paper, "/api/v1/market/candles?symbol=ETH-USDT&type=15min").json() == recorded
 
 
