@@ -53,6 +53,7 @@ def watch(
     with PaperPushover(clock=PaperClock.standing(AT)) as pushover:
         url = server.new_database()
         made = PagingInstallation(tmp_path, FixedSources({ETH: falling}), pushover=pushover, journal_url=url)
+        made.configure(last_resort={"grace": "2s"})  # so long a failing run looks whether the database comes back
         made.grid("eth")
         yield made
 
