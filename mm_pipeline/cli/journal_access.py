@@ -39,6 +39,7 @@ def open_journal(deployment: Deployment) -> Journal:
     url = journal_url(deployment)
     _check_there(url)
     journal = Journal(url)
+    journal.claim(is_paper=deployment.settings.is_paper, is_new=False)
     journal.keep_time(SystemClock(), tolerance=deployment.settings.exchange_access.max_clock_offset)
     return journal
 

@@ -96,6 +96,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
     def decisions(self) -> Journal:
         """The open journal; what it holds of a time that has not come counts as never made."""
         journal = self.journal.open()
+        journal.claim(is_paper=self.settings.is_paper)
         journal.keep_time(self.true_clock(), tolerance=self.settings.exchange_access.max_clock_offset)
         return journal
 

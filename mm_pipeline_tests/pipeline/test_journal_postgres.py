@@ -348,6 +348,20 @@ def test_journal_that_lacks_a_column_is_refused_by_its_name(database: Database, 
         Journal(url)
 
 
+@pytest.mark.parametrize("is_paper", [True, False])
+def test_journal_of_real_markets_is_none_of_simulated_ones_nor_the_other_way_round(url: str, *, is_paper: bool) -> None:
+    with Journal(url) as journal:
+        journal.claim(is_paper=is_paper, is_new=False)  # a command that reads claims nothing
+        journal.claim(is_paper=is_paper)
+        journal.claim(is_paper=is_paper)
+    with Journal(url) as journal, pytest.raises(StorageError, match=r"is of (paper|real) markets.*MM_JOURNAL_URL"):
+        journal.claim(is_paper=not is_paper)
+    with Journal(url) as journal, pytest.raises(StorageError, match="markets"):
+        journal.claim(is_paper=not is_paper, is_new=False)
+    with Journal(url) as journal:
+        journal.claim(is_paper=is_paper)
+
+
 def test_failing_migration_leaves_the_version_before(database: Database) -> None:
     migrate(database)
     statements = ("CREATE TABLE later (id INTEGER)", "CREATE TABLE nonsense (")

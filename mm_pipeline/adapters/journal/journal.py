@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from mm_pipeline.adapters.clock import Clock
-from mm_pipeline.adapters.journal import evaluations, grid_versions, notices, setting_aside
+from mm_pipeline.adapters.journal import evaluations, grid_versions, notices, owner, setting_aside
 from mm_pipeline.adapters.journal.circuits import JournalCircuits
 from mm_pipeline.adapters.journal.database import LOCK_WAIT, Database
 from mm_pipeline.adapters.journal.flat_checks import JournalFlatChecks
@@ -41,6 +41,7 @@ class Journal:
     """
 
     def __init__(self, url: str, *, lock_wait: timedelta = LOCK_WAIT) -> None:
+        self._owner: str | None = None
         self._database = Database(url, lock_wait=lock_wait)
         try:
             migrate(self._database)
@@ -66,6 +67,20 @@ class Journal:
         """Settings hash and code version that stand beside deliveries and circuit states recorded from now on."""
         self.outbox.sign(written_by)
         self.circuits.sign(written_by)
+
+    def claim(self, *, is_paper: bool, is_new: bool = True) -> None:
+        """Refuse the journal where it tells of real markets and these are simulated, or the other way round.
+
+        Parameters
+        ----------
+        is_new
+            Whether a journal that nobody has claimed becomes one of these markets.
+        """
+        if self._owner is None:
+            if is_new:
+                owner.claim(self._database, is_paper=is_paper)
+            self._owner = owner.owner_of(self._database)
+        owner.check(self._owner, is_paper=is_paper)
 
     def keep_time(self, clock: Clock, *, tolerance: timedelta) -> None:
         """Believe no row of a time later than the clock's, from now on: it counts as never made.

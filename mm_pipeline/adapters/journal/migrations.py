@@ -201,6 +201,9 @@ _CIRCUIT_TABLES = (
 """What stood in ``circuits`` is not carried over: it was the present state alone, and an exchange is asked anew."""
 _CIRCUIT_KEYS = {"circuit_states": ("id",)}
 
+_OWNER_TABLE = "CREATE TABLE owner (markets TEXT NOT NULL PRIMARY KEY CHECK (markets IN ('paper', 'real')))"
+"""At most one row: of what markets everything here tells."""
+
 _SQLITE_TYPES = {"identity": "INTEGER PRIMARY KEY AUTOINCREMENT", "bytes": "BLOB"}
 _POSTGRES_TYPES = {"identity": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "bytes": "BYTEA"}
 
@@ -291,5 +294,11 @@ MIGRATIONS = (
             REFUSE_DELETION_IN_POSTGRES,
             *(sql for table in MAY_BE_SET_ASIDE for sql in leaves_when_set_aside_in_postgres(table)),
         ),
+    ),
+    Migration(
+        version=9,
+        name="whose journal it is",
+        sqlite=(_OWNER_TABLE,),
+        postgresql=(_OWNER_TABLE,),
     ),
 )

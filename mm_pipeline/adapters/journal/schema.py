@@ -218,6 +218,8 @@ flat_checks = sa.Table(
     sa.Column("code_version", sa.Text, nullable=False),
 )
 
+owner = sa.Table("owner", metadata, sa.Column("markets", sa.Text, primary_key=True))
+
 set_aside = sa.Table(
     "set_aside",
     metadata,
