@@ -4,14 +4,14 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from mm_pipeline.adapters.clock import SystemClock, from_ms
+from mm_pipeline.adapters.clock import SystemClock, to_ms
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
 from mm_pipeline.adapters.home import JOURNAL_VARIABLE
 from mm_pipeline.adapters.journal import DeliveryOutcome, Evaluation, EvaluationKind, Journal, Page, sqlite_url
@@ -30,7 +30,16 @@ from mm_pipeline_tests.operator_samples import BY, OperatedHome, answer, claim, 
 
 MINUTE = timedelta(minutes=1)
 BAR = 15 * MINUTE
-AT = from_ms(SystemClock().now_ms() // 900_000 * 900_000)
+AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
+NOW = AT + timedelta(minutes=4)
+
+
+@pytest.fixture(autouse=True)
+def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long other tests take."""
+    monkeypatch.setattr(SystemClock, "now_ms", lambda _self: to_ms(NOW))
+
+
 """The newest close by this machine's clock, which the command reads."""
 MANDATORY, LATEST, WARNING, NORMAL = (
     Notice.MANDATORY_EXIT,
