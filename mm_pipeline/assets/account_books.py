@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from mm_pipeline.adapters.account import AccountReading
 from mm_pipeline.adapters.clock import from_ms
@@ -35,12 +36,15 @@ class Booked:
 
 
 def booked_grids(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: Accounts) -> dict[str, Booked]:
-    """Every grid whose account was read, by grid id; a market that cannot be told apart stops no other."""
+    """Every grid whose account was read, by grid id.
+
+    A market whose fills conflict, or a grid whose stored rows cannot be read, stops no other.
+    """
     shares: dict[str, Share] = {}
     mine: dict[str, GridFills] = {}
     for market, reading in accounts.readings.items():
         together = [grid for grid in grids.values() if grid.market == market]
-        found = accounts.attempt(str(market), lambda: _shared(watch, together, reading))  # noqa: B023 - called at once
+        found = accounts.attempt(str(market), partial(_shared, watch, together, reading))
         for grid_id, (share, fills) in (found or {}).items():
             shares[grid_id], mine[grid_id] = share, fills
     booked: dict[str, Booked] = {}
@@ -53,7 +57,10 @@ def booked_grids(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: 
             mine,
             balance,
             policy=watch.settings.account,
-            is_confirmed=any(_was_short(watch, plan, grid) for grid in together),
+            is_confirmed=any(
+                accounts.attempt(f"{grid.id} (reading before)", partial(_was_short, watch, plan, grid))
+                for grid in together
+            ),
         )
         booked |= {name: Booked(shares[name], book, balance) for name, book in books.items()}
     return booked

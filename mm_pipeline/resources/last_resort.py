@@ -116,7 +116,7 @@ def storage_guard(
             clock=clock,
             watched=_watched(deployment),
         ),
-        probe=StorageProbe(journal_url=journal_url, folders=tuple(folders)),
+        probe=StorageProbe(journal_url=journal_url, folders=tuple(folders), is_paper=settings.is_paper),
         room=Room(home, settings.last_resort),
     )
 

@@ -304,7 +304,7 @@ def test_probe_finds_a_journal_that_is_no_database_and_one_damaged_inside(tmp_pa
     from mm_pipeline.adapters.journal import Journal, sqlite_url
 
     file = tmp_path / "journal.db"
-    probe = StorageProbe(sqlite_url(file), (tmp_path, tmp_path / "not made"))
+    probe = StorageProbe(sqlite_url(file), (tmp_path, tmp_path / "not made"), is_paper=True)
     with Journal(sqlite_url(file)):
         pass
     assert probe.problem(is_thorough=True) is None

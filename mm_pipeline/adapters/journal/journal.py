@@ -41,7 +41,7 @@ class Journal:
     """
 
     def __init__(self, url: str, *, lock_wait: timedelta = LOCK_WAIT) -> None:
-        self._owner: str | None = None
+        self._is_mine = False
         self._database = Database(url, lock_wait=lock_wait)
         try:
             migrate(self._database)
@@ -75,12 +75,18 @@ class Journal:
         ----------
         is_new
             Whether a journal that nobody has claimed becomes one of these markets.
+
+        Raises
+        ------
+        StorageError
+            Naming both kinds of markets, and what to do.
         """
-        if self._owner is None:
-            if is_new:
-                owner.claim(self._database, is_paper=is_paper)
-            self._owner = owner.owner_of(self._database)
-        owner.check(self._owner, is_paper=is_paper)
+        if self._is_mine:
+            return
+        if is_new:
+            owner.claim(self._database, is_paper=is_paper)
+        owner.check(self._database, is_paper=is_paper)
+        self._is_mine = is_new
 
     def keep_time(self, clock: Clock, *, tolerance: timedelta) -> None:
         """Believe no row of a time later than the clock's, from now on: it counts as never made.

@@ -17,6 +17,7 @@ from mm_pipeline.adapters.journal.append_only import (
     leaves_when_set_aside_in_sqlite,
 )
 from mm_pipeline.adapters.journal.flat_tables import FLAT_KEYS, FLAT_TABLES
+from mm_pipeline.adapters.journal.owner_table import OWNER_TABLES
 from mm_pipeline.adapters.journal.set_aside_tables import MAY_BE_SET_ASIDE, SET_ASIDE_KEYS, SET_ASIDE_TABLES
 
 
@@ -201,9 +202,6 @@ _CIRCUIT_TABLES = (
 """What stood in ``circuits`` is not carried over: it was the present state alone, and an exchange is asked anew."""
 _CIRCUIT_KEYS = {"circuit_states": ("id",)}
 
-_OWNER_TABLE = "CREATE TABLE owner (markets TEXT NOT NULL PRIMARY KEY CHECK (markets IN ('paper', 'real')))"
-"""At most one row: of what markets everything here tells."""
-
 _SQLITE_TYPES = {"identity": "INTEGER PRIMARY KEY AUTOINCREMENT", "bytes": "BLOB"}
 _POSTGRES_TYPES = {"identity": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "bytes": "BYTEA"}
 
@@ -295,10 +293,5 @@ MIGRATIONS = (
             *(sql for table in MAY_BE_SET_ASIDE for sql in leaves_when_set_aside_in_postgres(table)),
         ),
     ),
-    Migration(
-        version=9,
-        name="whose journal it is",
-        sqlite=(_OWNER_TABLE,),
-        postgresql=(_OWNER_TABLE,),
-    ),
+    Migration(version=9, name="whose journal it is", sqlite=OWNER_TABLES, postgresql=OWNER_TABLES),
 )

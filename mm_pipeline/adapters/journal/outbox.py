@@ -244,8 +244,8 @@ class JournalOutbox:
 
     def delivered(self, pages: Collection[str], *, records: Collection[str] = ()) -> frozenset[str]:
         """Which of these pages a channel that is none of the ``records`` has taken."""
-        query = sa.select(events.c.page).distinct().where(events.c.page.in_(pages))
-        query = query.where((events.c.event == DeliveryOutcome.SENT.value) & events.c.channel.not_in(records))
+        is_taken = (events.c.event == DeliveryOutcome.SENT.value) & events.c.channel.not_in(records)
+        query = sa.select(events.c.page).distinct().where(events.c.page.in_(pages) & is_taken)
         with self._database.reading() as connection:
             return frozenset(connection.scalars(query))
 

@@ -218,7 +218,13 @@ flat_checks = sa.Table(
     sa.Column("code_version", sa.Text, nullable=False),
 )
 
-owner = sa.Table("owner", metadata, sa.Column("markets", sa.Text, primary_key=True))
+owner = sa.Table(
+    "owner",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("markets", sa.Text, nullable=False),
+)
+"""At most one row."""
 
 set_aside = sa.Table(
     "set_aside",

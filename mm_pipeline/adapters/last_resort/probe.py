@@ -63,10 +63,13 @@ class StorageProbe:
         The journal's database.
     folders
         Where frames and Dagster's own records are written; those not there yet are left out.
+    is_paper
+        Whether the markets are simulated: a journal of the others refuses every tick.
     """
 
     journal_url: str
     folders: tuple[Path, ...]
+    is_paper: bool
 
     def problem(self, *, is_thorough: bool = False) -> PipelineError | None:
         """What is wrong now; None where journal and folders take a write.
@@ -82,10 +85,18 @@ class StorageProbe:
         yield from _unwritable(self.folders)
         try:
             self._write_journal(is_thorough=is_thorough)
+            self._open_journal()
         except PipelineError as error:
             yield error
         except Exception as error:  # whatever keeps it from being written is the outage
             yield StorageError(f"the journal cannot be used: {error}.", "Check the database; see mm doctor.")
+
+    def _open_journal(self) -> None:
+        """As a tick does: one of another version, or of other markets, takes a write and refuses each tick."""
+        from mm_pipeline.adapters.journal import Journal
+
+        with Journal(self.journal_url, lock_wait=_LOCK_WAIT) as journal:
+            journal.claim(is_paper=self.is_paper, is_new=False)
 
     def _write_journal(self, *, is_thorough: bool) -> None:
         from mm_pipeline.adapters.journal.database import Database

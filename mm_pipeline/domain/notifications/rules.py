@@ -151,7 +151,7 @@ def _is_stopped_out(judged: Judged, now: History) -> bool:
     """Whether the stop was touched, and nothing says that anything is left."""
     page = now.unended
     named = (*judged.mandatory, *(() if page is None else page.triggers))
-    return any(is_stop(name) for name in named) and not judged.is_held
+    return any(_is_stop(name) for name in named) and not judged.is_held
 
 
 def _names_all(page: Decision, judged: Judged) -> bool:
@@ -159,7 +159,7 @@ def _names_all(page: Decision, judged: Judged) -> bool:
     return set(judged.mandatory) <= set(page.triggers)
 
 
-def is_stop(name: str) -> bool:
+def _is_stop(name: str) -> bool:
     """Whether a name that a page gives is that of a breached stop, with its price or without."""
     return name.partition("@")[0] == STOP
 
