@@ -5,13 +5,8 @@ from mm_pipeline.adapters.account.exchange_account import AccountReading, Exchan
 from mm_pipeline.adapters.account.fill_stores import FrameFills, MemoryFills
 from mm_pipeline.adapters.account.fills_columns import zone_named
 from mm_pipeline.adapters.account.fills_file import IMPORTED, ImportedFills, RowProblem, import_fills
-from mm_pipeline.adapters.account.import_records import (
-    FrameImports,
-    ImportOutcome,
-    ImportRecord,
-    ListedImport,
-    digest_of,
-)
+from mm_pipeline.adapters.account.import_records import FrameImports
+from mm_pipeline.adapters.account.import_values import ImportOutcome, ImportRecord, ListedImport, digest_of
 from mm_pipeline.adapters.account.kucoin_client import KeyInfo
 
 __all__ = [

@@ -5,18 +5,17 @@ Fills as they are read by everybody else are in :class:`~mm_pipeline.adapters.ac
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-import polars as pl
-
 from mm_pipeline.adapters.account.fill_stores import FrameFills
 from mm_pipeline.adapters.account.fills_file import IMPORTED
+from mm_pipeline.adapters.account.import_values import ImportOutcome, ImportRecord, ListedImport, digest_of
+from mm_pipeline.adapters.account.telling_frames import place_of, tellings_frame, tellings_of_frame
 from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.frame_files import FrameFiles
 from mm_pipeline.domain.account import (
@@ -26,12 +25,9 @@ from mm_pipeline.domain.account import (
     SettledFill,
     Telling,
     content_of,
-    fills_frame,
-    fills_of_frame,
     settled,
     tellings_of_kept,
 )
-from mm_pipeline.domain.columns import TIME
 from mm_pipeline.domain.errors import ConflictingFills, FillsFileError
 from mm_pipeline.domain.market import Market
 
@@ -39,87 +35,6 @@ EARLIER: Final = "(by an earlier version)"
 """Stands for the file of fills that were imported before imports were recorded."""
 _FOLDER: Final = "account_imports"
 _FILE: Final = re.compile(r"(\d{4,9})\.parquet")
-_ORDER_SCHEMA: Final[dict[str, pl.DataType]] = {
-    "row": pl.String(),
-    "has_id": pl.Boolean(),
-    "is_order": pl.Boolean(),
-    "ordered": TIME,
-    "amount_base": pl.Float64(),
-    "is_final": pl.Boolean(),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportRecord:
-    """One import.
-
-    Attributes
-    ----------
-    number
-        Counts imports of all markets; by it one is forgotten.
-    at
-        When it was imported; None for what an earlier version imported.
-    file
-        The file's name without its folder.
-    form
-        As :class:`~mm_pipeline.adapters.account.ImportedFills` names it.
-    digest
-        Of what the rows tell: the same file is recorded once.
-    tellings
-        The rows of the market, fees in base or quote.
-    """
-
-    number: int
-    at: datetime | None
-    file: str
-    form: str
-    market: Market
-    digest: str
-    tellings: tuple[Telling, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListedImport:
-    """An import, and the fills that are kept of it: those that its rows tell.
-
-    ``problem`` is what does not fit among the imports of its market, as earlier versions let in; mostly empty.
-    """
-
-    record: ImportRecord
-    kept: tuple[AccountFill, ...]
-    problem: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportOutcome:
-    """What an import, or taking one out, changed.
-
-    Attributes
-    ----------
-    record
-        The import; an earlier one where the file was imported before.
-    is_known
-        Whether it was imported before.
-    mine
-        Fills that its rows tell.
-    added, removed
-        Fills that are kept now and were not before, and the reverse.
-    two_fees
-        How many of ``mine`` are told with two fees.
-    """
-
-    record: ImportRecord
-    is_known: bool
-    mine: tuple[AccountFill, ...]
-    added: tuple[AccountFill, ...]
-    removed: tuple[AccountFill, ...]
-    two_fees: int
-
-
-def digest_of(tellings: Iterable[Telling]) -> str:
-    """Of what rows tell, whatever their order and place in the file."""
-    told = sorted(repr(replace(telling, source=0, place="")) for telling in tellings)
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
 class FrameImports:
@@ -255,7 +170,7 @@ class FrameImports:
             form=said["form"],
             market=Market(said["exchange"], said["symbol"]),
             digest=said["digest"],
-            tellings=tuple(_tellings_of_frame(frame, number, file)),
+            tellings=tuple(tellings_of_frame(frame, number, file)),
         )
 
     def _write(self, record: ImportRecord) -> None:
@@ -271,7 +186,7 @@ class FrameImports:
             "symbol": record.market.symbol,
             "digest": record.digest,
         }
-        self._files.write({path: _tellings_frame(record.tellings)}, metadata={"import": json.dumps(said)})
+        self._files.write({path: tellings_frame(record.tellings)}, metadata={"import": json.dumps(said)})
 
     def _put(self, market: Market, fills: Iterable[SettledFill], records: Iterable[ImportRecord]) -> None:
         is_whole = all(record.at is not None for record in records)
@@ -282,13 +197,9 @@ def _path(number: int) -> str:
     return f"{_FOLDER}/{number:04d}.parquet"
 
 
-def _place(number: int, file: str, row: str) -> str:
-    return f"import {number} ({file}, row {row})" if row else f"import {number} {file}"
-
-
 def _earlier(market: Market, fills: Sequence[AccountFill], number: int) -> ImportRecord:
     tellings = tellings_of_kept(
-        fills, source=number, place=_place(number, EARLIER, ""), is_made=lambda name: name.startswith(MADE_ID)
+        fills, source=number, place=place_of(number, EARLIER, ""), is_made=lambda name: name.startswith(MADE_ID)
     )
     return ImportRecord(
         number=number,
@@ -327,35 +238,3 @@ def _outcome(
         removed=tuple(fill for key, fill in old.items() if key not in new),
         two_fees=sum(one.has_two_fees for one in after if record.number in one.sources),
     )
-
-
-def _tellings_frame(tellings: Sequence[Telling]) -> pl.DataFrame:
-    columns: dict[str, list[Any]] = {
-        "row": [telling.place.rpartition(", row ")[2] if ", row " in telling.place else "" for telling in tellings],
-        "has_id": [telling.has_id for telling in tellings],
-        "is_order": [telling.is_order for telling in tellings],
-        "ordered": [telling.ordered_ms for telling in tellings],
-        "amount_base": [telling.amount_base for telling in tellings],
-        "is_final": [telling.is_final for telling in tellings],
-    }
-    beside = [
-        pl.Series(name, columns[name], dtype=pl.Int64 if kind == TIME else kind).cast(kind)
-        for name, kind in _ORDER_SCHEMA.items()
-    ]
-    return fills_frame([telling.fill for telling in tellings]).with_columns(beside)
-
-
-def _tellings_of_frame(frame: pl.DataFrame, number: int, file: str) -> Iterable[Telling]:
-    fills = fills_of_frame(frame.drop(list(_ORDER_SCHEMA)))
-    beside = frame.select(*_ORDER_SCHEMA).with_columns(pl.col("ordered").dt.epoch("ms")).rows(named=True)
-    for fill, told in zip(fills, beside, strict=True):
-        yield Telling(
-            fill=fill,
-            source=number,
-            place=_place(number, file, told["row"]),
-            has_id=told["has_id"],
-            is_order=told["is_order"],
-            ordered_ms=told["ordered"],
-            amount_base=told["amount_base"],
-            is_final=told["is_final"],
-        )
