@@ -327,8 +327,10 @@ def test_page_from_before_stops_were_named_with_their_price_answers_for_none() -
 
 
 def rows_of(story: str) -> pl.DataFrame:
-    """A letter a bar: ``H`` held by account, ``Z`` nothing by account, ``m`` the model's nothing; ``s``, ``z``, ``h``
-    above the grid: the model's nothing, the account's, and held by account.
+    """A letter per bar.
+
+    ``N`` is calm and held by account. Stopped: ``H`` held by account, ``Z`` nothing by account, ``m`` the model's
+    nothing. Above the grid: ``h`` held by account, ``z`` the account's nothing, ``s`` the model's.
     """
     declared = hundreds_grid()
     return pl.DataFrame(
@@ -366,7 +368,12 @@ def test_emergency_whose_inventory_was_seen_rings_on_while_its_account_cannot_be
 
 def test_account_that_shows_nothing_ends_what_it_had_shown() -> None:
     assert told_of_rows("NHH" + "Z" + "m" * 28) == ["1 MANDATORY_EXIT"]
-    assert told_of_rows("N" + "m" * 30) == ["1 MANDATORY_EXIT"]
+    assert told_of_rows("Z" + "m" * 30) == ["0 MANDATORY_EXIT"]
+
+
+def test_stop_that_is_touched_when_the_account_falls_silent_rings_on() -> None:
+    """What the account held a bar before is gone in the model alone."""
+    assert told_of_rows("N" + "m" * 30) == ["1 MANDATORY_EXIT", "13 MANDATORY_EXIT", "25 MANDATORY_EXIT"]
 
 
 def test_emergency_above_the_grid_is_not_sold_out_by_the_model_while_the_account_holds_it() -> None:

@@ -70,14 +70,20 @@ class Judged:
     last_known_state: str | None = None
     cause: str = ""
 
+    @property
+    def range_start(self) -> datetime | None:
+        """Start of the range in which the grid trades; None where that is not known, or it is disabled."""
+        return None if self.kind == ENTRY else self.started_at
+
 
 def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPolicy, *, kind: str) -> list[Judged]:
     """Read a frame of exit or entry states, row for row.
 
     A grid above its range holds nothing in the model: its price has touched the highest level, where the last interval
     sells. One whose stop was touched neither: the model sells everything there. Where the states carry a position
-    (``risk``), that of an account may be another. What an account or import showed to be held in an emergency counts
-    as held until it is read again: where the model's position stands in for it, nothing is known.
+    (``risk``), that of an account may be another. What an account or import showed to be held in an emergency, or
+    before the stop was touched, counts as held until it is read again: where the model's position stands in for it,
+    nothing is known.
 
     Parameters
     ----------
@@ -105,19 +111,30 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPol
         grid = grids.get(row["grid_version"])
         has_some = is_held(row["inventory_base"], row["source"], grid, policy)
         if row["source"] in _ASKED:
-            last_shown = _Shown(grid, is_held=has_some and _is_in_emergency(row, made, last_shown))
-        elif last_shown is not None and last_shown.is_held and _is_same_range(last_shown.grid, grid):
-            has_some = True  # the model does not know what the account still held when it was read last
+            is_grave = _is_in_emergency(row, made, last_shown)
+            last_shown = _Shown(grid, is_held=has_some, is_held_in_emergency=has_some and is_grave)
+        elif last_shown is not None and _may_hold_still(row, grid, last_shown):
+            has_some = True
         made.append(_judged(row, grid, kind, has_some=has_some))
     return made
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """Whether an account or import, when it was read last, showed inventory in an emergency."""
+    """Whether an account or import, when it was read last, showed inventory, and did so in an emergency."""
 
     grid: Grid | None
     is_held: bool
+    is_held_in_emergency: bool
+
+
+def _may_hold_still(row: dict[str, Any], grid: Grid | None, last: _Shown) -> bool:
+    """Whether what the account held at its last reading may be there yet, whatever the model says.
+
+    In an emergency, and where the stop was touched since: that the stop has sold is the model's word alone.
+    """
+    may_be = last.is_held_in_emergency or (last.is_held and bool(row.get(STOP)))
+    return may_be and _is_same_range(last.grid, grid)
 
 
 def _is_in_emergency(row: dict[str, Any], made: list[Judged], before: _Shown | None) -> bool:
@@ -125,7 +142,7 @@ def _is_in_emergency(row: dict[str, Any], made: list[Judged], before: _Shown | N
     if row["state"] == MANDATORY_EXIT:
         return True
     is_calm = row["state"] == NORMAL and bool(made) and made[-1].state == NORMAL
-    return before is not None and before.is_held and not is_calm
+    return before is not None and before.is_held_in_emergency and not is_calm
 
 
 def _is_same_range(before: Grid | None, now: Grid | None) -> bool:
