@@ -146,8 +146,9 @@ def _after(last: Answer | None, at: datetime) -> datetime:
 
 def _words(watch: Watch, grid: Grid) -> list[Answer]:
     """Reports in force that the grid is closed, or open again; those of a clock that was ahead were never made."""
-    given, now = watch.decisions().responses.select(grid.id, known_since=grid.started_at), watch.now()
-    return words_in_force((one for one in given if one.known_at <= now), started_at=grid.started_at)
+    start = grid.started_at if grid.enabled else None  # editing a disabled grid takes no word back
+    given, now = watch.decisions().responses.select(grid.id, known_since=start), watch.now()
+    return words_in_force((one for one in given if one.known_at <= now), started_at=start)
 
 
 def _last_word(watch: Watch, grid: Grid) -> Answer | None:

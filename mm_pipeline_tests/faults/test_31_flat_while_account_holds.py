@@ -143,12 +143,16 @@ def test_row_31_account_that_cannot_be_read_contradicts_nothing_and_says_so(trad
     assert len(not_flat(traded)) == 1
 
 
+def disabled(traded: Traded, **edited: Any) -> None:
+    declared = sol_grid().model_dump(mode="json") | {"enabled": False} | edited
+    traded.installation.grid("sol", **{name: value for name, value in declared.items() if name != "id"})
+
+
 def test_row_31_grid_that_is_disabled_with_the_report_rings_until_its_account_is_empty(traded: Traded) -> None:
     set_up(traded, notify={"mandatory_exit": {"expire": "15min"}})
     at = paged(traded)
     say_flat(traded, at + timedelta(minutes=3))
-    declared = sol_grid().model_dump(mode="json") | {"enabled": False}
-    traded.installation.grid("sol", **{name: value for name, value in declared.items() if name != "id"})
+    disabled(traded)
     for number in (1, 2, 3):
         traded.tick(at + number * BAR)
     first, second = not_flat(traded)
@@ -157,6 +161,21 @@ def test_row_31_grid_that_is_disabled_with_the_report_rings_until_its_account_is
     for number in (4, 5, 6):
         traded.tick(at + number * BAR)
     assert by_account(traded) == [*VOIDED, ResponseKind.VERIFIED_FLAT]
+    assert len(not_flat(traded)) == 2
+
+
+def test_row_31_new_start_of_a_disabled_grid_takes_no_report_of_flat_back(traded: Traded) -> None:
+    set_up(traded, notify={"mandatory_exit": {"expire": "15min"}})
+    at = paged(traded)
+    say_flat(traded, at + timedelta(minutes=3))
+    disabled(traded, started_at=at + timedelta(minutes=4))
+    for number in (1, 2, 3):
+        traded.tick(at + number * BAR)
+    assert len(not_flat(traded)) == 2
+    say_flat(traded, at + 3 * BAR + timedelta(minutes=5))
+    sell_all(traded)
+    for number in (4, 5, 6):
+        traded.tick(at + number * BAR)
     assert len(not_flat(traded)) == 2
 
 

@@ -109,7 +109,8 @@ def _decide(now: Said, said: Sequence[Said], done: Sequence[Done], made: Sequenc
     known = [one for one in done if one.grid == now.grid and began <= one.at <= now.at + rules.decided_after]
     known.sort(key=lambda one: one.at)
     ranges = [one.range for one in past if one.range is not None]
-    known = [one for one in known if _counts(one, done, started_at=-ranges[-1] if ranges else None)]
+    start = -ranges[-1] if ranges and now.kind == "exit" else None
+    known = [one for one in known if _counts(one, done, started_at=start)]
     newest = max((number for number, one in enumerate(known) if one.reopens), default=-1)
     reopened = known[newest].at if newest >= 0 else began
     in_range = [told for told in made if told.grid == now.grid and told.at >= began]
@@ -129,13 +130,13 @@ def _counts(word: Done, done: Sequence[Done], *, started_at: int | None) -> bool
 
 
 def _same_range(past: list[Said]) -> list[Said]:
-    """The last stretch of one kind and one range; an unknown range is that of its neighbours."""
+    """The last stretch of one kind and, enabled, one range; an unknown range is that of its neighbours."""
     known, first = past[0].range, 0
     for i in range(1, len(past)):
         if past[i].kind != past[i - 1].kind:
             first = i
         if past[i].range is not None:
-            if known is not None and past[i].range != known:
+            if known is not None and past[i].range != known and past[i].kind == "exit":
                 first = i
             known = past[i].range
     return past[first:]

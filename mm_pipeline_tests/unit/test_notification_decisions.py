@@ -731,3 +731,18 @@ def test_acknowledged_emergency_of_a_disabled_grid_is_reminded_of_until_a_word_e
 def test_flat_of_a_disabled_grid_that_is_contradicted_again_is_an_emergency_again() -> None:
     again = {2.0: "flat", 3.0: "reopened", 3.1: "contradicted"}
     assert told("I" * 5, CONTRADICTED | again) == ["1 MANDATORY_EXIT contradicted", "4 MANDATORY_EXIT contradicted"]
+
+
+@pytest.mark.parametrize("state", ["I", "E", "B"])
+def test_new_start_of_a_disabled_grid_ends_no_emergency(state: str) -> None:
+    story = f"II{state * 3}|{state * (EXPIRE + 2)}"
+    pages = [page for page in told(story, CONTRADICTED) if "MANDATORY" in page]
+    assert pages == ["1 MANDATORY_EXIT contradicted", f"{EXPIRE + 1} MANDATORY_EXIT reissue"]
+
+
+def test_word_of_flat_outlasts_a_new_start_of_a_disabled_grid() -> None:
+    assert told("III|" + "I" * 2 * DAY, CONTRADICTED | {2.0: "flat"}) == ["1 MANDATORY_EXIT contradicted"]
+
+
+def test_enter_is_no_news_again_because_a_disabled_grid_was_edited() -> None:
+    assert told("EEE|EEE") == ["0 ENTER"]

@@ -21,6 +21,7 @@ from mm_pipeline.adapters.journal.schema import UtcMillis
 from mm_pipeline.adapters.journal.valid import evaluations
 from mm_pipeline.domain.notifications import (
     ASKS_FOR_EXIT,
+    ENTRY,
     LONGEST_FLAPPING,
     SEEN_OPEN,
     History,
@@ -151,7 +152,7 @@ class _Reader:
         return self._moment(_FIRST_AFTER, after=self.anew_at - timedelta(milliseconds=1))
 
     def _kind_and_range_began(self) -> datetime | None:
-        start = self.judged.started_at or self._last_start()
+        start = self._start()
         versions = [version for version, at in self.started_at.items() if start is not None and at != start]
         other = self._first(_LAST_OF_ANOTHER, kind=self.judged.kind, versions=versions)
         if other is None:
@@ -194,6 +195,10 @@ class _Reader:
         if other is None or other.evaluated_at < range_began:
             return range_began
         return self._moment(_FIRST_AFTER, after=other.evaluated_at) or range_began
+
+    def _start(self) -> datetime | None:
+        """Start of the range that the history is of; None for a disabled grid, which trades in none."""
+        return None if self.judged.kind == ENTRY else self.judged.started_at or self._last_start()
 
     def _last_start(self) -> datetime | None:
         known = self._first(_LAST_KNOWN)

@@ -31,8 +31,9 @@ _BAR: Final = timedelta(milliseconds=Timeframe.M15.ms)
 class History:
     """What is known of one grid before an evaluation is decided.
 
-    It begins anew where the grid is re-ranged (another ``started_at``), switched between enabled and disabled, or seen
-    trading again after it was flat: what was told of the position that was left does not count for the new one.
+    It begins anew where an enabled grid is re-ranged (another ``started_at``), a grid is switched between enabled and
+    disabled, or seen trading again after it was flat: what was told of the position that was left does not count for
+    the new one. A disabled grid trades in no range: editing its ``started_at`` closes no position.
 
     Attributes
     ----------
@@ -97,7 +98,7 @@ class History:
             before,
             judged=judged,
             started_at=started_at,
-            flats=tuple(one for one in before.flats if one.closes(started_at=started_at, open_at=None)),
+            flats=tuple(one for one in before.flats if one.closes(started_at=judged.range_start, open_at=None)),
             run=before.run + 1 if goes_on else 1,
             run_began_at=before.run_began_at if goes_on else judged.evaluated_at,
             before_at=None if before.judged is None else before.judged.evaluated_at,
@@ -121,7 +122,7 @@ class History:
         """Whether an evaluation goes on from here: of the same kind and range, as far as the range is known."""
         if self.judged is None or self.judged.kind != judged.kind:
             return False
-        return self.started_at is None or judged.started_at in (None, self.started_at)
+        return self.started_at is None or judged.range_start in (None, self.started_at)
 
     def after(self, decision: Decision, budget: PageBudget) -> History:
         """The history with a decision."""
