@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +15,12 @@ from mm_pipeline.domain.account.ladder import dust_base
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.position.trading import GridLadder
 from mm_pipeline_tests.account_samples import STARTED, account_policy, fill
+from mm_pipeline_tests.effort import tries
 from mm_pipeline_tests.grid_samples import hundreds_grid
 
 STEP = 1e-4
 STEPS = Increments(price=0.01, base=STEP)
 POLICY = account_policy()
-EXAMPLES = int(os.environ.get("MM_ACCOUNT_EXAMPLES", "150"))
 STARTED_MS = int(STARTED.timestamp() * 1000)
 MINUTE_MS = 60_000
 
@@ -188,7 +187,7 @@ def accounts(draw: st.DrawFn) -> Account:
     return made
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(accounts())
 def test_position_is_the_truth_or_is_said_not_to_be_known(account: Account) -> None:
     told = account.told()

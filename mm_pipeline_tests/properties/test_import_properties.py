@@ -16,6 +16,7 @@ from mm_pipeline.adapters.account import IMPORTED, FrameFills, FrameImports, dig
 from mm_pipeline.domain.account import AccountFill, Telling, settled
 from mm_pipeline.domain.market import Market
 from mm_pipeline_tests.account_samples import account_policy
+from mm_pipeline_tests.effort import tries
 
 MARKET = Market("kucoin", "ETH/USDT")
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -141,7 +142,7 @@ def lots_of(fills: Sequence[AccountFill]) -> Counter[str]:
 files_of = st.lists(st.tuples(st.sampled_from(FORMS), st.integers(1, DONE)), min_size=1, max_size=7)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(orders(), files_of, st.data())
 def test_any_sequence_of_files_gives_the_same_fills(made: list[Order], files: list[File], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -34,6 +34,7 @@ from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications import FLATS, Cause, Notice, Response, ResponseKind
 from mm_pipeline.settings import Settings, load_settings
+from mm_pipeline_tests.effort import tries
 from mm_pipeline_tests.journal_samples import grid
 from mm_pipeline_tests.notification_stories import BAR, LETTERS, NOON
 from mm_pipeline_tests.notification_watch import (
@@ -459,7 +460,7 @@ def test_whatever_fails_no_page_is_lost_or_told_twice(loop: type[OperatorLoop]) 
         run_state_machine_as_test(
             loop,
             settings=settings(
-                max_examples=30,
+                max_examples=tries(20),
                 stateful_step_count=25,
                 deadline=None,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -2,13 +2,12 @@
 
 Mute: the stop is breached on bars that the watch could have, for two evaluations of a working clock, and neither is a
 page told or answered, nor is the heartbeat silent. A storm: an emergency that names no trigger that is new in its
-episode, and is no reissue. ``MM_MACHINE_EXAMPLES`` (and ``MM_MACHINE_STEPS``) ask for a long search.
+episode, and is no reissue. ``MM_TEST_EFFORT`` asks for a long search.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -26,14 +25,14 @@ from mm_pipeline.adapters.journal import Answer, Decided, DeliveryOutcome
 from mm_pipeline.domain.notifications import FLATS, Cause, Notice, ResponseKind
 from mm_pipeline.domain.notifications import Response as Word
 from mm_pipeline.settings import Settings, load_settings
+from mm_pipeline_tests.effort import IS_SEARCH, tries
 from mm_pipeline_tests.machine_watch import BAR, BEGIN, GRID, MINUTE, MachineWatch, World, without_pictures
 from mm_pipeline_tests.notification_watch import WRITTEN_BY, ScriptedProvider
 
 HOUR, YEAR = timedelta(hours=1), timedelta(days=365)
 CALM, BELOW, ABOVE = 3000.0, 2700.0, 3150.0
 BREACHED = "stop_loss_breached"
-EXAMPLES = int(os.environ.get("MM_MACHINE_EXAMPLES", "0"))
-STEPS = int(os.environ.get("MM_MACHINE_STEPS", "16"))
+STEPS = 16
 
 prices = st.sampled_from([CALM, BELOW, BELOW, ABOVE])
 skews = st.sampled_from([5 * MINUTE, 6 * HOUR, YEAR, -5 * MINUTE, -6 * HOUR])
@@ -312,9 +311,9 @@ def test_watch_is_never_mute_and_never_a_storm(machine: type[WatchMachine]) -> N
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=EXAMPLES or 8,
+            max_examples=tries(6),
             stateful_step_count=STEPS,
-            derandomize=not EXAMPLES,
+            derandomize=not IS_SEARCH,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

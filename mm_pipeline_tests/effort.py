@@ -1,0 +1,19 @@
+"""How hard the long searches of the suite try.
+
+``MM_TEST_EFFORT=10 make test`` makes ten times as many examples, cut points and ticks as the suite of every day. Above
+1, state machines and properties that use it draw new examples at each run instead of the same ones.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+EFFORT: Final = float(os.environ.get("MM_TEST_EFFORT", "1"))
+IS_SEARCH: Final = EFFORT > 1
+"""Whether examples are drawn anew; the suite of every day repeats the same ones."""
+
+
+def tries(count: int) -> int:
+    """How many tries a test makes that makes ``count`` of them every day."""
+    return max(1, round(count * EFFORT))
