@@ -23,12 +23,13 @@ up: $(VENV)/runtime.done ## the same with the Dagster UI and schedules, until st
 test: $(VENV)/dev.done ## every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: $(VENV)/dev.done ## lint, format, types, import contracts, locks
+check: $(VENV)/dev.done ## lint, format, types, import contracts, locks, links of the papers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python .ci/locks.py check
+	$(BIN)/python .ci/links.py
 
 bench: $(VENV)/bench.done ## benchmarks, each a ratio to a named peer
 	$(BIN)/python -m mm_pipeline_tests.benchmarks
