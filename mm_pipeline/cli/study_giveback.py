@@ -29,7 +29,7 @@ THREADS = 2
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="PNG of coverage by window.")
 @settings_option
 @json_option
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print the table of the README.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the tables as Markdown.")
 def giveback(
     *,
     first_candles: tuple[Path, ...],

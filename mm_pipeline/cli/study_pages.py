@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 )
 @settings_option
 @json_option
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print the table of the README.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the table as Markdown.")
 def pages(
     *,
     files: tuple[Path, ...],

@@ -27,7 +27,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 @click.option("--days", type=click.IntRange(60, 3650), default=365, show_default=True, help="Length of each market.")
 @settings_option
 @json_option
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print the section of the README.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the table and its reading as Markdown.")
 @click.option("--chart", type=click.Path(dir_okay=False, path_type=Path), help="PNG of the confusion matrix.")
 def verdicts(
     *,

@@ -1,4 +1,4 @@
-"""The confusion table as Markdown, as it stands in the README."""
+"""The confusion table as Markdown, as it stands in the study of verdicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README's table of how good forecasts of giveback were."""
+"""How good forecasts of giveback were, as Markdown, as it stands in the study of give-back."""
 
 from __future__ import annotations
 
