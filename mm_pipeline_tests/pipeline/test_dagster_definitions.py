@@ -1,6 +1,7 @@
 """What Dagster is told: the lineage, a contract on every asset, one writer at a time, and plain settings."""
 
 from datetime import UTC, datetime
+from itertools import pairwise, product
 from pathlib import Path
 
 import dagster as dg
@@ -62,6 +63,21 @@ def test_assets_are_those_of_the_flow_and_depend_as_drawn(definitions: dg.Defini
         "kpis": {"notifications", "deliveries"},
         "archive": {"exit_states", "entry_states", "regime_metrics", "regime", "deliveries"},
     }
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_lineage_is_drawn_as_it_is(definitions: dg.Definitions, page: str) -> None:
+    assets = graph(definitions)
+    real = {
+        (parent.to_user_string(), key.to_user_string())
+        for key in assets.get_all_asset_keys()
+        for parent in assets.get(key).parent_keys
+    }
+    drawing = (CHECKOUT / page).read_text(encoding="utf-8").split("```mermaid\n")[1].split("```")[0]
+    arrows = [[side.split(" & ") for side in line.strip().split(" --> ")] for line in drawing.splitlines()]
+    drawn = {edge for sides in arrows for left, right in pairwise(sides) for edge in product(left, right)}
+
+    assert drawn == real
 
 
 def test_every_asset_has_a_blocking_contract_check(definitions: dg.Definitions) -> None:
