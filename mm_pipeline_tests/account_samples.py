@@ -12,7 +12,7 @@ import ccxt
 import polars as pl
 
 from mm_pipeline.adapters.account import Credentials, ExchangeAccount
-from mm_pipeline.adapters.candle_sources import MemoryCircuits
+from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
 from mm_pipeline.domain.account import AccountFill, AccountFlow, AccountPolicy, FillStore, OrderApi, Side
 from mm_pipeline.domain.candles import fill_gaps
 from mm_pipeline.domain.grid import Grid
@@ -20,9 +20,9 @@ from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.position import GridSimulation, simulate_grid
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
-from mm_pipeline.paper.rate_limit import RateLimit
-from mm_pipeline.paper.trading_account import FeeIn, FeeSchedule, PaperAccount, PaperKey, PartFills
+from mm_pipeline.paper.http.rate_limit import RateLimit
+from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
+from mm_pipeline.paper.trading.account import FeeIn, FeeSchedule, PaperAccount, PaperKey, PartFills
 from mm_pipeline.settings import load_settings
 from mm_pipeline_tests.candle_samples import exchange_policy
 from mm_pipeline_tests.markets import grid_around

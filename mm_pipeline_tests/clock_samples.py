@@ -11,17 +11,18 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from mm_pipeline.adapters.clock import from_ms
-from mm_pipeline.automation import EVALUATION_JOB, tick_request
-from mm_pipeline.definitions import Overrides, build_definitions
+from mm_pipeline.application.plan import floor_to_evaluation
+from mm_pipeline.bootstrap import Overrides
+from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Market
+from mm_pipeline.orchestration.code_location import build_definitions
+from mm_pipeline.orchestration.sensors import EVALUATION_JOB, tick_request
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.http_server import HttpServer
-from mm_pipeline.paper.markets import PaperMarket, RecordedCandles
+from mm_pipeline.paper.http.http_server import HttpServer
+from mm_pipeline.paper.http.wire import Answer
+from mm_pipeline.paper.markets.markets import PaperMarket, RecordedCandles
 from mm_pipeline.paper.pushover import PaperPushover
-from mm_pipeline.paper.wire import Answer
-from mm_pipeline.resources.plan import floor_to_evaluation
 from mm_pipeline_tests.dagster_samples import ETH, QUIET, FixedSources, metadata_of, ranging_candles
 from mm_pipeline_tests.paging_samples import BAR, MINUTE, PagingInstallation, with_price
 

@@ -15,9 +15,9 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from mm_pipeline.adapters.home import dagster_dir
-from mm_pipeline.cli.up_health import code_server_answers
-from mm_pipeline.runs.execution import INSTANCE_SETTINGS
+from mm_pipeline.adapters.config.home import dagster_dir
+from mm_pipeline.cli.up.health import code_server_answers
+from mm_pipeline.orchestration.runs.execution import INSTANCE_SETTINGS
 from mm_pipeline_tests.steered_definitions import STEER
 from mm_pipeline_tests.up_process import processes_of, wait_for
 

@@ -14,21 +14,22 @@ import polars as pl
 import pytest
 import yaml
 
-from mm_pipeline.adapters.candle_sources import MemoryCandles
+from mm_pipeline.adapters.candles.memory_candles import MemoryCandles
 from mm_pipeline.adapters.clock import Clock
-from mm_pipeline.adapters.frame_store import FrameStore
-from mm_pipeline.adapters.home import frames_dir, journal_file
+from mm_pipeline.adapters.config.home import frames_dir, journal_file
+from mm_pipeline.adapters.frames.store import FrameStore
 from mm_pipeline.adapters.journal import Journal, sqlite_url
-from mm_pipeline.assets.turns import LIVE_TAG
-from mm_pipeline.automation import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG
-from mm_pipeline.definitions import Overrides, build_definitions, watch_of
+from mm_pipeline.application.watch import Watch
+from mm_pipeline.bootstrap import Overrides, installation
 from mm_pipeline.domain.candles import RAW_SCHEMA, CandleSource, CircuitStore
 from mm_pipeline.domain.errors import CandleSourceError
 from mm_pipeline.domain.market import Market
-from mm_pipeline.paper.regimes import RegimeParameters, Segment, TrueRegime
-from mm_pipeline.paper.simulation import simulate_market
-from mm_pipeline.resources import Watch
-from mm_pipeline.resources.run_moment import EVALUATED_AT_TAG
+from mm_pipeline.orchestration.code_location import build_definitions
+from mm_pipeline.orchestration.run_moment import EVALUATED_AT_TAG
+from mm_pipeline.orchestration.sensors import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG
+from mm_pipeline.orchestration.turns import LIVE_TAG
+from mm_pipeline.paper.markets.regimes import RegimeParameters, Segment, TrueRegime
+from mm_pipeline.paper.markets.simulation import simulate_market
 from mm_pipeline.settings import Deployment, Settings, load_settings
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -120,8 +121,11 @@ class Installation:
 
     @contextmanager
     def watch(self, now: datetime) -> Iterator[Watch]:
-        with dg.build_resources({"watch": watch_of(self.overrides(now))}) as resources:
-            yield resources.watch
+        opened = Watch(installation(self.overrides(now)))
+        try:
+            yield opened
+        finally:
+            opened.close()
 
     @contextmanager
     def journal(self) -> Iterator[Journal]:

@@ -110,7 +110,7 @@ def work(order: Mapping[str, Any]) -> None:
     """Decide about the one grid, which is in MANDATORY_EXIT, unless that is done; then deliver, and hear what came."""
     from mm_pipeline.adapters.clock import FixedClock
     from mm_pipeline.adapters.journal import Journal
-    from mm_pipeline.resources.channels import ConfiguredChannels, delivery_of
+    from mm_pipeline.application.opening.channels import ConfiguredChannels, delivery_of
     from mm_pipeline_tests.notification_samples import WRITTEN_BY
 
     settings = phone_settings(order["pushover"], **order.get("delivery", {}))
@@ -162,7 +162,7 @@ def _die(*_: object, **__: object) -> Any:
 
 
 def _prepare_kill(killed_at: str, journal: Any, phone: Any) -> None:
-    from mm_pipeline.adapters.journal import notifications
+    from mm_pipeline.adapters.journal import decisions as notifications
 
     match killed_at:
         case "before commit":

@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mm_pipeline.adapters.journal import Evaluation, EvaluationKind
+from mm_pipeline.adapters.journal import Evaluation
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.grid import Grid, Spacing
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)

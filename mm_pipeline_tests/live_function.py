@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from mm_pipeline.adapters.clock import to_ms
-from mm_pipeline.adapters.grid_files import load_grids
+from mm_pipeline.adapters.config.grid_files import load_grids
 from mm_pipeline.domain.candles import fill_gaps
 from mm_pipeline.domain.grid import Grid, GridVersion
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.pipeline import evaluate, market_view
 from mm_pipeline.settings import Settings, load_settings
 

@@ -7,31 +7,37 @@ the program's own: what a run's steps call is called here in their order, with w
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import polars as pl
 import pytest
 import yaml
 
-from mm_pipeline.adapters.candle_sources.memory import within
-from mm_pipeline.adapters.clock import Clock, to_ms
+from mm_pipeline.adapters.candles.memory_candles import within
+from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.journal import Journal, sqlite_url
-from mm_pipeline.adapters.months import next_month, parse_month
-from mm_pipeline.assets import candles, grids, notifications, states, summaries, telling
-from mm_pipeline.automation import RANGE_END_TAG, RANGE_START_TAG, tick_request
+from mm_pipeline.application import notify as telling
+from mm_pipeline.application import watch as watch_module
+from mm_pipeline.application.installation import Installation
+from mm_pipeline.application.plan import floor_to_evaluation
+from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.candles import CandleSource, CircuitStore, resample
 from mm_pipeline.domain.errors import ClockSkewed, ExchangeUnavailable
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.market import Market, Timeframe
+from mm_pipeline.domain.months import next_month, parse_month
 from mm_pipeline.domain.pipeline import Frames, metrics_of, regime_of
-from mm_pipeline.resources import Watch
-from mm_pipeline.resources import watch as watch_module
-from mm_pipeline.resources.plan import floor_to_evaluation
+from mm_pipeline.orchestration import metadata as summaries
+from mm_pipeline.orchestration.assets import candles, notifications, states
+from mm_pipeline.orchestration.assets import grid_analysis as grids
+from mm_pipeline.orchestration.sensors import RANGE_END_TAG, RANGE_START_TAG, tick_request
 from mm_pipeline.settings import Deployment, Settings
 from mm_pipeline_tests.dagster_samples import ETH, ranging_candles
 from mm_pipeline_tests.notification_watch import ScriptedProvider
@@ -163,26 +169,30 @@ class MachineWatch:
 
     def watch(self) -> Watch:
         """What the steps of one run ask."""
-        given = {
-            "deployment": Deployment(self.settings, self.folder / "settings.yaml"),
-            "clock": SimpleNamespace(clock=lambda: MachineClock(self.world)),
-            "journal": SimpleNamespace(open=lambda: self.journal, url=self.url),
-            "sources": _Sources(self.world),
-            "channels": SimpleNamespace(open=lambda _settings: self.channels),
-            "accounts": None,
-        }
-        made = Watch.model_construct(
-            **given, frames_root=str(self.folder / "frames"), archive_root="", home=str(self.folder)
+        return Watch(
+            Installation(
+                deployment=Deployment(self.settings, self.folder / "settings.yaml"),
+                clock=MachineClock(self.world),
+                journal_url=self.url,
+                sources=_Sources(self.world),
+                channels=cast("Any", SimpleNamespace(open=lambda _settings: self.channels)),
+                accounts=cast("Any", None),
+                frames_root=str(self.folder / "frames"),
+                archive_folder=self.folder,
+                home=self.folder,
+                environment=os.environ,
+            )
         )
-        made.__pydantic_private__ = {
-            name: attribute.get_default(call_default_factory=True)
-            for name, attribute in Watch.__private_attributes__.items()
-        }
-        return made
 
     def tick(self) -> str:
         """The run a minute after the newest close by this machine's clock; what came of the heartbeat."""
         watch = self.watch()
+        try:
+            return self._ticked(watch)
+        finally:
+            watch.close()
+
+    def _ticked(self, watch: Watch) -> str:
         evaluated_ms = floor_to_evaluation(watch.now())
         request = tick_request(watch.decisions(), evaluated_ms, run_key="")
         self.runs += 1
@@ -211,9 +221,11 @@ class MachineWatch:
 
     def run_sensors(self) -> None:
         """What runs between ticks: pages that are due, and what came back."""
-        delivery = self.watch().delivery()
+        watch = self.watch()
+        delivery = watch.delivery()
         delivery.relay.run()
         delivery.answers.follow()
+        watch.close()
 
     def close(self) -> None:
         """Close the journal."""

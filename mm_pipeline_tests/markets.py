@@ -14,7 +14,7 @@ from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView
 from mm_pipeline.domain.pipeline import market_view
-from mm_pipeline.paper.simulation import simulate_market
+from mm_pipeline.paper.markets.simulation import simulate_market
 from mm_pipeline.settings import Settings, load_settings
 
 ETH_2022_2025 = "binance_ETH-USDT_15m_2022-01-01_2025-09-30.parquet"

@@ -9,8 +9,9 @@ from functools import cache
 from typing import Any
 
 from mm_pipeline.adapters.channels import ConsoleConfig
-from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.journal import Decided, DeliveryOutcome, Journal, Page
+from mm_pipeline.application.opening.channels import Delivery, delivery_of
+from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.notifications import (
     EMERGENCY,
     Accepted,
@@ -25,7 +26,6 @@ from mm_pipeline.domain.notifications import (
     ReceiptState,
     ReceiptStatus,
 )
-from mm_pipeline.resources.channels import Delivery, delivery_of
 from mm_pipeline.settings import Settings, load_settings
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)

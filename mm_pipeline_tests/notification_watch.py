@@ -10,14 +10,18 @@ from typing import Any, cast
 
 import polars as pl
 
-from mm_pipeline.adapters.clock import to_ms
-from mm_pipeline.adapters.journal import Decided, EvaluationKind, Journal
-from mm_pipeline.assets import contracts
-from mm_pipeline.assets.journalling import journal_decisions
-from mm_pipeline.assets.telling import tell
+from mm_pipeline.adapters.journal import Decided, Journal
+from mm_pipeline.application.notify import tell
+from mm_pipeline.application.opening.channels import Delivery, delivery_of
+from mm_pipeline.application.plan import Plan
+from mm_pipeline.application.record_evaluations import journal_decisions
+from mm_pipeline.application.watch import Watch
+from mm_pipeline.contracts import states as contracts
 from mm_pipeline.domain.advice import Advice
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.notifications import (
     EMERGENCY,
     Accepted,
@@ -28,8 +32,6 @@ from mm_pipeline.domain.notifications import (
     ReceiptStatus,
 )
 from mm_pipeline.reporting.notification_frame import GridStates
-from mm_pipeline.resources import Plan, Watch
-from mm_pipeline.resources.channels import Delivery, delivery_of
 from mm_pipeline.settings import Settings
 from mm_pipeline_tests.notification_stories import BAR, LETTERS, NOON
 
@@ -120,7 +122,7 @@ def frame_of(rows: list[ScriptedRow], kind: EvaluationKind) -> pl.DataFrame:
 
 @dataclass
 class ScriptedWatch:
-    """What ``tell`` asks of a :class:`~mm_pipeline.resources.Watch`, and the steps of a live run in their order."""
+    """What notifying asks of a :class:`~mm_pipeline.application.watch.Watch`, and a live run in its steps."""
 
     journal: Journal
     channels: Mapping[str, Channel]

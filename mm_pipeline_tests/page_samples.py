@@ -13,7 +13,7 @@ from mm_pipeline.domain.notifications.decision import Cause, Decision, Notice
 from mm_pipeline.domain.notifications.delay_risk import DelayRisk
 from mm_pipeline.domain.notifications.policy import NotifyPolicy
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading
-from mm_pipeline.reporting.page_text import PageText, marked, page_text
+from mm_pipeline.reporting.pages.text import PageText, marked, page_text
 
 AT = datetime(2024, 5, 1, 3, 0, tzinfo=UTC)
 M15 = timedelta(minutes=15)

@@ -13,7 +13,7 @@ import polars as pl
 import yaml
 
 from mm_pipeline.adapters.journal import Journal
-from mm_pipeline.definitions import Overrides
+from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.domain.errors import ExchangeUnavailable
 from mm_pipeline.paper.pushover import AcceptedMessage, PaperPushover
 from mm_pipeline_tests.dagster_samples import Installation, ranging_candles

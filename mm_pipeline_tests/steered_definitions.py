@@ -14,13 +14,13 @@ from typing import Any
 
 import dagster as dg
 
-from mm_pipeline import automation
 from mm_pipeline.adapters.clock import SystemClock
-from mm_pipeline.adapters.home import mm_home
-from mm_pipeline.assets.dead_runs import dead_runs
-from mm_pipeline.definitions import build_definitions
-from mm_pipeline.resources import Watch
-from mm_pipeline.resources.plan import floor_to_evaluation
+from mm_pipeline.adapters.config.home import mm_home
+from mm_pipeline.application.plan import floor_to_evaluation
+from mm_pipeline.application.watch import Watch
+from mm_pipeline.orchestration import sensors as automation
+from mm_pipeline.orchestration.code_location import build_definitions
+from mm_pipeline.orchestration.dead_runs import dead_runs
 
 STEER = "MM_TEST_STEER"
 TOGETHER = "MM_TEST_TOGETHER"

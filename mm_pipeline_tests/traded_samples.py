@@ -13,16 +13,16 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from mm_pipeline.application.opening.candle_sources import ExchangeSources
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Market
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
+from mm_pipeline.paper.http.rate_limit import RateLimit
+from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
+from mm_pipeline.paper.markets.regimes import RegimeParameters, Segment, TrueRegime
 from mm_pipeline.paper.pushover import PaperPushover
-from mm_pipeline.paper.rate_limit import RateLimit
-from mm_pipeline.paper.regimes import RegimeParameters, Segment, TrueRegime
-from mm_pipeline.paper.trading_account import PaperAccount
-from mm_pipeline.resources import ExchangeSources
+from mm_pipeline.paper.trading.account import PaperAccount
 from mm_pipeline_tests.account_samples import READING, TRADING
 from mm_pipeline_tests.dagster_samples import FixedSources, Installation
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from mm_pipeline.cli.up_family import end
-from mm_pipeline.cli.up_processes import listen
+from mm_pipeline.cli.up.family import end
+from mm_pipeline.cli.up.processes import listen
 
 MM = Path(sys.executable).with_name("mm")
 LOCAL_GRIDS = Path(__file__).resolve().parents[1] / "deploy" / "local" / "grids"

@@ -4,29 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-
-
-def to_ms(at: datetime) -> int:
-    """UTC epoch milliseconds of an aware datetime, rounded down; exact, no floating point.
-
-    Raises
-    ------
-    ValueError
-        When ``at`` carries no time zone.
-    """
-    if at.tzinfo is None:
-        raise ValueError(f"{at!r} has no time zone; times here are aware")
-    return (at - _EPOCH) // _MILLISECOND
-
-
-def from_ms(ms: int) -> datetime:
-    """Aware UTC datetime of epoch milliseconds; the inverse of ``to_ms``."""
-    return _EPOCH + ms * _MILLISECOND
+from mm_pipeline.domain.instants import from_ms, to_ms
 
 
 class Clock(Protocol):

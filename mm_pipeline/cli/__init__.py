@@ -8,28 +8,28 @@ from __future__ import annotations
 import click
 
 from mm_pipeline import __version__
-from mm_pipeline.cli.commands import LazyGroup
+from mm_pipeline.cli.lazy_group import LazyGroup
 
 COMMANDS = {
-    "demo": "mm_pipeline.cli.demo:demo",
-    "up": "mm_pipeline.cli.up:up",
+    "demo": "mm_pipeline.cli.demo.command:demo",
+    "up": "mm_pipeline.cli.up.command:up",
     "evaluate": "mm_pipeline.cli.evaluate:evaluate",
-    "status": "mm_pipeline.cli.status:status",
-    "ack": "mm_pipeline.cli.answer:ack",
-    "flat": "mm_pipeline.cli.answer:flat",
-    "reopen": "mm_pipeline.cli.answer:reopen",
-    "journal": "mm_pipeline.cli.journal:journal",
-    "kpi": "mm_pipeline.cli.kpi:kpi",
-    "notify": "mm_pipeline.cli.notify:notify",
-    "archive": "mm_pipeline.cli.archive:archive",
-    "import-fills": "mm_pipeline.cli.import_fills:import_fills",
-    "backfill": "mm_pipeline.cli.backfill:backfill",
-    "replay": "mm_pipeline.cli.replay:replay",
-    "simulate": "mm_pipeline.cli.simulate:simulate",
-    "calibrate": "mm_pipeline.cli.calibrate:calibrate",
-    "study": "mm_pipeline.cli.study:study",
+    "status": "mm_pipeline.cli.operator.status:status",
+    "ack": "mm_pipeline.cli.operator.answer:ack",
+    "flat": "mm_pipeline.cli.operator.answer:flat",
+    "reopen": "mm_pipeline.cli.operator.answer:reopen",
+    "journal": "mm_pipeline.cli.operator.journal:journal",
+    "kpi": "mm_pipeline.cli.operator.kpi:kpi",
+    "notify": "mm_pipeline.cli.operator.notify:notify",
+    "archive": "mm_pipeline.cli.operator.archive:archive",
+    "import-fills": "mm_pipeline.cli.operator.import_fills:import_fills",
+    "backfill": "mm_pipeline.cli.history.backfill:backfill",
+    "replay": "mm_pipeline.cli.history.replay:replay",
+    "simulate": "mm_pipeline.cli.history.simulate:simulate",
+    "calibrate": "mm_pipeline.cli.history.calibrate:calibrate",
+    "study": "mm_pipeline.cli.study.command:study",
     "grids": "mm_pipeline.cli.grids:grids",
-    "doctor": "mm_pipeline.cli.doctor:doctor",
+    "doctor": "mm_pipeline.cli.doctor.command:doctor",
     "paper-exchange": "mm_pipeline.cli.paper_exchange:paper_exchange",
 }
 """Subcommands in the order in which a newcomer needs them."""
@@ -51,7 +51,7 @@ def _keep_private(*, is_doctor: bool) -> None:
     import os
     from contextlib import suppress
 
-    from mm_pipeline.adapters.home import OTHERS, keep_private, mm_home
+    from mm_pipeline.adapters.config.home import OTHERS, keep_private, mm_home
     from mm_pipeline.domain.errors import ConfigError
 
     if is_doctor:

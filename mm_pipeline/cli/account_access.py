@@ -18,9 +18,9 @@ def open_account(settings: Settings) -> ExchangeAccount | None:
         When some of the key's variables are set and others are not.
     """
     from mm_pipeline.adapters.account import MemoryFills
-    from mm_pipeline.adapters.candle_sources import MemoryCircuits
     from mm_pipeline.adapters.clock import SystemClock
-    from mm_pipeline.resources.accounts import READABLE, ExchangeAccounts
+    from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
+    from mm_pipeline.application.opening.accounts import READABLE, ExchangeAccounts
 
     return ExchangeAccounts().open(
         READABLE[0], settings=settings, clock=SystemClock(), circuits=MemoryCircuits(), fills=MemoryFills()

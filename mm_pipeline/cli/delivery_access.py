@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from mm_pipeline.adapters.journal import Journal
-    from mm_pipeline.resources import Delivery
+    from mm_pipeline.application.opening.channels import Delivery
     from mm_pipeline.settings import Settings
 
 
@@ -24,8 +24,8 @@ def delivery_for(settings: Settings, journal: Journal, *, home: Path | None = No
         Where a relative file of a channel begins; default: the installation's.
     """
     from mm_pipeline.adapters.clock import SystemClock
-    from mm_pipeline.adapters.home import data_home
-    from mm_pipeline.resources.channels import ConfiguredChannels, delivery_of
+    from mm_pipeline.adapters.config.home import data_home
+    from mm_pipeline.application.opening.channels import ConfiguredChannels, delivery_of
 
     channels = ConfiguredChannels(home or data_home(is_paper=settings.is_paper)).open(settings)
     return delivery_of(journal, channels, settings=settings, clock=SystemClock(), written_by=written_by(settings))
@@ -57,6 +57,6 @@ def end_alarms(settings: Settings, journal: Journal, grids: Collection[str]) -> 
 
 def written_by(settings: Settings) -> Mapping[str, str]:
     """What stands beside everything that a command journals."""
-    from mm_pipeline.resources.watch import code_version
+    from mm_pipeline.application.provenance import code_version
 
     return {"settings_hash": settings.hash, "code_version": code_version()}

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mm_pipeline.cli.commands import REFUSED
+from mm_pipeline.cli.lazy_group import REFUSED
 from mm_pipeline.cli.options import UTC_TIME, json_option, policy_option, settings_option
 
 if TYPE_CHECKING:
+    from mm_pipeline.orchestration.runs import GridEvaluation
     from mm_pipeline.reporting.grid_report import GridReport
-    from mm_pipeline.runs import GridEvaluation
     from mm_pipeline.settings import Deployment
 
 UNKNOWN = "UNKNOWN"
@@ -43,7 +43,7 @@ def evaluate(
     """
     from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.cli.output import print_json, stdout, steps
-    from mm_pipeline.reporting.tables import evaluation_table, explanation
+    from mm_pipeline.rendering.terminal.evaluation_tables import evaluation_table, explanation
     from mm_pipeline.settings import load_deployment
 
     deployment = load_deployment(settings_file, policy=policy)
@@ -76,10 +76,10 @@ def evaluated(deployment: Deployment, *, at: datetime | None, grid_ids: Sequence
     PipelineError
         When no grid could be evaluated at all.
     """
-    from mm_pipeline.adapters.grid_files import load_grids
+    from mm_pipeline.adapters.config.grid_files import load_grids
     from mm_pipeline.domain.errors import PipelineError
+    from mm_pipeline.orchestration.runs import evaluate_now
     from mm_pipeline.reporting.grid_report import by_severity
-    from mm_pipeline.runs import evaluate_now
 
     _check_ids(deployment, grid_ids)
     evaluations = evaluate_now(deployment, at)
@@ -104,7 +104,7 @@ def report_of_evaluation(found: GridEvaluation) -> GridReport:
 def _check_ids(deployment: Deployment, grid_ids: Sequence[str]) -> None:
     """Refuse an id that no file declares before anything is fetched."""
     from mm_pipeline.adapters.clock import SystemClock
-    from mm_pipeline.adapters.grid_files import load_grids
+    from mm_pipeline.adapters.config.grid_files import load_grids
     from mm_pipeline.cli.grids import journalled_grids
     from mm_pipeline.domain.errors import ConfigError
 

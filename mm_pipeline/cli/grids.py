@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mm_pipeline.cli.commands import REFUSED
+from mm_pipeline.cli.lazy_group import REFUSED
 from mm_pipeline.cli.options import json_option, settings_option
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from mm_pipeline.adapters.grid_files import GridFolder
+    from mm_pipeline.adapters.config.grid_files import GridFolder
     from mm_pipeline.domain.grid import Grid, GridVersion
     from mm_pipeline.settings import Deployment
 
@@ -93,7 +93,7 @@ def retire(*, grid_ids: tuple[str, ...], by: str | None, settings_file: Path | N
 
 def _check_without_file(deployment: Deployment, grid_ids: Sequence[str]) -> None:
     """Refuse to retire a grid that a file declares."""
-    from mm_pipeline.adapters.grid_files import load_grids
+    from mm_pipeline.adapters.config.grid_files import load_grids
     from mm_pipeline.domain.errors import ConfigError
 
     folder, place = load_grids(deployment.grids_folder), deployment.grids_folder
@@ -134,7 +134,7 @@ def with_unwatched(found: GridFolder, now: datetime, journalled: Sequence[GridVe
     """
     from dataclasses import replace
 
-    from mm_pipeline.adapters.grid_files import GridProblem
+    from mm_pipeline.adapters.config.grid_files import GridProblem
     from mm_pipeline.domain.errors import ConfigError
     from mm_pipeline.domain.grid import GridVersion, unwatched
 
@@ -155,7 +155,7 @@ def with_unwatched(found: GridFolder, now: datetime, journalled: Sequence[GridVe
 
 def read_grids(paths: Sequence[Path]) -> GridFolder:
     """Grids and problems of files and folders together; an id that two of them declare is a problem of the later."""
-    from mm_pipeline.adapters.grid_files import GridFolder, GridProblem, check_grid_file, load_grids
+    from mm_pipeline.adapters.config.grid_files import GridFolder, GridProblem, check_grid_file, load_grids
     from mm_pipeline.domain.errors import ConfigError
 
     grids: list[Grid] = []

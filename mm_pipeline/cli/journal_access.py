@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mm_pipeline.adapters.home import JOURNAL_VARIABLE, data_home, journal_file
+from mm_pipeline.adapters.config.home import JOURNAL_VARIABLE, data_home, journal_file
 
 if TYPE_CHECKING:
     from mm_pipeline.adapters.journal import Journal

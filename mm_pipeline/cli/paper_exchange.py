@@ -15,8 +15,8 @@ from mm_pipeline.cli.options import EXISTING_FILE, UTC_TIME
 if TYPE_CHECKING:
     from mm_pipeline.paper.clock import PaperClock
     from mm_pipeline.paper.exchange import PaperExchange
-    from mm_pipeline.paper.markets import PaperMarket
-    from mm_pipeline.paper.regimes import Segment
+    from mm_pipeline.paper.markets.markets import PaperMarket
+    from mm_pipeline.paper.markets.regimes import Segment
 
 DEFAULT_PORT = 8790
 """Port of ``paper_url`` in the packaged settings."""
@@ -86,7 +86,7 @@ def paper_exchange(
 def simulated_markets(names: Sequence[str], *, seed: int, at: datetime) -> list[PaperMarket]:
     """Markets from ``OPENED_AT`` (or ``PAST_DAYS`` before an earlier ``at``) to ``FUTURE_DAYS`` after ``at``."""
     from mm_pipeline.domain.market import Market, Timeframe
-    from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
+    from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
 
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
     start = min(OPENED_AT, midnight - timedelta(days=PAST_DAYS))
@@ -110,7 +110,7 @@ def simulated_markets(names: Sequence[str], *, seed: int, at: datetime) -> list[
 
 def _ranging() -> list[Segment]:
     """One endless range about the start price."""
-    from mm_pipeline.paper.regimes import RegimeParameters, Segment, TrueRegime
+    from mm_pipeline.paper.markets.regimes import RegimeParameters, Segment, TrueRegime
 
     parameters = RegimeParameters(half_life_h=3.0, volatility_pct_per_h=0.35)
     return [Segment(regime=TrueRegime.RANGE, hours=1.0, parameters=parameters)]
@@ -121,9 +121,9 @@ def _recorded_markets(candles: tuple[Path, ...], at: datetime, *, is_standing: b
 
     Of a recording shorter than that all but its last day lies before ``at``.
     """
-    from mm_pipeline.adapters.candle_sources import CandleFile
+    from mm_pipeline.adapters.candles.candle_files import CandleFile
     from mm_pipeline.domain.errors import CandleFileError
-    from mm_pipeline.paper.markets import PaperMarket, RecordedCandles
+    from mm_pipeline.paper.markets.markets import PaperMarket, RecordedCandles
 
     listed = []
     for path in candles:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from mm_pipeline.domain.arrays import Bools
 from mm_pipeline.domain.candles import DataPolicy, data_quality
-from mm_pipeline.domain.columns import Bools, epoch_ms
+from mm_pipeline.domain.columns import epoch_ms
 from mm_pipeline.domain.entry_state import entry_states
 from mm_pipeline.domain.exit_state import EntryPolicy, ExitStatePolicy, exit_states
 from mm_pipeline.domain.exit_state.trust import HAS_METRICS, metrics_there

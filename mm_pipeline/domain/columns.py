@@ -10,12 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.arrays import Bools, Floats, Integers
 
-Bools = NDArray[np.bool_]
-Integers = NDArray[np.int64]
 Type = pl.DataType | type[pl.DataType]
 
 TIME = pl.Datetime("ms", "UTC")

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from mm_pipeline.domain.arrays import Bools, Floats
 from mm_pipeline.domain.columns import (
     TIME,
-    Bools,
     Type,
     constant_column,
     epoch_ms,
@@ -24,7 +24,6 @@ from mm_pipeline.domain.exit_state.policy import EntryPolicy, ExitStatePolicy
 from mm_pipeline.domain.exit_state.triggers import LATEST, market_triggers
 from mm_pipeline.domain.failed_fetches import failed_fetches_in
 from mm_pipeline.domain.holes import cover_notes_in
-from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market_view import Known, MarketView
 
 ENTRY_STATES: Final = ("ENTER", "WAIT", "AVOID", "UNKNOWN")

@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from mm_pipeline.domain.arrays import Integers
 from mm_pipeline.domain.candles.data_policy import DataPolicy
-from mm_pipeline.domain.columns import Integers, constant_column, epoch_ms
+from mm_pipeline.domain.columns import constant_column, epoch_ms
 from mm_pipeline.domain.market_view import Timeline, run_lengths
 
 FAILED_FETCH: Final = "is_failed_fetch"

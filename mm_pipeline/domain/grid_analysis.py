@@ -12,27 +12,16 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from mm_pipeline.domain.columns import (
-    TIME,
-    Bools,
-    Type,
-    constant_column,
-    float_column,
-    integer_column,
-    name_column,
-    times_of,
-)
+from mm_pipeline.domain.arrays import Bools, Floats, Times
+from mm_pipeline.domain.columns import TIME, Type, constant_column, float_column, integer_column, name_column, times_of
 from mm_pipeline.domain.exit_state.policy import ExitStatePolicy, StopLossRiskPolicy
 from mm_pipeline.domain.grid import Grid, GridVersion, from_epoch_ms, to_epoch_ms, unprofitable, unwatched
 from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from, is_same_range
 from mm_pipeline.domain.holes import holes_of
-from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView, Timeline
 
-Times = NDArray[np.int64]
 NO_STOP: Final = "NO_STOP"
 """Stop risk of a grid that was declared without one."""
 

@@ -14,11 +14,9 @@ from typing import Final
 
 import numpy as np
 
-from mm_pipeline.domain.columns import Bools
+from mm_pipeline.domain.arrays import Bools, Floats, Times
 from mm_pipeline.domain.grid import Grid, GridVersion, to_epoch_ms
-from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.domain.market_view import Times
 
 _ALWAYS_MS: Final = np.iinfo(np.int64).min
 

@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from mm_pipeline.domain.arrays import Bools, Integers
 from mm_pipeline.domain.candles.data_policy import DataPolicy
-from mm_pipeline.domain.columns import Bools, Integers, epoch_ms, times_of
+from mm_pipeline.domain.columns import epoch_ms, times_of
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView
 

@@ -10,14 +10,11 @@ from functools import cached_property
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from mm_pipeline.domain.arrays import Bools, Floats, Times
 from mm_pipeline.domain.candles.covers import no_covers
-from mm_pipeline.domain.columns import Bools, epoch_ms, floats_of, picked
-from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.columns import epoch_ms, floats_of, picked
 from mm_pipeline.domain.market import Timeframe
-
-Times = NDArray[np.int64]
 
 
 def run_lengths(flags: Bools, evaluated_ms: Times) -> Times:

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from mm_pipeline.domain.arrays import Floats
 from mm_pipeline.domain.columns import epoch_ms, float_column, floats_of, name_column, times_of
 from mm_pipeline.domain.indicators.mean_reversion import median_before, ornstein_uhlenbeck, variance_ratio
 from mm_pipeline.domain.indicators.swings import Swings, range_behaviour, swing_highs, swing_lows, swing_structure
@@ -23,7 +24,7 @@ from mm_pipeline.domain.indicators.volatility import (
     simple_mean,
     true_range,
 )
-from mm_pipeline.domain.indicators.windows import Floats, lagged
+from mm_pipeline.domain.indicators.windows import lagged
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.policy import Policy, threshold
 

@@ -12,11 +12,12 @@ import numpy as np
 import polars as pl
 
 from mm_pipeline.domain.advice import Advice, AdvicePolicy, advise
+from mm_pipeline.domain.arrays import Times
 from mm_pipeline.domain.candles import resample
 from mm_pipeline.domain.grid import GridVersion
 from mm_pipeline.domain.grid_analysis import grid_analysis
 from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.domain.market_view import MarketView, Timeline, Times
+from mm_pipeline.domain.market_view import MarketView, Timeline
 from mm_pipeline.domain.metrics import MetricsPolicy, market_metrics
 from mm_pipeline.domain.regime import Calibration, RegimePolicy, market_regime
 

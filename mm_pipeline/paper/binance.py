@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from mm_pipeline.paper.dialect import Listing
-from mm_pipeline.paper.market_data import DayStats, MarketData, as_bars
-from mm_pipeline.paper.rate_limit import BINANCE_IP, RateLimit, WeightPool
-from mm_pipeline.paper.wire import Answer, Bar, Request, decimal_text
+from mm_pipeline.paper.http.dialect import Listing
+from mm_pipeline.paper.http.rate_limit import BINANCE_IP, RateLimit, WeightPool
+from mm_pipeline.paper.http.wire import Answer, Bar, Request, decimal_text
+from mm_pipeline.paper.markets.market_data import DayStats, MarketData, as_bars
 
 _MINUTE_MS = 60_000
 _INTERVALS_MS = {

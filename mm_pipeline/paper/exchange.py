@@ -15,21 +15,21 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from mm_pipeline.adapters.candle_sources.paper_address import paper_base_url
+from mm_pipeline.adapters.exchange.paper_address import paper_base_url
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.paper.binance import BinanceDialect
-from mm_pipeline.paper.calls import Call, CallLog
 from mm_pipeline.paper.clock import PaperClock
-from mm_pipeline.paper.dialect import Dialect
-from mm_pipeline.paper.faults import Fault, FaultPlan
-from mm_pipeline.paper.http_server import HttpServer
-from mm_pipeline.paper.kucoin import KucoinDialect
-from mm_pipeline.paper.market_data import MarketData
-from mm_pipeline.paper.markets import PaperMarket
-from mm_pipeline.paper.rate_limit import BINANCE_IP, KUCOIN_MANAGEMENT, KUCOIN_PUBLIC, KUCOIN_SPOT, RateLimit
-from mm_pipeline.paper.trading_account import PaperAccount
-from mm_pipeline.paper.trading_desk import TradingDesk
-from mm_pipeline.paper.wire import Answer, Request
+from mm_pipeline.paper.http.calls import Call, CallLog
+from mm_pipeline.paper.http.dialect import Dialect
+from mm_pipeline.paper.http.faults import Fault, FaultPlan
+from mm_pipeline.paper.http.http_server import HttpServer
+from mm_pipeline.paper.http.rate_limit import BINANCE_IP, KUCOIN_MANAGEMENT, KUCOIN_PUBLIC, KUCOIN_SPOT, RateLimit
+from mm_pipeline.paper.http.wire import Answer, Request
+from mm_pipeline.paper.kucoin.dialect import KucoinDialect
+from mm_pipeline.paper.markets.market_data import MarketData
+from mm_pipeline.paper.markets.markets import PaperMarket
+from mm_pipeline.paper.trading.account import PaperAccount
+from mm_pipeline.paper.trading.desk import TradingDesk
 
 _logger = logging.getLogger(__name__)
 

@@ -1,8 +1,7 @@
-"""Small pictures that are read at a glance: a grid's price and states, and how verdicts met the truth. PNG bytes."""
+"""Small pictures that are read at a glance: a grid's price and states. PNG bytes."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.reporting.confusion import ConfusionTable
+from mm_pipeline.reporting.canvas import INK, canvas, png
 from mm_pipeline.reporting.grid_report import SEVERITY
 from mm_pipeline.reporting.price_words import price_text
 
@@ -28,8 +27,7 @@ STATE_COLOURS: Final = {
     "WAIT": "#e4ecf4",
     "AVOID": "#f3cf9c",
 }
-_INK, _GRID, _STOP, _RANGE = "#1b2a3a", "#1f6fb4", "#b3202c", "#7a8691"
-_DPI = 110
+_GRID, _STOP, _RANGE = "#1f6fb4", "#b3202c", "#7a8691"
 
 
 def state_chart_png(
@@ -63,7 +61,7 @@ def state_chart_png(
     bytes
         PNG of about 880 x 420 pixels.
     """
-    figure, axes = _canvas(8.0, 3.8)
+    figure, axes = canvas(8.0, 3.8)
     end = _end(bars, states)
     shown = _since(bars, "close_time", end, days)
     judged = _since(states, "evaluated_at", end, days)
@@ -78,47 +76,8 @@ def state_chart_png(
             _draw_grid(axes, grid, shown)
         _finish(axes, shown, end, grid)
         _draw_legend(figure, judged)
-    axes.set_title(_title(title, grid, states, end), loc="left", fontsize=11, color=_INK, fontweight="bold")
-    return _png(figure)
-
-
-def confusion_chart_png(table: ConfusionTable, *, title: str) -> bytes:
-    """Shares of the shown verdicts within each true regime, with hours; darker is more."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    figure, axes = _canvas(7.2, 3.4)
-    shares = [[table.share(truth, shown) for shown in table.shown_names] for truth in table.truth_names]
-    blues = LinearSegmentedColormap.from_list("ink", ["#ffffff", "#9dc3e6", "#1f4e79"])
-    axes.imshow(shares, cmap=blues, vmin=0, vmax=1, aspect="auto")
-    for row, truth in enumerate(table.truth_names):
-        for column, shown in enumerate(table.shown_names):
-            share, hours = table.share(truth, shown), table.count(truth, shown)
-            colour = "white" if share > 0.55 else _INK
-            axes.text(column, row, f"{share:.0%}\n{hours:,} h", ha="center", va="center", color=colour, fontsize=10)
-    axes.set_xticks(range(len(table.shown_names)), table.shown_names, fontsize=9)
-    axes.set_yticks(
-        range(len(table.truth_names)), [f"{name}\n{table.base_rate(name):.0%}" for name in table.truth_names]
-    )
-    axes.set(xlabel="shown verdict", ylabel="true regime (share of all hours)")
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set_title(title, loc="left", fontsize=11, color=_INK, fontweight="bold")
-    return _png(figure)
-
-
-def _canvas(width_in: float, height_in: float) -> tuple[Figure, Axes]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width_in, height_in), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots()
-
-
-def _png(figure: Figure) -> bytes:
-    written = io.BytesIO()
-    figure.savefig(written, dpi=_DPI, format="png", metadata={"Software": None})
-    return written.getvalue()
+    axes.set_title(_title(title, grid, states, end), loc="left", fontsize=11, color=INK, fontweight="bold")
+    return png(figure)
 
 
 def _end(bars: pl.DataFrame, states: pl.DataFrame) -> datetime | None:
@@ -148,8 +107,8 @@ def _draw_states(axes: Axes, states: pl.DataFrame) -> None:
 
 def _draw_price(axes: Axes, bars: pl.DataFrame) -> None:
     times = bars["close_time"].to_list()
-    axes.fill_between(times, bars["low"].to_list(), bars["high"].to_list(), color=_INK, alpha=0.18, linewidth=0)
-    axes.plot(times, bars["close"].to_list(), color=_INK, linewidth=1.1, zorder=3)
+    axes.fill_between(times, bars["low"].to_list(), bars["high"].to_list(), color=INK, alpha=0.18, linewidth=0)
+    axes.plot(times, bars["close"].to_list(), color=INK, linewidth=1.1, zorder=3)
 
 
 def _draw_range(axes: Axes, metrics_1h: pl.DataFrame) -> None:
@@ -209,7 +168,7 @@ def _finish(axes: Axes, bars: pl.DataFrame, end: datetime | None, grid: Grid | N
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     bottom, top = axes.get_ylim()
-    labels = {"price": (float(bars["close"][-1]), _INK)}
+    labels = {"price": (float(bars["close"][-1]), INK)}
     if grid is not None:
         labels |= {"upper": (grid.upper, _GRID), "lower": (grid.lower, _GRID)}
         if grid.enabled and grid.stop_loss is not None:

@@ -14,7 +14,7 @@ from mm_pipeline.domain.exit_state import STATES, TRIGGERS
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications.delay_risk import HORIZONS, DelayRisk
-from mm_pipeline.domain.risk.joined import figures_told
+from mm_pipeline.domain.risk.columns import figures_told
 
 MODELLED: Final = "modelled"
 """What waiting may cost is always estimated along the modelled grid."""

@@ -10,39 +10,10 @@ from typing import Any, Final
 import polars as pl
 
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.notifications import (
-    Decision,
-    History,
-    Notice,
-    NotifyPolicy,
-    Response,
-    judged_in,
-    replay,
-)
+from mm_pipeline.domain.notifications import Decision, History, Notice, NotifyPolicy, Response, judged_in, replay
+from mm_pipeline.domain.notifications.frame import NOTIFICATIONS_SCHEMA
 from mm_pipeline.reporting.grid_report import GridReport, report_of
-from mm_pipeline.reporting.page_text import PageText, page_text
-
-_TIME = pl.Datetime("ms", "UTC")
-
-NOTIFICATIONS_SCHEMA: Final[dict[str, pl.DataType]] = {
-    "grid": pl.String(),
-    "evaluated_at": _TIME,
-    "kind": pl.String(),
-    "notice": pl.String(),
-    "state": pl.String(),
-    "cause": pl.String(),
-    "episode_at": _TIME,
-    "number": pl.Int64(),
-    "triggers": pl.List(pl.String()),
-    "page": pl.String(),
-    "held_back": pl.String(),
-    "priority": pl.Int64(),
-    "respond_by": _TIME,
-    "title": pl.String(),
-    "text": pl.String(),
-    "is_live": pl.Boolean(),
-}
-"""One row a grid and decision; ``title`` and ``text`` are null where the page was held back."""
+from mm_pipeline.reporting.pages.text import PageText, page_text
 
 _DECISION = tuple(field.name for field in fields(Decision))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import Final
 
 NO_STOP_TEXT: Final = "no stop: all of the inventory"
@@ -27,3 +28,14 @@ def price_text(price: float | None) -> str:
 def stop_text(stop_loss: float | None) -> str:
     """The stop of a grid, in words where there is none."""
     return "none" if stop_loss is None else price_text(stop_loss)
+
+
+def age_text(since: datetime | None, now: datetime) -> str:
+    """How long something has been so, in the two largest units."""
+    if since is None:
+        return _NOTHING
+    minutes = max(0, int((now - since).total_seconds() // 60))
+    days, hours, left = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {left} min" if hours else f"{left} min"

@@ -10,10 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.clock import to_ms
-from mm_pipeline.paper.bar_edits import drop_bar, revise_bar
-from mm_pipeline.paper.faults import EditedBars, RemovedSymbol
-from mm_pipeline.resources import CandleShelf
+from mm_pipeline.adapters.candles.candle_store import CandleShelf
+from mm_pipeline.domain.instants import to_ms
+from mm_pipeline.paper.http.bar_edits import drop_bar, revise_bar
+from mm_pipeline.paper.http.faults import EditedBars, RemovedSymbol
 from mm_pipeline_tests.clock_samples import AT, BAR, ClockedInstallation, calm_market, clocked, crashing
 from mm_pipeline_tests.dagster_samples import BTC, DAGSTER_WARNINGS, ETH, ranging_candles
 from mm_pipeline_tests.delivery_process import ENVIRONMENT

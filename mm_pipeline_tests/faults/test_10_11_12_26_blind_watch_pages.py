@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from mm_pipeline.domain.notifications import EMERGENCY, Cause
-from mm_pipeline.paper.faults import EditedBars
-from mm_pipeline.paper.wire import Bar
+from mm_pipeline.paper.http.faults import EditedBars
+from mm_pipeline.paper.http.wire import Bar
 from mm_pipeline_tests.clock_samples import AT, BAR, MINUTE, ClockedInstallation, calm_market, clocked, crashing
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS
 from mm_pipeline_tests.delivery_process import ENVIRONMENT, TOKEN

@@ -13,10 +13,10 @@ import pytest
 
 from mm_pipeline.adapters.clock import FixedClock
 from mm_pipeline.adapters.journal import Journal, sqlite_url
+from mm_pipeline.application.opening.channels import ConfiguredChannels, Delivery, delivery_of
 from mm_pipeline.domain.notifications import ResponseKind
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.pushover import AcceptedMessage, PaperPushover
-from mm_pipeline.resources.channels import ConfiguredChannels, Delivery, delivery_of
 from mm_pipeline_tests.delivery_process import AT, ENVIRONMENT, KILLED_AT, TOKEN, USER, Processes, phone_settings
 from mm_pipeline_tests.notification_samples import WRITTEN_BY
 from mm_pipeline_tests.postgres_server import session_server

@@ -13,10 +13,10 @@ import pytest
 
 from mm_pipeline.adapters.channels.pushover import PushoverChannel
 from mm_pipeline.domain.notifications.channel import ChannelError, Message
-from mm_pipeline.paper.faults import PAGE_BAD_GATEWAY, ErrorStatus, TruncatedJson
-from mm_pipeline.paper.http_server import HttpServer
+from mm_pipeline.paper.http.faults import PAGE_BAD_GATEWAY, ErrorStatus, TruncatedJson
+from mm_pipeline.paper.http.http_server import HttpServer
+from mm_pipeline.paper.http.wire import Answer
 from mm_pipeline.paper.pushover import AcceptedMessage, PaperPushover
-from mm_pipeline.paper.wire import Answer
 
 pytestmark = pytest.mark.fault
 

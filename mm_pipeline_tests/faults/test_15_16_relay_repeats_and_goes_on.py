@@ -11,9 +11,9 @@ import pytest
 
 from mm_pipeline.adapters.clock import Clock, SystemClock
 from mm_pipeline.adapters.journal import Journal, sqlite_url
+from mm_pipeline.application.opening.channels import ConfiguredChannels, Delivery, delivery_of
 from mm_pipeline.domain.notifications import Channel
 from mm_pipeline.paper.pushover import PaperPushover
-from mm_pipeline.resources.channels import ConfiguredChannels, Delivery, delivery_of
 from mm_pipeline_tests.delivery_process import ENVIRONMENT, TOKEN, USER, phone_settings
 from mm_pipeline_tests.notification_samples import (
     AT,

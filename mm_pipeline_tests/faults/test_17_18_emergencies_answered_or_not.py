@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from mm_pipeline.adapters.delivery.answers import page_tag
 from mm_pipeline.adapters.journal import Answer, Journal, sqlite_url
+from mm_pipeline.application.delivery.follow_up import page_tag
+from mm_pipeline.application.opening.channels import ConfiguredChannels, Delivery, delivery_of
 from mm_pipeline.domain.notifications import Cause, Judged, Message, Response, ResponseKind, decide_all
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.pushover import AcceptedMessage, PaperPushover
-from mm_pipeline.resources.channels import ConfiguredChannels, Delivery, delivery_of
 from mm_pipeline_tests.delivery_process import ENVIRONMENT, TOKEN, USER, phone_settings
 from mm_pipeline_tests.journal_samples import SAMPLE
 from mm_pipeline_tests.notification_samples import (

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from mm_pipeline.adapters.channels.pushover import PushoverChannel
-from mm_pipeline.adapters.journal import notifications as notifications_module
+from mm_pipeline.adapters.journal import decisions as notifications_module
 from mm_pipeline.adapters.journal.outbox import JournalOutbox
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.pushover import PaperPushover

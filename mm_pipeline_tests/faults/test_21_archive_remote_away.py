@@ -20,8 +20,8 @@ from click.testing import CliRunner
 
 from mm_pipeline.adapters.archive import ArchiveRepository
 from mm_pipeline.adapters.archive.files import checksum_of
-from mm_pipeline.assets import contracts
 from mm_pipeline.cli import main
+from mm_pipeline.contracts import states as contracts
 from mm_pipeline.domain.errors import ArchiveError
 from mm_pipeline.settings import load_settings
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources, Installation, check_of, metadata_of

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.frame_store import FrameStore
+from mm_pipeline.adapters.frames.store import FrameStore
 from mm_pipeline.domain.errors import StorageError
 
 pytestmark = pytest.mark.fault

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.frame_store import FrameStore
+from mm_pipeline.adapters.frames.store import FrameStore
 
 pytestmark = pytest.mark.fault
 

@@ -16,12 +16,12 @@ import pytest
 
 from mm_pipeline.adapters.clock import SystemClock
 from mm_pipeline.adapters.journal import Journal, sqlite_url
-from mm_pipeline.assets import states as states_module
+from mm_pipeline.application.opening.channels import ConfiguredChannels, Delivery, delivery_of
+from mm_pipeline.orchestration.assets import states as states_module
 from mm_pipeline.paper.clock import PaperClock
-from mm_pipeline.paper.http_server import HttpServer
+from mm_pipeline.paper.http.http_server import HttpServer
+from mm_pipeline.paper.http.wire import Answer
 from mm_pipeline.paper.pushover import AcceptedMessage, PaperPushover
-from mm_pipeline.paper.wire import Answer
-from mm_pipeline.resources.channels import ConfiguredChannels, Delivery, delivery_of
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources, metadata_of
 from mm_pipeline_tests.delivery_process import AT as DECIDED_AT
 from mm_pipeline_tests.delivery_process import ENVIRONMENT, TOKEN, USER, Processes, phone_settings

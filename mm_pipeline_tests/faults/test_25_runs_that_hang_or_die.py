@@ -15,18 +15,18 @@ import dagster as dg
 import pytest
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
-from mm_pipeline import automation
 from mm_pipeline.adapters.clock import FixedClock, SystemClock
 from mm_pipeline.adapters.journal import Journal, sqlite_url
-from mm_pipeline.assets.stage import POOL
-from mm_pipeline.resources.run_locks import end_dead_runs, hold_run, let_go
-from mm_pipeline.runs import dagster_instance
+from mm_pipeline.orchestration import sensors as automation
+from mm_pipeline.orchestration.assets.declaration import POOL
+from mm_pipeline.orchestration.run_locks import end_dead_runs, hold_run, let_go
+from mm_pipeline.orchestration.runs import dagster_instance
 
 pytestmark = pytest.mark.fault
 
 HOLDING = (
     "import sys, time, warnings; warnings.simplefilter('ignore');"
-    "import dagster as dg; from mm_pipeline.resources.run_locks import hold_run\n"
+    "import dagster as dg; from mm_pipeline.orchestration.run_locks import hold_run\n"
     "with dg.DagsterInstance.from_config(sys.argv[1]) as instance:\n"
     "    hold_run(instance, sys.argv[2]); print('held', flush=True); time.sleep(600)"
 )

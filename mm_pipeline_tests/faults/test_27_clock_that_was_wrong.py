@@ -16,7 +16,7 @@ from mm_pipeline.adapters.journal import Answer
 from mm_pipeline.domain.errors import ClockSkewed
 from mm_pipeline.domain.notifications import Response, ResponseKind
 from mm_pipeline.paper.clock import PaperClock
-from mm_pipeline.paper.faults import kucoin_internal_error
+from mm_pipeline.paper.http.faults import kucoin_internal_error
 from mm_pipeline.paper.pushover import PaperPushover
 from mm_pipeline_tests.clock_samples import (
     AT,

@@ -10,12 +10,12 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.grid_files import load_grids
+from mm_pipeline.adapters.config.grid_files import load_grids
+from mm_pipeline.application.operator.status import grid_statuses
 from mm_pipeline.paper.clock import PaperClock
-from mm_pipeline.paper.http_server import HttpServer
+from mm_pipeline.paper.http.http_server import HttpServer
+from mm_pipeline.paper.http.wire import Answer
 from mm_pipeline.paper.pushover import PaperPushover
-from mm_pipeline.paper.wire import Answer
-from mm_pipeline.reporting.operator_status import grid_statuses
 from mm_pipeline_tests.dagster_samples import BTC, DAGSTER_WARNINGS, ETH, FixedSources, metadata_of, ranging_candles
 from mm_pipeline_tests.delivery_process import ENVIRONMENT
 from mm_pipeline_tests.paging_samples import AT, BAR, MINUTE, START, PagingInstallation, calm_market, with_price

@@ -10,10 +10,10 @@ import pytest
 
 from mm_pipeline.adapters.channels import AppriseConfig, ConsoleConfig, FileConfig, PushoverConfig
 from mm_pipeline.adapters.journal import Journal, sqlite_url
+from mm_pipeline.application.opening.channels import ConfiguredChannels, Delivery, delivery_of
 from mm_pipeline.domain.notifications import Channel
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.pushover import PaperPushover
-from mm_pipeline.resources.channels import ConfiguredChannels, Delivery, delivery_of
 from mm_pipeline_tests.delivery_process import ENVIRONMENT, TOKEN, USER
 from mm_pipeline_tests.notification_samples import (
     AT,

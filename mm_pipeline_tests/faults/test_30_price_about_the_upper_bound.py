@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mm_pipeline.adapters.journal import Journal, sqlite_url
+from mm_pipeline.application.opening.channels import ConfiguredChannels
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.pushover import PaperPushover
-from mm_pipeline.resources.channels import ConfiguredChannels
 from mm_pipeline_tests.delivery_process import ENVIRONMENT, TOKEN, USER, phone_settings
 from mm_pipeline_tests.journal_samples import grid
 from mm_pipeline_tests.notification_stories import DAY, NOON

@@ -16,7 +16,7 @@ import yaml
 from mm_pipeline.adapters.journal import Answer
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications import Cause, Notice, Response, ResponseKind
-from mm_pipeline.paper.faults import kucoin_internal_error
+from mm_pipeline.paper.http.faults import kucoin_internal_error
 from mm_pipeline_tests.account_samples import signing_client
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS
 from mm_pipeline_tests.notification_watch import WRITTEN_BY

@@ -10,20 +10,23 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.candle_sources import CandleUpdate, ExchangeCandles, MemoryCircuits, update_candles
-from mm_pipeline.adapters.clock import to_ms
-from mm_pipeline.adapters.frame_store import FrameStore
-from mm_pipeline.definitions import Overrides
+from mm_pipeline.adapters.candles.candle_store import CandleShelf
+from mm_pipeline.adapters.candles.exchange_candles import ExchangeCandles
+from mm_pipeline.adapters.candles.stored import CandleUpdate
+from mm_pipeline.adapters.candles.update import update_candles
+from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
+from mm_pipeline.adapters.frames.store import FrameStore
+from mm_pipeline.bootstrap import Overrides
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.market import Market
-from mm_pipeline.paper.bar_edits import drop_bar, revise_bar
+from mm_pipeline.orchestration.runs import GridEvaluation, evaluate_now
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.faults import EditedBars
-from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
-from mm_pipeline.paper.regimes import RegimeParameters, Segment, TrueRegime
-from mm_pipeline.paper.wire import Bar, BarEdit
-from mm_pipeline.resources import CandleShelf
-from mm_pipeline.runs import GridEvaluation, evaluate_now
+from mm_pipeline.paper.http.bar_edits import drop_bar, revise_bar
+from mm_pipeline.paper.http.faults import EditedBars
+from mm_pipeline.paper.http.wire import Bar, BarEdit
+from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
+from mm_pipeline.paper.markets.regimes import RegimeParameters, Segment, TrueRegime
 from mm_pipeline_tests.candle_samples import exchange_policy
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, Installation
 

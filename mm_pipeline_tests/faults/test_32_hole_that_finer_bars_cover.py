@@ -10,13 +10,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.clock import to_ms
-from mm_pipeline.definitions import Overrides
-from mm_pipeline.paper.bar_edits import drop_bar, revise_bar
+from mm_pipeline.bootstrap import Overrides
+from mm_pipeline.domain.instants import to_ms
+from mm_pipeline.orchestration.runs import GridEvaluation, evaluate_now
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.faults import EditedBars
-from mm_pipeline.runs import GridEvaluation, evaluate_now
+from mm_pipeline.paper.http.bar_edits import drop_bar, revise_bar
+from mm_pipeline.paper.http.faults import EditedBars
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, Installation
 from mm_pipeline_tests.faults.test_32_hole_in_one_answer import (
     AT,

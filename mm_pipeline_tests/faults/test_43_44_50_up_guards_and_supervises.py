@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from mm_pipeline.adapters.journal import Journal
-from mm_pipeline.cli.up_family import holder
+from mm_pipeline.cli.up.family import holder
 from mm_pipeline.paper.pushover import PaperPushover
 from mm_pipeline_tests.postgres_server import PostgresServer, session_server
 from mm_pipeline_tests.up_process import (

@@ -11,9 +11,9 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.frame_files import DAMAGED_FOLDER
-from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
-from mm_pipeline.adapters.home import frames_dir
+from mm_pipeline.adapters.config.home import frames_dir
+from mm_pipeline.adapters.frames.files import DAMAGED_FOLDER
+from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.domain.candles import RAW_SCHEMA
 from mm_pipeline.domain.errors import ExchangeUnavailable, FrameDamaged, StorageError
 from mm_pipeline_tests.dagster_samples import BTC, DAGSTER_WARNINGS, ETH, FixedSources, Installation, ranging_candles

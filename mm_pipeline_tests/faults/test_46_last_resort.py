@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.home import journal_file, reserve_file
+from mm_pipeline.adapters.config.home import journal_file, reserve_file
 from mm_pipeline.adapters.journal import Journal, sqlite_url
 from mm_pipeline.adapters.last_resort import memory
 from mm_pipeline.paper.clock import PaperClock
@@ -39,7 +39,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mm_pipeline.definitions import Overrides
+from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.runs import evaluate_now
 from mm_pipeline.settings import Deployment, load_settings

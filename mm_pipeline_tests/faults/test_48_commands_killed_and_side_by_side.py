@@ -14,10 +14,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mm_pipeline.adapters.frame_store import FrameStore
-from mm_pipeline.adapters.home import frames_dir
-from mm_pipeline.adapters.months import month_start
+from mm_pipeline.adapters.config.home import frames_dir
+from mm_pipeline.adapters.frames.store import FrameStore
 from mm_pipeline.cli.paper_exchange import simulated_markets
+from mm_pipeline.domain.months import month_start
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline_tests.up_process import MM
 

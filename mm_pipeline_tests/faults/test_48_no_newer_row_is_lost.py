@@ -12,9 +12,9 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.clock import Clock, FixedClock
+from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.domain.candles import CandleSource, CircuitStore
-from mm_pipeline.resources import ClockResource
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.settings import Settings
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources, Installation, ranging_candles
 
@@ -141,12 +141,25 @@ def test_48_hourly_run_executed_again_keeps_the_newer_hours_and_kpis(
         assert installation.store.read(*name, start=MARCH, end=APRIL).equals(frame), name
 
 
+@dataclass(frozen=True)
+class LaterAtEachLook:
+    """A clock that is a bar later each time."""
+
+    looks: Iterator[int]
+
+    def now(self) -> datetime:
+        return AT + next(self.looks) * BAR
+
+    def now_ms(self) -> int:
+        return to_ms(self.now())
+
+
 def test_48_backfill_across_a_quarter_of_an_hour_judges_as_of_when_it_began(
     installation: Installation, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long run whose later stages looked at the clock again judged bars that its first stage never asked for."""
     looks = itertools.count()
-    monkeypatch.setattr(ClockResource, "clock", lambda self: FixedClock(AT + next(looks) * BAR))
+    monkeypatch.setattr("mm_pipeline.bootstrap.FixedClock", lambda _at: LaterAtEachLook(looks))
     installation.run(AT, instance, months=("2025-03", "2025-03"))
     states = installation.store.read("exit_states", "eth", start=MARCH, end=APRIL)
     assert states["evaluated_at"][-1] == AT

@@ -12,22 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mm_pipeline.adapters.candle_sources import (
-    CandleUpdate,
-    ExchangeCandles,
-    MemoryCircuits,
-    StoredCandles,
-    quarantined_times,
-    update_candles,
-    update_markets,
-)
-from mm_pipeline.adapters.clock import from_ms, to_ms
+from mm_pipeline.adapters.candles.exchange_candles import ExchangeCandles
+from mm_pipeline.adapters.candles.stored import CandleUpdate, StoredCandles, quarantined_times
+from mm_pipeline.adapters.candles.update import update_candles, update_markets
+from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
 from mm_pipeline.domain.candles import FetchRange, data_quality, fill_gaps
+from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market
-from mm_pipeline.paper.bar_edits import drop_bar, repeat_bar, revise_bar, shuffle_bars
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.faults import (
+from mm_pipeline.paper.http.bar_edits import drop_bar, repeat_bar, revise_bar, shuffle_bars
+from mm_pipeline.paper.http.faults import (
     PAGE_1015,
     PAGE_BAD_GATEWAY,
     PAGE_GATEWAY_TIMEOUT,
@@ -44,7 +39,7 @@ from mm_pipeline.paper.faults import (
     kucoin_internal_error,
     kucoin_too_many_requests,
 )
-from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
+from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
 from mm_pipeline_tests.candle_samples import STEP_MS, at_ms, data_policy, exchange_policy
 
 pytestmark = pytest.mark.fault

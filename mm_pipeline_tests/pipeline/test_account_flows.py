@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from mm_pipeline.adapters.account import AccountReading, ExchangeAccount, FrameFills, MemoryFills
-from mm_pipeline.adapters.candle_sources import MemoryCircuits
+from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
 from mm_pipeline.domain.account import FillStore, OrderApi
 from mm_pipeline.domain.candles import HEALTHY
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.faults import (
+from mm_pipeline.paper.http.faults import (
     Delayed,
     Fault,
     HtmlPage,
@@ -29,7 +29,7 @@ from mm_pipeline.paper.faults import (
     kucoin_internal_error,
     kucoin_too_many_requests,
 )
-from mm_pipeline.paper.wire import Answer
+from mm_pipeline.paper.http.wire import Answer
 from mm_pipeline_tests.account_samples import (
     MARKET,
     NOW,

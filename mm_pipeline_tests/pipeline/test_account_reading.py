@@ -17,8 +17,7 @@ import polars as pl
 import pytest
 
 from mm_pipeline.adapters.account import AccountReading, ExchangeAccount, FrameFills, MemoryFills
-from mm_pipeline.adapters.candle_sources import MemoryCircuits
-from mm_pipeline.adapters.clock import from_ms
+from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
 from mm_pipeline.domain.account import (
     AccountPosition,
     OrderApi,
@@ -38,11 +37,12 @@ from mm_pipeline.domain.errors import (
     MarketNotFound,
 )
 from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.position import GridSimulation, simulate_grid
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.faults import (
+from mm_pipeline.paper.http.faults import (
     ClockOffset,
     Delayed,
     Fault,
@@ -52,8 +52,8 @@ from mm_pipeline.paper.faults import (
     kucoin_internal_error,
     kucoin_too_many_requests,
 )
-from mm_pipeline.paper.markets import PaperMarket, RecordedCandles, SimulatedMarket
-from mm_pipeline.paper.trading_account import FeeIn, PaperKey, PartFills
+from mm_pipeline.paper.markets.markets import PaperMarket, RecordedCandles, SimulatedMarket
+from mm_pipeline.paper.trading.account import FeeIn, PaperKey, PartFills
 from mm_pipeline_tests.account_samples import (
     CAPITAL,
     LOT,

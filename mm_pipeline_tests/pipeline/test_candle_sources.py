@@ -9,22 +9,20 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.candle_sources import (
-    CandleFile,
-    CandleFiles,
-    ExchangeCandles,
-    MemoryCandles,
-    MemoryCircuits,
-    StoredCandles,
-    update_candles,
-)
-from mm_pipeline.adapters.clock import FixedClock, from_ms
+from mm_pipeline.adapters.candles.candle_files import CandleFile, CandleFiles
+from mm_pipeline.adapters.candles.exchange_candles import ExchangeCandles
+from mm_pipeline.adapters.candles.memory_candles import MemoryCandles
+from mm_pipeline.adapters.candles.stored import StoredCandles
+from mm_pipeline.adapters.candles.update import update_candles
+from mm_pipeline.adapters.clock import FixedClock
+from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
 from mm_pipeline.domain.candles import RAW_SCHEMA, CandleSource, empty_candles
 from mm_pipeline.domain.errors import CandleFileError, CandleSourceError, MarketNotFound
+from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.markets import PaperMarket, RecordedCandles
+from mm_pipeline.paper.markets.markets import PaperMarket, RecordedCandles
 from mm_pipeline_tests.candle_samples import DAY_MS, STEP_MS, at_ms, exchange_policy, walk
 
 BARS = 3_300

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mm_pipeline.adapters.candle_sources import ExchangeCandles, MemoryCircuits, StoredCandles, update_candles
-from mm_pipeline.adapters.candle_sources.exchange_client import ExchangeClient
-from mm_pipeline.adapters.clock import FixedClock, from_ms
+from mm_pipeline.adapters.candles.exchange_candles import ExchangeCandles
+from mm_pipeline.adapters.candles.stored import StoredCandles
+from mm_pipeline.adapters.candles.update import update_candles
+from mm_pipeline.adapters.clock import FixedClock
+from mm_pipeline.adapters.exchange.client import ExchangeClient
+from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
 from mm_pipeline.domain.candles import HEALTHY, CircuitStore, ExchangePolicy
 from mm_pipeline.domain.errors import (
     CandleSourceError,
@@ -24,12 +27,13 @@ from mm_pipeline.domain.errors import (
     ExchangeUnavailable,
     MarketNotFound,
 )
+from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import FinerTimeframe, Market
-from mm_pipeline.paper.bar_edits import drop_bar, revise_bar
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.faults import ClockOffset, Delayed, DrippedBody, EditedBars, kucoin_internal_error
-from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
+from mm_pipeline.paper.http.bar_edits import drop_bar, revise_bar
+from mm_pipeline.paper.http.faults import ClockOffset, Delayed, DrippedBody, EditedBars, kucoin_internal_error
+from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
 from mm_pipeline_tests.candle_samples import at_ms, exchange_policy
 
 BARS = 400

@@ -9,16 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.candle_sources import (
-    CandleUpdate,
-    MemoryCandles,
-    StoredCandles,
-    quarantined_times,
-    update_candles,
-    update_markets,
-)
+from mm_pipeline.adapters.candles.memory_candles import MemoryCandles
+from mm_pipeline.adapters.candles.stored import CandleUpdate, StoredCandles, quarantined_times
+from mm_pipeline.adapters.candles.update import update_candles, update_markets
+from mm_pipeline.domain.arrays import Integers
 from mm_pipeline.domain.candles import FetchRange, QuarantineReason, fill_gaps
-from mm_pipeline.domain.columns import Integers
 from mm_pipeline.domain.errors import CandleSourceError, ConfigError, ExchangeUnavailable, PipelineError
 from mm_pipeline.domain.market import FinerTimeframe, Market
 from mm_pipeline_tests.candle_samples import STEP_MS, at_ms, candle, exchange_policy, raw, walk

@@ -24,7 +24,7 @@ from mm_pipeline.adapters.channels.apprise_channel import AppriseChannel
 from mm_pipeline.adapters.channels.console import ConsoleChannel
 from mm_pipeline.adapters.channels.file import FileChannel
 from mm_pipeline.adapters.channels.pushover import PushoverChannel, cut
-from mm_pipeline.adapters.strict_yaml import validation_errors
+from mm_pipeline.adapters.config.strict_yaml import validation_errors
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.notifications.channel import (
     Accepted,
@@ -36,12 +36,12 @@ from mm_pipeline.domain.notifications.channel import (
     ReceiptStatus,
 )
 from mm_pipeline.paper.clock import PaperClock
-from mm_pipeline.paper.http_server import HttpServer
+from mm_pipeline.paper.http.http_server import HttpServer
+from mm_pipeline.paper.http.wire import Answer, Drip
 from mm_pipeline.paper.pushover import PaperPushover
-from mm_pipeline.paper.wire import Answer, Drip
 
 NOW = datetime(2026, 3, 1, 12, 15, tzinfo=UTC)
-PAPER_LOG = "mm_pipeline.paper.http_server"  # the server's own log is not the channel's
+PAPER_LOG = "mm_pipeline.paper.http.http_server"  # the server's own log is not the channel's
 TOKEN, USER = "t0kEn" * 6, "uSeR9" * 6
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 PAGE = Message(

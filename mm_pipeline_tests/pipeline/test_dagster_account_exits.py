@@ -168,7 +168,7 @@ def test_closed_grid_whose_position_cannot_be_made_out_is_told(traded: Traded, m
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no such field")
 
-    monkeypatch.setattr("mm_pipeline.assets.accounts.position_by", broken)
+    monkeypatch.setattr("mm_pipeline.application.account_positions.position_by", broken)
     traded.tick(at + 2 * BAR)
     (alarm,) = unseen(traded)
     assert "RuntimeError" in alarm

@@ -10,8 +10,15 @@ import dagster as dg
 import pytest
 from dagster._utils.schedules import cron_string_iterator
 
-from mm_pipeline.adapters.journal import Evaluation, EvaluationKind, Journal, MarketNotice, sqlite_url
-from mm_pipeline.automation import (
+from mm_pipeline import bootstrap
+from mm_pipeline.adapters.journal import Evaluation, Journal, MarketNotice, sqlite_url
+from mm_pipeline.application.plan import floor_to_evaluation
+from mm_pipeline.application.subjects import PIPELINE
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.orchestration.code_location import build_definitions
+from mm_pipeline.orchestration.resources import watch_resource
+from mm_pipeline.orchestration.sensors import (
     EVALUATION_CRON,
     OTHER_RUN_FAILED,
     RUN_FAILED,
@@ -21,10 +28,6 @@ from mm_pipeline.automation import (
     grid_files,
     watch_is_blind,
 )
-from mm_pipeline.definitions import build_definitions, watch_of
-from mm_pipeline.domain.grid import Grid
-from mm_pipeline.resources.plan import floor_to_evaluation
-from mm_pipeline.resources.watch import PIPELINE
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources, Installation, ranging_candles
 
 pytestmark = DAGSTER_WARNINGS
@@ -76,7 +79,7 @@ def tick(installation: Installation, at: datetime, schedule: dg.ScheduleDefiniti
     definitions = build_definitions(installation.overrides(at))
     with dg.build_schedule_context(
         scheduled_execution_time=at,
-        resources={"watch": watch_of(installation.overrides(at))},
+        resources={"watch": watch_resource(bootstrap.installation(installation.overrides(at)))},
         repository_def=definitions.get_repository_def(),
     ) as context:
         (request,) = schedule.evaluate_tick(context).run_requests or ()
@@ -180,7 +183,7 @@ def sense(installation: Installation, cursor: str | None, now: datetime = AT) ->
         dg.build_sensor_context(
             instance,
             cursor=cursor,
-            resources={"watch": watch_of(installation.overrides(now))},
+            resources={"watch": watch_resource(bootstrap.installation(installation.overrides(now)))},
             repository_def=definitions.get_repository_def(),
         ) as context,
     ):
@@ -243,7 +246,7 @@ def test_failed_run_is_journalled_and_logged_as_an_error(
         dagster_event=event,
         dagster_instance=instance,
         dagster_run=run,
-        resources={"watch": watch_of(installation.overrides(AT))},
+        resources={"watch": watch_resource(bootstrap.installation(installation.overrides(AT)))},
     ).for_run_failure() as context:
         watch_is_blind(context)
     with installation.journal() as journal:

@@ -7,13 +7,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.candle_sources import MemoryCandles, update_candles
-from mm_pipeline.adapters.clock import to_ms
-from mm_pipeline.adapters.frame_store import FrameStore
+from mm_pipeline.adapters.candles.candle_store import CandleShelf
+from mm_pipeline.adapters.candles.memory_candles import MemoryCandles
+from mm_pipeline.adapters.candles.update import update_candles
+from mm_pipeline.adapters.frames.store import FrameStore
 from mm_pipeline.domain.candles import RAW_SCHEMA
 from mm_pipeline.domain.errors import ExchangeUnavailable
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.market import Market
-from mm_pipeline.resources import CandleShelf
 from mm_pipeline.settings import load_settings
 from mm_pipeline_tests.dagster_samples import ranging_candles
 

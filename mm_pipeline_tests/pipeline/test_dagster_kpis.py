@@ -7,14 +7,14 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.home import frames_dir
-from mm_pipeline.assets.kpis import kpi_frames, kpis
-from mm_pipeline.assets.operator_contracts import KPIS
-from mm_pipeline.assets.stage import CONTRACT
-from mm_pipeline.automation import RANGE_END_TAG, RANGE_START_TAG
-from mm_pipeline.definitions import watch_of
+from mm_pipeline import bootstrap
+from mm_pipeline.application.isolation import CONTRACT
+from mm_pipeline.contracts.operator import KPIS
 from mm_pipeline.domain.notifications import Notice, ResponseKind
-from mm_pipeline.resources import ClockResource, FramesIOManager
+from mm_pipeline.orchestration.assets.kpis import kpi_frames, kpis
+from mm_pipeline.orchestration.io_managers import FramesIOManager
+from mm_pipeline.orchestration.resources import watch_resource
+from mm_pipeline.orchestration.sensors import RANGE_END_TAG, RANGE_START_TAG
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, QUIET, FixedSources, Installation
 from mm_pipeline_tests.journal_samples import grid
 from mm_pipeline_tests.operator_samples import answer, commit, decision, send
@@ -39,13 +39,15 @@ def installation(tmp_path: Path) -> Installation:
 
 
 def materialize(installation: Installation, **asked: object) -> dg.ExecuteInProcessResult:
-    clock = ClockResource(at=NOW.isoformat())
-    io_manager = FramesIOManager(root=str(frames_dir(installation.home)), written_by={}, clock=clock)
+    made = bootstrap.installation(installation.overrides(NOW))
     with dg.DagsterInstance.ephemeral() as instance:
         definitions = dg.Definitions(
             assets=[kpis],
             jobs=[dg.define_asset_job("kpi_job", selection=[kpis])],
-            resources={"watch": watch_of(installation.overrides(NOW)), "io_manager": io_manager},
+            resources={
+                "watch": watch_resource(made),
+                "io_manager": FramesIOManager(made),
+            },
         )
         job = definitions.resolve_job_def("kpi_job")
         return job.execute_in_process(instance=instance, run_config=QUIET, **asked)  # type: ignore[arg-type]

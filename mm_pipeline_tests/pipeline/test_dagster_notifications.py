@@ -10,7 +10,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.home import frames_dir
+from mm_pipeline.adapters.config.home import frames_dir
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources, Installation, metadata_of
 from mm_pipeline_tests.paging_samples import calm_market, with_price
 

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from mm_pipeline.adapters.journal import EvaluationKind
-from mm_pipeline.assets.checks import RECONCILIATION
-from mm_pipeline.automation import HOURLY_JOB
-from mm_pipeline.definitions import Overrides, build_definitions
+from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.domain.errors import ConfigError
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.market import Market
+from mm_pipeline.orchestration.checks import RECONCILIATION
+from mm_pipeline.orchestration.code_location import build_definitions
+from mm_pipeline.orchestration.runs import backfill, dagster_instance, evaluate_now
+from mm_pipeline.orchestration.sensors import HOURLY_JOB
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.faults import HtmlPage
-from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
-from mm_pipeline.paper.regimes import RegimeParameters, Segment, TrueRegime
-from mm_pipeline.runs import backfill, dagster_instance, evaluate_now
+from mm_pipeline.paper.http.faults import HtmlPage
+from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
+from mm_pipeline.paper.markets.regimes import RegimeParameters, Segment, TrueRegime
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, QUIET, FixedSources, Installation, check_of
 
 pytestmark = DAGSTER_WARNINGS

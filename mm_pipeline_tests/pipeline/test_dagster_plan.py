@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.journal import GridHistoryRow
+from mm_pipeline.application.plan import Plan, WatchedGrid, floor_to_evaluation, make_plan
 from mm_pipeline.domain.grid import Grid, GridVersion
+from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market
-from mm_pipeline.resources import Plan, WatchedGrid
-from mm_pipeline.resources.plan import floor_to_evaluation, make_plan
 
 DAY = timedelta(days=1)
 DAY_MS = 86_400_000

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from mm_pipeline.adapters.account import IMPORTED, FrameFills
-from mm_pipeline.adapters.home import frames_dir
+from mm_pipeline.adapters.config.home import frames_dir
 from mm_pipeline.domain.account import AccountFill, Side
 from mm_pipeline.domain.candles import fill_gaps
 from mm_pipeline.domain.notifications import Notice, ResponseKind
@@ -97,7 +97,7 @@ def test_account_that_breaks_the_program_stops_no_page(traded: Traded, monkeypat
     def broken(*_: object) -> None:
         raise RuntimeError("no such field")
 
-    monkeypatch.setattr("mm_pipeline.assets.positions.read_accounts", broken)
+    monkeypatch.setattr("mm_pipeline.orchestration.assets.positions.read_accounts", broken)
     at = first_bar_after(pl.col("close") < sol_grid().lower * 0.985)
     result = traded.tick(datetime.fromtimestamp(-(-int(at.timestamp()) // 3600) * 3600, UTC))
     assert result.success

@@ -10,12 +10,13 @@ import polars as pl
 import pytest
 import yaml
 
-from mm_pipeline.adapters.journal import Evaluation, EvaluationKind
-from mm_pipeline.assets import contracts
-from mm_pipeline.assets.contract import Contract
+from mm_pipeline.adapters.journal import Evaluation
+from mm_pipeline.application.opening.candle_sources import ExchangeSources
+from mm_pipeline.contracts import states as contracts
+from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.domain.errors import ClockSkewed, ContractError, ExchangeUnavailable
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.resources import ExchangeSources
 from mm_pipeline_tests.dagster_samples import (
     BTC,
     DAGSTER_WARNINGS,

@@ -21,9 +21,9 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from mm_pipeline.adapters.candle_sources.asking import Asking
-from mm_pipeline.adapters.candle_sources.deadline import Deadline
-from mm_pipeline.adapters.candle_sources.exchange_client import ExchangeClient
+from mm_pipeline.adapters.exchange.client import ExchangeClient
+from mm_pipeline.adapters.exchange.deadline import Deadline
+from mm_pipeline.adapters.exchange.retries import Asking
 from mm_pipeline.domain.errors import CandleSourceError, MalformedAnswer, ProgramFault
 from mm_pipeline.settings import load_settings
 

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from mm_pipeline.adapters.clock import to_ms
-from mm_pipeline.adapters.journal import Answer, EvaluationKind, Journal, MarketNotice, sqlite_url
+from mm_pipeline.adapters.journal import Answer, Journal, MarketNotice, sqlite_url
 from mm_pipeline.adapters.journal import schema as declared
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.migrations import MIGRATIONS, Migration
 from mm_pipeline.adapters.journal.upgrade import _apply, migrate
 from mm_pipeline.domain.candles import HEALTHY, CircuitState
 from mm_pipeline.domain.errors import StorageError
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.notifications import Response, ResponseKind
 from mm_pipeline.settings import Settings, load_settings
 from mm_pipeline_tests.journal_samples import BAR, NOON, evaluation, grid, race

@@ -7,12 +7,13 @@ import pytest
 import sqlalchemy as sa
 from polars.testing import assert_frame_equal
 
-from mm_pipeline.adapters.home import JOURNAL_VARIABLE
-from mm_pipeline.adapters.journal import EvaluationKind, Journal, sqlite_url
+from mm_pipeline.adapters.config.home import JOURNAL_VARIABLE
+from mm_pipeline.adapters.journal import Journal, sqlite_url
 from mm_pipeline.adapters.journal.operator_queries import OperatorQueries
+from mm_pipeline.application.operator.journal_story import DEFAULT_KINDS, Span, journal_lines
 from mm_pipeline.cli.journal_access import open_journal
 from mm_pipeline.domain.errors import StorageError
-from mm_pipeline.reporting.journal_lines import DEFAULT_KINDS, Span, journal_lines
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.settings import load_deployment
 from mm_pipeline_tests.operator_samples import operated_home
 from mm_pipeline_tests.unit.test_cli_journal import tell_the_story

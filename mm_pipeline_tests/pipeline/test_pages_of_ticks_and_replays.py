@@ -13,16 +13,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.clock import to_ms
-from mm_pipeline.adapters.delivery import ChannelLadder
-from mm_pipeline.adapters.journal import Answer, Evaluation, EvaluationKind, Journal, sqlite_url
-from mm_pipeline.assets.telling import tell
+from mm_pipeline.adapters.journal import Answer, Evaluation, Journal, sqlite_url
+from mm_pipeline.application.delivery import ChannelLadder
+from mm_pipeline.application.notify import tell
 from mm_pipeline.domain.candles import RAW_SCHEMA, fill_gaps
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.grid import Grid, GridVersion
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.notifications import Decision, Notice, Response, ResponseKind
 from mm_pipeline.domain.pipeline import evaluate, market_view
-from mm_pipeline.paper.regimes import RegimeParameters, Segment, TrueRegime
-from mm_pipeline.paper.simulation import simulate_market
+from mm_pipeline.paper.markets.regimes import RegimeParameters, Segment, TrueRegime
+from mm_pipeline.paper.markets.simulation import simulate_market
 from mm_pipeline.reporting.notification_frame import GridStates, replayed_notifications
 from mm_pipeline.settings import Settings, load_settings
 from mm_pipeline_tests.markets import grid_around

@@ -9,12 +9,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from mm_pipeline.assets import telling
+from mm_pipeline.application import notify as telling
 from mm_pipeline.domain.notifications import EMERGENCY, Decision, Judged, decide_all
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.pushover import PaperPushover
-from mm_pipeline.reporting import page_chart
-from mm_pipeline.reporting.page_text import page_text
+from mm_pipeline.reporting.pages import chart as page_chart
+from mm_pipeline.reporting.pages.text import page_text
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources
 from mm_pipeline_tests.delivery_process import ENVIRONMENT
 from mm_pipeline_tests.paging_samples import AT, BAR, PagingInstallation, calm_market, with_price

@@ -19,8 +19,8 @@ import requests
 
 from mm_pipeline.domain.account import OrderApi
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.rate_limit import RateLimit
-from mm_pipeline.paper.trading_account import PartFills
+from mm_pipeline.paper.http.rate_limit import RateLimit
+from mm_pipeline.paper.trading.account import PartFills
 from mm_pipeline_tests.account_samples import (
     NOW_MS,
     READING,

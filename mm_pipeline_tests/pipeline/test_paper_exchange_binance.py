@@ -11,9 +11,9 @@ from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.market import Market
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.faults import NullData, RemovedSymbol
-from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
-from mm_pipeline.paper.rate_limit import RateLimit
+from mm_pipeline.paper.http.faults import NullData, RemovedSymbol
+from mm_pipeline.paper.http.rate_limit import RateLimit
+from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
 from mm_pipeline_tests.pipeline.test_paper_exchange_kucoin import kucoin_client
 
 START = datetime(2025, 1, 1, tzinfo=UTC)

@@ -9,10 +9,10 @@ import ccxt
 import pytest
 
 from mm_pipeline.domain.market import Market
-from mm_pipeline.paper.bar_edits import drop_bar, repeat_bar, revise_bar, shuffle_bars
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.faults import (
+from mm_pipeline.paper.http.bar_edits import drop_bar, repeat_bar, revise_bar, shuffle_bars
+from mm_pipeline.paper.http.faults import (
     PAGE_1015,
     PAGE_BAD_GATEWAY,
     PAGE_GATEWAY_TIMEOUT,
@@ -30,7 +30,7 @@ from mm_pipeline.paper.faults import (
     kucoin_internal_error,
     kucoin_too_many_requests,
 )
-from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
+from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
 from mm_pipeline_tests.pipeline.test_paper_exchange_kucoin import kucoin_client
 
 START = datetime(2025, 1, 1, tzinfo=UTC)

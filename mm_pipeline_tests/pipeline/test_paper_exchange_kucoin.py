@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 
 from mm_pipeline.domain.market import Market
-from mm_pipeline.paper.bar_edits import revise_bar
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.faults import EditedBars
-from mm_pipeline.paper.markets import PaperMarket, RecordedCandles, SimulatedMarket
+from mm_pipeline.paper.http.bar_edits import revise_bar
+from mm_pipeline.paper.http.faults import EditedBars
+from mm_pipeline.paper.markets.markets import PaperMarket, RecordedCandles, SimulatedMarket
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 NOW = datetime(2025, 2, 20, 12, 7, 30, tzinfo=UTC)

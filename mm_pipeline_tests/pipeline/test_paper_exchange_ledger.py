@@ -13,7 +13,7 @@ import pytest
 from mm_pipeline.domain.account import OrderApi
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.trading_account import BalanceInsufficient, FeeIn
+from mm_pipeline.paper.trading.account import BalanceInsufficient, FeeIn
 from mm_pipeline_tests.account_samples import (
     NOW,
     NOW_MS,

@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from mm_pipeline.paper.exchange import PaperConfig, PaperExchange
-from mm_pipeline.paper.http_server import HttpServer
-from mm_pipeline.paper.wire import Answer
+from mm_pipeline.paper.http.http_server import HttpServer
+from mm_pipeline.paper.http.wire import Answer
 
 PROGRAM = """
 from datetime import UTC, datetime

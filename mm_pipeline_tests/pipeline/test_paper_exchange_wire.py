@@ -12,8 +12,8 @@ import requests
 from mm_pipeline.domain.market import Market
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
-from mm_pipeline.paper.rate_limit import RateLimit
+from mm_pipeline.paper.http.rate_limit import RateLimit
+from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 START_S = 1_735_689_600

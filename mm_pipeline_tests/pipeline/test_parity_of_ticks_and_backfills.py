@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from mm_pipeline.assets.journalling import fired_in
+from mm_pipeline.application.record_evaluations import fired_in
 from mm_pipeline.domain.candles import RAW_SCHEMA
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources, Installation
 from mm_pipeline_tests.effort import IS_SEARCH, tries

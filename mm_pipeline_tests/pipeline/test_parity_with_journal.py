@@ -10,9 +10,10 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.journal import Evaluation, EvaluationKind
-from mm_pipeline.assets.parity import Parity, compare
-from mm_pipeline.automation import HOURLY_JOB
+from mm_pipeline.adapters.journal import Evaluation
+from mm_pipeline.application.parity import Parity, compare
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
+from mm_pipeline.orchestration.sensors import HOURLY_JOB
 from mm_pipeline_tests.dagster_samples import (
     DAGSTER_WARNINGS,
     ETH,

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-from mm_pipeline.adapters.calibration_files import load_calibration, shipped_calibration
-from mm_pipeline.adapters.grid_files import check_grid_file
+from mm_pipeline.adapters.config.calibration_files import load_calibration, shipped_calibration
+from mm_pipeline.adapters.config.grid_files import check_grid_file
 from mm_pipeline.cli import main
 from mm_pipeline.domain.candles import epoch_ms, fill_gaps
 from mm_pipeline.domain.exit_state import STATES, TRIGGERS

@@ -10,15 +10,17 @@ import dagster as dg
 import pytest
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 
+from mm_pipeline import bootstrap
 from mm_pipeline.adapters.clock import FixedClock, SystemClock
-from mm_pipeline.assets.run_queue import pool_limit, waiting_ticks
-from mm_pipeline.assets.turns import BACKFILL_TAG, LIVE_TAG
-from mm_pipeline.automation import EVALUATION_JOB, run_queue
-from mm_pipeline.cli.doctor_findings import Finding
-from mm_pipeline.cli.doctor_watch import watch as watch_findings
-from mm_pipeline.cli.up_family import only_one
-from mm_pipeline.definitions import build_definitions, watch_of
-from mm_pipeline.runs import dagster_instance
+from mm_pipeline.cli.doctor.findings import Finding
+from mm_pipeline.cli.doctor.watch import watch as watch_findings
+from mm_pipeline.cli.up.family import only_one
+from mm_pipeline.orchestration.code_location import build_definitions
+from mm_pipeline.orchestration.resources import watch_resource
+from mm_pipeline.orchestration.run_queue import pool_limit, waiting_ticks
+from mm_pipeline.orchestration.runs import dagster_instance
+from mm_pipeline.orchestration.sensors import EVALUATION_JOB, run_queue
+from mm_pipeline.orchestration.turns import BACKFILL_TAG, LIVE_TAG
 from mm_pipeline.settings import load_settings
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, Installation
 
@@ -57,7 +59,7 @@ def queue_run(instance: dg.DagsterInstance, run_id: str, status: str = "QUEUED",
 def sense(installation: Installation, instance: dg.DagsterInstance, now: datetime) -> list[str]:
     """Titles of the alarms in the journal after a look of the sensor."""
     definitions = build_definitions(installation.overrides(now))
-    resources = {"watch": watch_of(installation.overrides(now))}
+    resources = {"watch": watch_resource(bootstrap.installation(installation.overrides(now)))}
     with dg.build_sensor_context(
         instance, resources=resources, repository_def=definitions.get_repository_def()
     ) as context:

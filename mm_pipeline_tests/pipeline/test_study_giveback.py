@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from mm_pipeline.application.studies.giveback import Forecasts, forecast, unscaled
+from mm_pipeline.application.studies.giveback_coverage import MIN_WINDOW_EVALUATIONS, pinball, scores
+from mm_pipeline.application.studies.held_grids import GridShape, HeldGrid, held_grids
 from mm_pipeline.cli import main
 from mm_pipeline.domain.grid import Spacing
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.position import simulate_grid
 from mm_pipeline.domain.risk import StandardisedBars, position_risk
-from mm_pipeline.domain.risk.coverage import MIN_WINDOW_EVALUATIONS, pinball, scores
-from mm_pipeline.domain.risk.giveback_study import Forecasts, forecast, unscaled
-from mm_pipeline.domain.risk.held_grids import GridShape, HeldGrid, held_grids
-from mm_pipeline.reporting.giveback_markdown import giveback_markdown
+from mm_pipeline.rendering.markdown.giveback import giveback_markdown
 from mm_pipeline_tests.markets import simulated_candles
 from mm_pipeline_tests.risk_samples import quick_policy, simulated_bars
 

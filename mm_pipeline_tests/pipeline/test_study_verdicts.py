@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from mm_pipeline.adapters.calibration_files import load_calibration, shipped_calibration
+from mm_pipeline.adapters.config.calibration_files import load_calibration, shipped_calibration
+from mm_pipeline.application.studies.verdicts import SHOWN_OF, TRUTHS, confusion_of, detection_delay
 from mm_pipeline.cli import main
-from mm_pipeline.cli.study_verdicts import judged_market
+from mm_pipeline.cli.study.verdicts import judged_market
 from mm_pipeline.domain.pipeline import MarketPolicy
-from mm_pipeline.paper.simulation import simulate_market
-from mm_pipeline.reporting.confusion import SHOWN_OF, TRUTHS, confusion_of, detection_delay
-from mm_pipeline.reporting.confusion_markdown import confusion_markdown
+from mm_pipeline.paper.markets.simulation import simulate_market
+from mm_pipeline.rendering.markdown.verdicts import confusion_markdown
 from mm_pipeline.settings import load_settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mm_pipeline.adapters.strict_yaml import parse_mapping
+from mm_pipeline.adapters.config.strict_yaml import parse_mapping
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.grid import Grid, GridVersion, Spacing
 

@@ -14,8 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_pipeline.adapters.journal import Answer, Decided, Evaluation, EvaluationKind, Journal, sqlite_url
-from mm_pipeline.domain.notifications import Decision, History, Judged, NotifyPolicy, Response, ResponseKind, decide_all
+from mm_pipeline.adapters.journal import Answer, Decided, Evaluation, Journal, sqlite_url
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
+from mm_pipeline.domain.notifications import (
+    Decision,
+    History,
+    Judged,
+    NotifyPolicy,
+    Response,
+    ResponseKind,
+    decide_all,
+)
 from mm_pipeline_tests.notification_stories import BAR, LETTERS, NOON, POLICY, judged
 
 DECIDED_AFTER = POLICY.decided_after

@@ -28,9 +28,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from mm_pipeline.adapters.journal import Answer, DeliveryOutcome, EvaluationKind, Journal, Page, sqlite_url
-from mm_pipeline.assets import contracts
+from mm_pipeline.adapters.journal import Answer, DeliveryOutcome, Journal, Page, sqlite_url
+from mm_pipeline.contracts import states as contracts
 from mm_pipeline.domain.errors import StorageError
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications import FLATS, Cause, Notice, Response, ResponseKind
 from mm_pipeline.settings import Settings, load_settings

@@ -24,7 +24,7 @@ from mm_pipeline.domain.account import (
 )
 from mm_pipeline.domain.errors import ConfigError, ConflictingFills
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.faults import Delayed
+from mm_pipeline.paper.http.faults import Delayed
 from mm_pipeline.settings import load_settings
 from mm_pipeline_tests.account_samples import (
     MARKET,

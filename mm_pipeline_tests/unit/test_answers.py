@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from mm_pipeline.adapters.delivery import answers as answers_module
-from mm_pipeline.adapters.delivery.answers import Heard
-from mm_pipeline.adapters.journal import Answer, EvaluationKind, Journal, sqlite_url
+from mm_pipeline.adapters.journal import Answer, Journal, sqlite_url
+from mm_pipeline.application.delivery import follow_up as answers_module
+from mm_pipeline.application.delivery.follow_up import Heard
+from mm_pipeline.application.opening.channels import Delivery
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.notifications import Cause, ReceiptState, ReceiptStatus, Response, ResponseKind
-from mm_pipeline.resources.channels import Delivery
 from mm_pipeline_tests.journal_samples import SAMPLE
 from mm_pipeline_tests.notification_samples import (
     AT,

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-from mm_pipeline.adapters.calibration_files import load_calibration, load_model_file
-from mm_pipeline.cli.calibrate import calibrate
+from mm_pipeline.adapters.config.calibration_files import load_calibration, load_model_file
+from mm_pipeline.cli.history.calibrate import calibrate
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline_tests.reference.calibration import random_walk
 
@@ -96,7 +96,7 @@ def test_a_path_that_is_not_there_is_bad_usage(folder: Path) -> None:
 def test_the_command_needs_no_orchestrator(folder: Path) -> None:
     program = (
         "import sys\n"
-        "from mm_pipeline.cli.calibrate import calibrate\n"
+        "from mm_pipeline.cli.history.calibrate import calibrate\n"
         "calibrate(sys.argv[1:], standalone_mode=False)\n"
         "print(sorted(name for name in ('dagster', 'ccxt', 'sqlalchemy', 'matplotlib') if name in sys.modules))\n"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mm_pipeline.adapters.calibration_files import (
+from mm_pipeline.adapters.config.calibration_files import (
     candles_used,
     load_calibration,
     load_model_file,
@@ -17,7 +17,7 @@ from mm_pipeline.adapters.calibration_files import (
     save_model_files,
     shipped_calibration,
 )
-from mm_pipeline.adapters.calibration_records import CandlesUsed, ModelFile, Provenance
+from mm_pipeline.adapters.config.calibration_records import CandlesUsed, ModelFile, Provenance
 from mm_pipeline.domain.errors import ConfigError, StorageError
 from mm_pipeline.domain.regime.calibration import FittedModels, Schedule, fit_models
 from mm_pipeline_tests.reference.calibration import DAY_MS, SETTINGS, history_of, random_walk

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mm_pipeline.adapters.calibration_files import (
+from mm_pipeline.adapters.config.calibration_files import (
     candles_used,
     load_calibration,
     load_model_file,
     policy_sha256,
     shipped_calibration,
 )
-from mm_pipeline.adapters.calibration_records import ModelFile, ModelName
-from mm_pipeline.cli.calibrate import read_history
+from mm_pipeline.adapters.config.calibration_records import ModelFile, ModelName
+from mm_pipeline.cli.history.calibrate import read_history
 from mm_pipeline.domain.regime.calibration import Schedule, fit_models
 from mm_pipeline.domain.regime.samples import MarketHistory, confidence_sample, transition_sample
 from mm_pipeline_tests.reference.calibration import DAY_MS, SETTINGS

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-from mm_pipeline.adapters.candle_sources import CandleFile, CandleFiles
-from mm_pipeline.adapters.candle_sources.binance_dump import symbol_of
+from mm_pipeline.adapters.candles.binance_dump import symbol_of
+from mm_pipeline.adapters.candles.candle_files import CandleFile, CandleFiles
 from mm_pipeline.cli import main
 from mm_pipeline.domain.errors import CandleFileError
 

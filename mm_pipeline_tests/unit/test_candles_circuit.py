@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_pipeline.adapters.candle_sources import MemoryCircuits
-from mm_pipeline.adapters.candle_sources.deadline import Deadline, run_within
-from mm_pipeline.adapters.candle_sources.request_budget import RequestBudget
+from mm_pipeline.adapters.exchange.deadline import Deadline, run_within
+from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
+from mm_pipeline.adapters.exchange.request_budget import RequestBudget
 from mm_pipeline.domain.candles import HEALTHY, CircuitPhase, CircuitState, after_failure, circuit_phase
 from mm_pipeline.domain.errors import DeadlineExceeded, MalformedAnswer
 from mm_pipeline_tests.candle_samples import exchange_policy

@@ -9,10 +9,11 @@ import pytest
 from matplotlib.image import imread
 from numpy.typing import NDArray
 
+from mm_pipeline.application.studies.verdicts import TRUTHS, ConfusionTable
 from mm_pipeline.domain.candles import fill_gaps
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.reporting.charts import STATE_COLOURS, confusion_chart_png, state_chart_png
-from mm_pipeline.reporting.confusion import TRUTHS, ConfusionTable
+from mm_pipeline.rendering.charts.verdicts import confusion_chart_png
+from mm_pipeline.reporting.charts import STATE_COLOURS, state_chart_png
 from mm_pipeline.reporting.grid_report import SEVERITY
 from mm_pipeline_tests.markets import simulated_candles
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from mm_pipeline import __version__
 from mm_pipeline.cli import COMMANDS, main
-from mm_pipeline.cli.commands import LazyGroup
+from mm_pipeline.cli.lazy_group import LazyGroup
 from mm_pipeline.cli.options import UTC_TIME
 from mm_pipeline.domain.errors import CandleFileError, ConfigError, StorageError
 

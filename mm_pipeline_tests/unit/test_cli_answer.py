@@ -12,11 +12,11 @@ import yaml
 from click.testing import CliRunner, Result
 
 from mm_pipeline.adapters.clock import SystemClock
-from mm_pipeline.adapters.home import journal_file
+from mm_pipeline.adapters.config.home import journal_file
 from mm_pipeline.adapters.journal import Journal, sqlite_url
 from mm_pipeline.cli import main
 from mm_pipeline.cli.delivery_access import delivery_for
-from mm_pipeline.cli.up import check_reaches_somebody
+from mm_pipeline.cli.up.command import check_reaches_somebody
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.notifications import Cause, Decision, Notice, ResponseKind
 from mm_pipeline.paper.pushover import PaperPushover

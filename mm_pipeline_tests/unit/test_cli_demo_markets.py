@@ -6,12 +6,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.calibration_files import load_calibration, shipped_calibration
-from mm_pipeline.adapters.clock import to_ms
-from mm_pipeline.adapters.grid_files import load_grids
-from mm_pipeline.cli.demo_markets import DEMO_MARKETS, demo_grid, paper_market, write_installation
+from mm_pipeline.adapters.config.calibration_files import load_calibration, shipped_calibration
+from mm_pipeline.adapters.config.grid_files import load_grids
+from mm_pipeline.cli.demo.markets import DEMO_MARKETS, demo_grid, paper_market, write_installation
 from mm_pipeline.domain.candles import RAW_SCHEMA, fill_gaps
 from mm_pipeline.domain.grid import GridVersion
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.pipeline import MarketPolicy, evaluate, market_view
 from mm_pipeline.settings import load_deployment, load_settings
 from mm_pipeline_tests.markets import NOTHING_QUARANTINED

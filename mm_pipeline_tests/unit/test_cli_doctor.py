@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mm_pipeline.adapters.home import journal_file
+from mm_pipeline.adapters.config.home import journal_file
 from mm_pipeline.adapters.journal import Journal
 from mm_pipeline.adapters.journal.database import sqlite_url
 from mm_pipeline.adapters.journal.migrations import MIGRATIONS
 from mm_pipeline.cli import main
 from mm_pipeline.domain.market import Market
 from mm_pipeline.paper.exchange import PaperExchange
-from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
+from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
 from mm_pipeline_tests.account_samples import READING, TRADING, trading_account
 from mm_pipeline_tests.unit.test_cli_grids import grid_file
 

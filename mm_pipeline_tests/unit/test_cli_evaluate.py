@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mm_pipeline.adapters.home import frames_dir, journal_file
+from mm_pipeline.adapters.config.home import frames_dir, journal_file
 from mm_pipeline.adapters.journal import Journal, sqlite_url
-from mm_pipeline.cli.demo_markets import DEMO_MARKETS, paper_market, write_installation
+from mm_pipeline.cli.demo.markets import DEMO_MARKETS, paper_market, write_installation
 from mm_pipeline.paper.exchange import PaperExchange
 
 MM = Path(sys.executable).with_name("mm")

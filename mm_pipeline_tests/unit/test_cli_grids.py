@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mm_pipeline.adapters.grid_files import load_grids
-from mm_pipeline.adapters.home import data_home, journal_file
+from mm_pipeline.adapters.config.grid_files import load_grids
+from mm_pipeline.adapters.config.home import data_home, journal_file
 from mm_pipeline.adapters.journal import Journal, sqlite_url
 from mm_pipeline.cli import main
 from mm_pipeline.settings import load_settings

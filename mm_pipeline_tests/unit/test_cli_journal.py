@@ -11,16 +11,16 @@ import pytest
 from click.testing import Result
 from rich.console import Console
 
-from mm_pipeline.adapters.clock import to_ms
 from mm_pipeline.adapters.journal import DeliveryOutcome, Evaluation, Journal, MarketNotice, sqlite_url
 from mm_pipeline.adapters.journal.operator_queries import OperatorQueries
-from mm_pipeline.cli import journal as command
+from mm_pipeline.application.operator.journal_line import LineKind
+from mm_pipeline.application.operator.journal_story import DEFAULT_KINDS, Span, journal_lines
+from mm_pipeline.cli.operator import journal as command
 from mm_pipeline.domain.candles import HEALTHY, CircuitState
 from mm_pipeline.domain.errors import ConfigError
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.notifications import HeldBack, Notice, ResponseKind
-from mm_pipeline.reporting.journal_line import LineKind
-from mm_pipeline.reporting.journal_lines import DEFAULT_KINDS, Span, journal_lines
-from mm_pipeline.reporting.operator_tables import journal_table
+from mm_pipeline.rendering.terminal.operator_tables import journal_table
 from mm_pipeline_tests.journal_samples import evaluation, grid
 from mm_pipeline_tests.operator_samples import OperatedHome, answer, claim, commit, decision, operated_home, send
 

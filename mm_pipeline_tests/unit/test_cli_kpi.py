@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from mm_pipeline.adapters.clock import SystemClock
-from mm_pipeline.cli.kpi import kpi
+from mm_pipeline.cli.operator.kpi import kpi
 from mm_pipeline.domain.errors import ConfigError, StorageError
 from mm_pipeline.domain.kpis import KPI_SCHEMA
 from mm_pipeline.domain.notifications import Notice, ResponseKind
-from mm_pipeline.reporting.operator_tables import kpi_table
+from mm_pipeline.rendering.terminal.operator_tables import kpi_table
 from mm_pipeline_tests.journal_samples import evaluation, grid
 from mm_pipeline_tests.operator_samples import OperatedHome, answer, commit, decision, operated_home, send
 

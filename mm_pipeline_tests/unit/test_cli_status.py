@@ -11,18 +11,20 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mm_pipeline.adapters.clock import SystemClock, to_ms
-from mm_pipeline.adapters.grid_files import GridFolder, load_grids
-from mm_pipeline.adapters.home import JOURNAL_VARIABLE
-from mm_pipeline.adapters.journal import DeliveryOutcome, Evaluation, EvaluationKind, Journal, Page, sqlite_url
+from mm_pipeline.adapters.clock import SystemClock
+from mm_pipeline.adapters.config.grid_files import GridFolder, load_grids
+from mm_pipeline.adapters.config.home import JOURNAL_VARIABLE
+from mm_pipeline.adapters.journal import DeliveryOutcome, Evaluation, Journal, Page, sqlite_url
+from mm_pipeline.application.operator.status import GridStatus, grid_statuses
 from mm_pipeline.cli.journal_access import open_journal
-from mm_pipeline.cli.status import status
+from mm_pipeline.cli.operator.status import status
 from mm_pipeline.domain.errors import StorageError
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.notifications import Cause, Notice, ResponseKind
-from mm_pipeline.reporting.operator_status import GridStatus, grid_statuses
-from mm_pipeline.reporting.operator_tables import alarm_lines, seconds_text, status_table
-from mm_pipeline.reporting.tables import WIDE_COLUMNS
+from mm_pipeline.rendering.terminal.evaluation_tables import WIDE_COLUMNS
+from mm_pipeline.rendering.terminal.operator_tables import alarm_lines, seconds_text, status_table
 from mm_pipeline.settings import load_deployment
 from mm_pipeline_tests.journal_samples import evaluation
 from mm_pipeline_tests.journal_samples import grid as sample_grid

@@ -13,10 +13,10 @@ from rich.console import Console
 from mm_pipeline.cli.output import iso, print_json
 from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.grid import Grid
+from mm_pipeline.rendering.html.report import html_report
+from mm_pipeline.rendering.terminal.evaluation_tables import STATE_STYLES, evaluation_table, explanation, reason_text
 from mm_pipeline.reporting.grid_report import SEVERITY, GridReport, by_severity, report_of, state_since
-from mm_pipeline.reporting.html_report import html_report
-from mm_pipeline.reporting.price_words import price_text
-from mm_pipeline.reporting.tables import STATE_STYLES, age_text, evaluation_table, explanation, reason_text
+from mm_pipeline.reporting.price_words import age_text, price_text
 from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, comparison_text
 
 NOW = datetime(2025, 3, 1, 12, 1, tzinfo=UTC)

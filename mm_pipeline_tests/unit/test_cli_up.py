@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from mm_pipeline.adapters.home import journal_file
-from mm_pipeline.adapters.journal import Evaluation, EvaluationKind, Journal, sqlite_url
-from mm_pipeline.cli.up_family import MARK
-from mm_pipeline.cli.up_processes import Stop, is_paper_exchange, listen
-from mm_pipeline.cli.up_ticks import new_lines
+from mm_pipeline.adapters.config.home import journal_file
+from mm_pipeline.adapters.journal import Evaluation, Journal, sqlite_url
+from mm_pipeline.cli.up.family import MARK
+from mm_pipeline.cli.up.processes import Stop, is_paper_exchange, listen
+from mm_pipeline.cli.up.ticks import new_lines
 from mm_pipeline.domain.errors import PipelineError
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline_tests.up_process import MM, installation, processes_of, running
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_pipeline.adapters.clock import FixedClock, SystemClock, from_ms, to_ms
+from mm_pipeline.adapters.clock import FixedClock, SystemClock
+from mm_pipeline.domain.instants import from_ms, to_ms
 
 
 @given(st.integers(-62_135_596_800_000, 253_402_300_799_999))

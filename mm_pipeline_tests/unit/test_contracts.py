@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mm_pipeline.assets import contracts, operator_contracts
-from mm_pipeline.assets.contract import Contract
-from mm_pipeline.assets.input_hash import input_hashes, text_hash
+from mm_pipeline.application.input_hash import input_hashes, text_hash
+from mm_pipeline.contracts import operator as operator_contracts
+from mm_pipeline.contracts import states as contracts
+from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.domain.candles import RAW_SCHEMA, epoch_ms, fill_gaps
 from mm_pipeline.domain.errors import ContractError
 from mm_pipeline.domain.grid import Grid, GridVersion
@@ -20,10 +21,10 @@ from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications import Cause, Decision, Notice
 from mm_pipeline.domain.pipeline import COARSE, evaluate, evaluations, metrics_of, regime_of, view_of
 from mm_pipeline.domain.risk import StandardisedBars, risk_rows
-from mm_pipeline.domain.risk.joined import figures_of, positions_of, with_risk
-from mm_pipeline.paper.simulation import simulate_market
+from mm_pipeline.domain.risk.columns import figures_of, positions_of, with_risk
+from mm_pipeline.paper.markets.simulation import simulate_market
 from mm_pipeline.reporting.notification_frame import notification_frame
-from mm_pipeline.reporting.page_text import PageText
+from mm_pipeline.reporting.pages.text import PageText
 from mm_pipeline.settings import load_settings
 
 START = datetime(2025, 1, 1, tzinfo=UTC)

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from mm_pipeline.adapters.clock import FixedClock
+from mm_pipeline.application.exchange_time import CorrectedClock, ask_time
 from mm_pipeline.domain.errors import ExchangeUnavailable, StorageError
 from mm_pipeline.domain.market import Market
-from mm_pipeline.resources.exchange_time import CorrectedClock, ask_time
 
 LIMIT = timedelta(seconds=30)
 MARKET = Market("kucoin", "ETH/USDT")

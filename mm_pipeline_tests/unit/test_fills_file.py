@@ -13,10 +13,10 @@ from click.testing import CliRunner
 
 from mm_pipeline.adapters.account import IMPORTED, FrameFills, ImportedFills, zone_named
 from mm_pipeline.adapters.account import import_fills as read_fills
-from mm_pipeline.adapters.clock import to_ms
-from mm_pipeline.cli.commands import BAD_USAGE, REFUSED, LazyGroup
+from mm_pipeline.cli.lazy_group import BAD_USAGE, REFUSED, LazyGroup
 from mm_pipeline.domain.account import Side, fills_of_grid, steps_told
 from mm_pipeline.domain.errors import ConfigError, FillsFileError
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline_tests.account_samples import STARTED, account_policy, fill
 from mm_pipeline_tests.grid_samples import hundreds_grid
@@ -196,7 +196,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(installation: Path, *arguments: str) -> tuple[int, str]:
-    group = LazyGroup("mm", commands_at={"import-fills": "mm_pipeline.cli.import_fills:import_fills"})
+    group = LazyGroup("mm", commands_at={"import-fills": "mm_pipeline.cli.operator.import_fills:import_fills"})
     settings = str(installation / "settings.yaml")
     result = CliRunner().invoke(group, ["import-fills", *arguments, "--settings", settings])
     return result.exit_code, result.output

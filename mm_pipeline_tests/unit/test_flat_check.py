@@ -11,11 +11,12 @@ from typing import Any, cast
 import pytest
 
 from mm_pipeline.adapters.account import AccountReading
-from mm_pipeline.adapters.clock import to_ms
 from mm_pipeline.adapters.journal import Answer, FlatCheck, FlatFinding, Journal, sqlite_url
-from mm_pipeline.assets.account_reading import Accounts
-from mm_pipeline.assets.accounts import Seen
-from mm_pipeline.assets.flat_check import FlatChecks, contradictions
+from mm_pipeline.application.account_positions import Seen
+from mm_pipeline.application.flat_check import FlatChecks, contradictions
+from mm_pipeline.application.plan import Plan
+from mm_pipeline.application.read_accounts import Accounts
+from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.account import (
     AccountFill,
     Balance,
@@ -25,8 +26,8 @@ from mm_pipeline.domain.account import (
     orders_of_grid,
     position_of,
 )
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.notifications import Response, ResponseKind
-from mm_pipeline.resources import Plan, Watch
 from mm_pipeline_tests.account_samples import STARTED, account_policy, fill
 from mm_pipeline_tests.grid_samples import hundreds_grid
 from mm_pipeline_tests.notification_samples import WRITTEN_BY

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.grid_files import check_grid_file
+from mm_pipeline.adapters.config.grid_files import check_grid_file
 from mm_pipeline.domain.grid_analysis import grid_analysis
 from mm_pipeline.domain.pipeline import evaluate, evaluations
 from mm_pipeline_tests.markets import settings_of, simulated_candles, version_of, view_of_candles

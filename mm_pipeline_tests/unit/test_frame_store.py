@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
+from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.domain.errors import StorageError
 
 MARKET = "kucoin_ETH-USDT"

@@ -5,8 +5,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_pipeline.adapters.frame_store import FrameStore
-from mm_pipeline.adapters.months import month_start, next_month
+from mm_pipeline.adapters.frames.store import FrameStore
+from mm_pipeline.domain.months import month_start, next_month
 
 FIRST = datetime(2023, 11, 1, tzinfo=UTC)
 BAR = timedelta(minutes=15)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_pipeline.adapters.grid_files import GridProblem, check_grid_file, load_grids
+from mm_pipeline.adapters.config.grid_files import GridProblem, check_grid_file, load_grids
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.grid import RESERVED_IDS
 

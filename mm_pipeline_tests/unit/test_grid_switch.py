@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mm_pipeline.adapters.grid_files import check_grid_file
-from mm_pipeline.adapters.grid_switch import disable_grid
+from mm_pipeline.adapters.config.grid_files import check_grid_file
+from mm_pipeline.adapters.config.grid_switch import disable_grid
 from mm_pipeline.domain.errors import ConfigError, StorageError
 
 TEXT = """# my first grid: do not touch

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from mm_pipeline.adapters.grid_files import GridFolder, check_grid_file, load_grids
+from mm_pipeline.adapters.config.grid_files import GridFolder, check_grid_file, load_grids
 from mm_pipeline.cli import main
 from mm_pipeline.domain import entry_state
 from mm_pipeline.domain.errors import ConfigError
@@ -19,10 +19,10 @@ from mm_pipeline.domain.grid import Grid, GridVersion, unprofitable
 from mm_pipeline.domain.pipeline import evaluate
 from mm_pipeline.domain.position import simulate_grid
 from mm_pipeline.domain.risk import StandardisedBars, risk_rows
+from mm_pipeline.rendering.terminal.evaluation_tables import explanation
 from mm_pipeline.reporting.grid_report import report_of
-from mm_pipeline.reporting.page_words import grid_text, stop_line
+from mm_pipeline.reporting.pages.words import grid_text, stop_line
 from mm_pipeline.reporting.price_words import NO_STOP_TEXT
-from mm_pipeline.reporting.tables import explanation
 from mm_pipeline_tests.grid_samples import bars_of, hundreds_grid
 from mm_pipeline_tests.markets import grid_around, settings_of, simulated_candles, version_of, view_of_candles
 from mm_pipeline_tests.risk_samples import grid_in, known_ms, quick_policy, simulated_bars

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_pipeline.adapters.home import dagster_dir, data_home, frames_dir, journal_file, logs_dir, mm_home
+from mm_pipeline.adapters.config.home import dagster_dir, data_home, frames_dir, journal_file, logs_dir, mm_home
 from mm_pipeline.domain.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mm_pipeline.adapters.home import keep_private, open_to_others, tighten
+from mm_pipeline.adapters.config.home import keep_private, open_to_others, tighten
 from mm_pipeline.adapters.journal import Journal, sqlite_url
 from mm_pipeline.cli import main
 from mm_pipeline.domain.errors import ConfigError
@@ -106,7 +106,7 @@ def test_doctor_names_what_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_real_exchange_without_a_heartbeat_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mm_pipeline.cli.up import check_is_missed
+    from mm_pipeline.cli.up.command import check_is_missed
 
     chat = "channels: [{name: chat, kind: apprise, url_env: MM_TEST_CHAT_URL}]"
     real, paper = tmp_path / "real.yaml", tmp_path / "paper.yaml"

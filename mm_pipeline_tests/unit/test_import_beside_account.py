@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mm_pipeline.adapters.account import FrameFills
-from mm_pipeline.assets import accounts as module
-from mm_pipeline.assets.account_reading import Accounts
+from mm_pipeline.application import account_positions as module
+from mm_pipeline.application.read_accounts import Accounts
 from mm_pipeline.domain.account import PositionSource
 from mm_pipeline.domain.errors import ConflictingFills
 from mm_pipeline.domain.market import Market

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from mm_pipeline.adapters.account import IMPORTED, FrameFills
 from mm_pipeline.adapters.writing import FileLock
-from mm_pipeline.cli.commands import BAD_USAGE, REFUSED, LazyGroup
+from mm_pipeline.cli.lazy_group import BAD_USAGE, REFUSED, LazyGroup
 from mm_pipeline.domain.account import AccountFill, fills_frame
 from mm_pipeline.domain.market import Market
 from mm_pipeline_tests.account_samples import fill
@@ -72,7 +72,7 @@ class Installation:
         (folder / "settings.yaml").write_text("exchange: kucoin\n")
 
     def run(self, *arguments: str) -> tuple[int, str]:
-        group = LazyGroup("mm", commands_at={"import-fills": "mm_pipeline.cli.import_fills:import_fills"})
+        group = LazyGroup("mm", commands_at={"import-fills": "mm_pipeline.cli.operator.import_fills:import_fills"})
         told = ["import-fills", *arguments, "--settings", str(self.folder / "settings.yaml")]
         result = CliRunner().invoke(group, told)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import sqlite
 
-from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.adapters.journal import Journal, sqlite_url
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.migrations import MIGRATIONS
 from mm_pipeline.adapters.journal.schema import JsonText
 from mm_pipeline.domain.errors import StorageError
+from mm_pipeline.domain.instants import from_ms
 from mm_pipeline_tests.journal_samples import NOON, evaluation, grid
 
 NOWHERE = "postgresql://operator:secret@127.0.0.1:9/journal"

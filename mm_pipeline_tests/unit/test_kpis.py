@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from mm_pipeline.adapters.journal import EvaluationKind, Journal, sqlite_url
+from mm_pipeline.adapters.journal import Journal, sqlite_url
 from mm_pipeline.adapters.journal.operator_queries import OperatorQueries
-from mm_pipeline.assets.operator_contracts import KPIS
+from mm_pipeline.contracts.operator import KPIS
 from mm_pipeline.domain.errors import ContractError
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.kpis import EVALUATED_SCHEMA, KPI_SCHEMA, Notified, OperatorFacts, PageDelivery, kpis
 from mm_pipeline.domain.notifications import Cause, HeldBack, Notice, Response, ResponseKind
 from mm_pipeline_tests.journal_samples import evaluation

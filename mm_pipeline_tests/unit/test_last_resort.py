@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from mm_pipeline.adapters.clock import FixedClock
-from mm_pipeline.adapters.home import reserve_file
+from mm_pipeline.adapters.config.home import reserve_file
 from mm_pipeline.adapters.last_resort import (
     LastResort,
     LastResortPolicy,
@@ -291,7 +291,7 @@ def candles() -> pl.DataFrame:
 def test_doctor_warns_and_fails_by_the_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int], status: str
 ) -> None:
-    from mm_pipeline.cli.doctor_checks import _home
+    from mm_pipeline.cli.doctor.checks import _home
 
     monkeypatch.setenv("MM_HOME", str(tmp_path))
     settings = load_settings()

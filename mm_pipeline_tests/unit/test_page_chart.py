@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mm_pipeline.domain.candles import fill_gaps
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.reporting.charts import STATE_COLOURS
-from mm_pipeline.reporting.page_chart import page_chart_png
+from mm_pipeline.reporting.pages.chart import page_chart_png
 from mm_pipeline_tests.markets import grid_around, simulated_candles
 
 BARS = fill_gaps(simulated_candles(days=5), quarantined_ms=None)

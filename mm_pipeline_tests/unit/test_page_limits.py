@@ -12,9 +12,9 @@ from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.notifications.channel import TEXT_LIMIT, TITLE_LIMIT
 from mm_pipeline.domain.notifications.decision import Cause, Decision, Notice
 from mm_pipeline.domain.notifications.delay_risk import HORIZONS, DelayRisk
-from mm_pipeline.reporting import page_limits
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading
-from mm_pipeline.reporting.page_text import marked, page_text
+from mm_pipeline.reporting.pages import limits as page_limits
+from mm_pipeline.reporting.pages.text import marked, page_text
 from mm_pipeline_tests.page_samples import (
     AT,
     M15,

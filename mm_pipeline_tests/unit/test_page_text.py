@@ -17,8 +17,8 @@ import pytest
 from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.notifications.channel import TEXT_LIMIT, TITLE_LIMIT
 from mm_pipeline.domain.notifications.decision import Cause, Decision, Notice
-from mm_pipeline.reporting.page_text import PageText, page_text
-from mm_pipeline.reporting.page_words import position_line
+from mm_pipeline.reporting.pages.text import PageText, page_text
+from mm_pipeline.reporting.pages.words import position_line
 from mm_pipeline_tests.page_samples import (
     AT,
     POLICY,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_pipeline.paper.bar_edits import drop_bar, repeat_bar, revise_bar, shuffle_bars
-from mm_pipeline.paper.faults import Delayed, FaultPlan, NullData, TruncatedJson
-from mm_pipeline.paper.wire import Answer, Bar, decimal_text
+from mm_pipeline.paper.http.bar_edits import drop_bar, repeat_bar, revise_bar, shuffle_bars
+from mm_pipeline.paper.http.faults import Delayed, FaultPlan, NullData, TruncatedJson
+from mm_pipeline.paper.http.wire import Answer, Bar, decimal_text
 
 BARS = [Bar(i * 900_000, 1.0, 2.0, 0.5, 1.5, 3.0, 4.5) for i in range(6)]
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from mm_pipeline.domain.errors import CandleFileError, ConfigError
 from mm_pipeline.domain.market import Market
-from mm_pipeline.paper.market_data import MarketData, as_bars
-from mm_pipeline.paper.markets import PaperMarket, RecordedCandles, SimulatedMarket
-from mm_pipeline.paper.simulation import simulate_market
+from mm_pipeline.paper.markets.market_data import MarketData, as_bars
+from mm_pipeline.paper.markets.markets import PaperMarket, RecordedCandles, SimulatedMarket
+from mm_pipeline.paper.markets.simulation import simulate_market
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 START_MS = 1_735_689_600_000

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_pipeline.paper.rate_limit import RateLimit, WeightPool
+from mm_pipeline.paper.http.rate_limit import RateLimit, WeightPool
 
 
 class _Time:

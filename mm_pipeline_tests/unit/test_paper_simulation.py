@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm_pipeline.domain.errors import ConfigError
-from mm_pipeline.paper.regimes import (
+from mm_pipeline.paper.markets.regimes import (
     DEFAULT_PARAMETERS,
     RegimeParameters,
     Segment,
@@ -19,7 +19,7 @@ from mm_pipeline.paper.regimes import (
     TrueRegime,
     mirrored,
 )
-from mm_pipeline.paper.simulation import simulate_market
+from mm_pipeline.paper.markets.simulation import simulate_market
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 RANGE, TRANSITION, TREND = TrueRegime.RANGE, TrueRegime.TRANSITION, TrueRegime.TREND

@@ -11,18 +11,18 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.clock import from_ms
 from mm_pipeline.domain.account import Side
+from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.position import simulate_grid
 from mm_pipeline.paper.clock import PaperClock
-from mm_pipeline.paper.grid_bot import GridBot
-from mm_pipeline.paper.market_data import MarketData
-from mm_pipeline.paper.markets import PaperMarket
-from mm_pipeline.paper.price_path import PricePlayer
-from mm_pipeline.paper.trading_account import BalanceInsufficient, FeeIn, FeeSchedule, PaperAccount, PartFills
-from mm_pipeline.paper.trading_desk import TradingDesk
-from mm_pipeline.paper.trading_orders import Order, OrderStatus, OrderTicket, floored, raised
+from mm_pipeline.paper.markets.market_data import MarketData
+from mm_pipeline.paper.markets.markets import PaperMarket
+from mm_pipeline.paper.markets.price_path import PricePlayer
+from mm_pipeline.paper.trading.account import BalanceInsufficient, FeeIn, FeeSchedule, PaperAccount, PartFills
+from mm_pipeline.paper.trading.desk import TradingDesk
+from mm_pipeline.paper.trading.grid_bot import GridBot
+from mm_pipeline.paper.trading.orders import Order, OrderStatus, OrderTicket, floored, raised
 from mm_pipeline_tests.candle_samples import STEP_MS, T0_MS, at_ms
 from mm_pipeline_tests.grid_samples import bars_of, hundreds_grid
 

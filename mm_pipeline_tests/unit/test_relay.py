@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from mm_pipeline.adapters.channels import AppriseConfig, FileConfig
-from mm_pipeline.adapters.delivery import relay as relay_module
 from mm_pipeline.adapters.journal import DeliveryOutcome, Journal, sqlite_url
+from mm_pipeline.application.delivery import relay as relay_module
+from mm_pipeline.application.opening import channels as channels_module
+from mm_pipeline.application.opening.channels import ConfiguredChannels, Delivery, delivery_of
 from mm_pipeline.domain.notifications import EMERGENCY, Accepted, ChannelError, HeldBack, Message, ResponseKind
-from mm_pipeline.resources import channels as channels_module
-from mm_pipeline.resources.channels import ConfiguredChannels, Delivery, delivery_of
 from mm_pipeline_tests.notification_samples import (
     AT,
     BAR,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from mm_pipeline.adapters.strict_yaml import load_mapping, parse_mapping, validation_errors
+from mm_pipeline.adapters.config.strict_yaml import load_mapping, parse_mapping, validation_errors
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.policy import Duration, Policy, threshold
 

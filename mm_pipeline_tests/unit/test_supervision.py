@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from mm_pipeline.assets.run_queue import pool_problem
-from mm_pipeline.cli.up_health import Signs, StorageLook
-from mm_pipeline.cli.up_services import CODE_SERVER, DAEMON, WEBSERVER
-from mm_pipeline.cli.up_supervisor import START_WITHIN_S, Supervisor
-from mm_pipeline.cli.up_terminal import Conditions
+from mm_pipeline.cli.up.health import Signs, StorageLook
+from mm_pipeline.cli.up.services import CODE_SERVER, DAEMON, WEBSERVER
+from mm_pipeline.cli.up.supervisor import START_WITHIN_S, Supervisor
+from mm_pipeline.cli.up.terminal import Conditions
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.supervision import Freshness, RestartBudget, SupervisionPolicy
+from mm_pipeline.orchestration.run_queue import pool_problem
 from mm_pipeline.settings import load_settings
 
 POLICY = load_settings().supervision

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mm_pipeline.cli.up_family import MARK, NOTE_FILE, end, holder, members, only_one
-from mm_pipeline.cli.up_family import _up_to_next_variable as up_to_next_variable
+from mm_pipeline.cli.up.family import MARK, NOTE_FILE, end, holder, members, only_one
+from mm_pipeline.cli.up.family import _up_to_next_variable as up_to_next_variable
 from mm_pipeline.domain.errors import PipelineError, StorageError
 from mm_pipeline_tests.up_process import wait_for
 
@@ -125,7 +125,7 @@ def test_reaper_ends_the_family_and_removes_its_folder_when_its_input_closes(
     start(started, "import time; print('up', flush=True); time.sleep(600)", **{MARK: f"77:{home}"})
     assert started[0].stdout is not None
     assert started[0].stdout.readline() == "up\n"
-    command = [sys.executable, "-m", "mm_pipeline.cli.up_reaper", str(home), str(folder)]
+    command = [sys.executable, "-m", "mm_pipeline.cli.up.reaper", str(home), str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | {MARK: f"77:{home}"}) as reaper:
         assert reaper.poll() is None
         reaper.communicate(timeout=120)

@@ -12,11 +12,12 @@ from typing import cast
 import pytest
 
 from mm_pipeline.adapters.journal import Answer, Decided, Journal, sqlite_url
-from mm_pipeline.assets.closing import is_exit_open, needs_check
+from mm_pipeline.application.operator.last_pages import PageBook
+from mm_pipeline.application.plan import Plan
+from mm_pipeline.application.verify_flat import is_exit_open, needs_check
+from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications import Notice, Response, ResponseKind, decide_all, replay
-from mm_pipeline.reporting.operator_pages import PageBook
-from mm_pipeline.resources import Plan, Watch
 from mm_pipeline_tests.account_samples import account_policy
 from mm_pipeline_tests.grid_samples import hundreds_grid
 from mm_pipeline_tests.journal_samples import evaluation

@@ -18,7 +18,7 @@ import pytest
 
 from mm_pipeline.adapters.writing import FileLock, Turns, WritingPolicy, turns_of
 from mm_pipeline.domain.errors import StorageError
-from mm_pipeline.runs.execution import give_way
+from mm_pipeline.orchestration.runs.execution import give_way
 from mm_pipeline.settings import load_settings
 from mm_pipeline_tests.postgres_server import session_server
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from mm_pipeline.adapters.account.kucoin_client import LEDGER_WINDOW, KucoinAccountClient
 from mm_pipeline.adapters.account.paging import Page, all_pages, windows
-from mm_pipeline.adapters.candle_sources.asking import Asking
+from mm_pipeline.adapters.exchange.retries import Asking
 from mm_pipeline.domain.account import AccountFlow, AccountPolicy, FillStore, ReadSpan
 
 _SPARE_SHARE = 1 / 3

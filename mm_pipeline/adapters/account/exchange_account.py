@@ -10,9 +10,9 @@ from mm_pipeline.adapters.account.account_flows import read_flows
 from mm_pipeline.adapters.account.credentials import Credentials
 from mm_pipeline.adapters.account.kucoin_client import KeyInfo, KucoinAccountClient
 from mm_pipeline.adapters.account.paging import Page, all_pages, windows
-from mm_pipeline.adapters.candle_sources.asking import Asking
-from mm_pipeline.adapters.candle_sources.exchange_session import ExchangeSession
 from mm_pipeline.adapters.clock import Clock
+from mm_pipeline.adapters.exchange.retries import Asking
+from mm_pipeline.adapters.exchange.session import ExchangeSession
 from mm_pipeline.domain.account import (
     AccountFill,
     AccountFlow,

@@ -12,8 +12,7 @@ from typing import Generic, TypeVar
 
 import polars as pl
 
-from mm_pipeline.adapters.clock import from_ms
-from mm_pipeline.adapters.frame_files import FrameFiles
+from mm_pipeline.adapters.frames.files import FrameFiles
 from mm_pipeline.domain.account import (
     AccountFill,
     AccountFlow,
@@ -27,6 +26,7 @@ from mm_pipeline.domain.account import (
 )
 from mm_pipeline.domain.columns import TIME
 from mm_pipeline.domain.errors import StorageError
+from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Market
 
 T = TypeVar("T", bound=AccountFill | AccountFlow)

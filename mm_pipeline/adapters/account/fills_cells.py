@@ -10,9 +10,9 @@ from datetime import datetime, tzinfo
 from typing import Final
 
 from mm_pipeline.adapters.account.fills_columns import is_twice
-from mm_pipeline.adapters.clock import to_ms
 from mm_pipeline.domain.account import EARLIEST_MS, Side, is_name
 from mm_pipeline.domain.errors import ConfigError
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.market import Market
 
 NOTHING: Final = frozenset({"", "-", "--", "N/A", "n/a"})

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 from mm_pipeline.adapters.account.fills_cells import RowFault, Symbols, Times, shown
 from mm_pipeline.adapters.account.fills_columns import PLAIN, ColumnFault, Layout, Meaning, layout_of
 from mm_pipeline.adapters.account.fills_rows import RowReader
-from mm_pipeline.adapters.clock import to_ms
 from mm_pipeline.domain.account import AccountFill, FeeBounds, Side, Telling, in_order, is_name
 from mm_pipeline.domain.errors import FillsFileError
+from mm_pipeline.domain.instants import to_ms
 
 if TYPE_CHECKING:
     from _csv import Reader

@@ -16,8 +16,7 @@ from mm_pipeline.adapters.account.fill_stores import FrameFills
 from mm_pipeline.adapters.account.fills_file import IMPORTED
 from mm_pipeline.adapters.account.import_values import ImportOutcome, ImportRecord, ListedImport, digest_of
 from mm_pipeline.adapters.account.telling_frames import place_of, tellings_frame, tellings_of_frame
-from mm_pipeline.adapters.clock import from_ms, to_ms
-from mm_pipeline.adapters.frame_files import FrameFiles
+from mm_pipeline.adapters.frames.files import FrameFiles
 from mm_pipeline.domain.account import (
     MADE_ID,
     AccountFill,
@@ -29,6 +28,7 @@ from mm_pipeline.domain.account import (
     tellings_of_kept,
 )
 from mm_pipeline.domain.errors import ConflictingFills, FillsFileError
+from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market
 
 EARLIER: Final = "(by an earlier version)"

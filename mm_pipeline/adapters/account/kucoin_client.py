@@ -11,8 +11,8 @@ from typing import Any
 from mm_pipeline.adapters.account.credentials import Credentials
 from mm_pipeline.adapters.account.kucoin_entries import TRADE_ACCOUNTS, fill_of, flow_of, is_execution, order_of
 from mm_pipeline.adapters.account.paging import Page
-from mm_pipeline.adapters.candle_sources.exchange_client import ExchangeClient
 from mm_pipeline.adapters.clock import Clock
+from mm_pipeline.adapters.exchange.client import ExchangeClient
 from mm_pipeline.domain.account import AccountFill, AccountFlow, Balance, FeeBounds, Increments, OpenOrder, OrderApi
 from mm_pipeline.domain.account.rates import rates_in
 from mm_pipeline.domain.errors import ClockSkewed, ConfigError, KeyRefused
@@ -56,7 +56,7 @@ class KucoinAccountClient(ExchangeClient):
     clock
         The pipeline's; requests are signed with its time and ``offset_ms``.
     timeout_s, base_url
-        See :class:`~mm_pipeline.adapters.candle_sources.exchange_client.ExchangeClient`.
+        See :class:`~mm_pipeline.adapters.exchange.client.ExchangeClient`.
 
     Attributes
     ----------

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from mm_pipeline.adapters.candle_sources.asking import Asking
-from mm_pipeline.adapters.candle_sources.exchange_client import ExchangeClient
+from mm_pipeline.adapters.exchange.client import ExchangeClient
+from mm_pipeline.adapters.exchange.retries import Asking
 from mm_pipeline.domain.account import ReadSpan
 
 C = TypeVar("C", bound=ExchangeClient)

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from mm_pipeline.adapters.candle_sources.deadline import run_within
+from mm_pipeline.adapters.exchange.deadline import run_within
 from mm_pipeline.domain.errors import ConfigError, DeadlineExceeded
 from mm_pipeline.domain.notifications.channel import EMERGENCY, Accepted, ChannelError, Message
 

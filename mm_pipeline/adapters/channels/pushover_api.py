@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 
-from mm_pipeline.adapters.candle_sources.deadline import Deadline, run_within
+from mm_pipeline.adapters.exchange.deadline import Deadline, run_within
 from mm_pipeline.domain.errors import DeadlineExceeded
 from mm_pipeline.domain.notifications.channel import ChannelError
 

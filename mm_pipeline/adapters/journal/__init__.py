@@ -4,7 +4,7 @@ from mm_pipeline.adapters.journal.circuits import CircuitChange, JournalCircuits
 from mm_pipeline.adapters.journal.database import sqlite_url
 from mm_pipeline.adapters.journal.flat_checks import FlatCheck, FlatFinding, JournalFlatChecks
 from mm_pipeline.adapters.journal.journal import Journal
-from mm_pipeline.adapters.journal.notification_records import (
+from mm_pipeline.adapters.journal.page_records import (
     Answer,
     Claim,
     Decided,
@@ -14,8 +14,9 @@ from mm_pipeline.adapters.journal.notification_records import (
     Page,
     Waiting,
 )
-from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind, GridHistoryRow, MarketNotice
+from mm_pipeline.adapters.journal.records import Evaluation, GridHistoryRow, MarketNotice
 from mm_pipeline.adapters.journal.responses import words_in_force
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 
 __all__ = [
     "Answer",

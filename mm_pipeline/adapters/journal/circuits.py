@@ -12,10 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mm_pipeline.adapters.clock import from_ms, to_ms
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.schema import circuit_states as table
 from mm_pipeline.domain.candles import HEALTHY, CircuitState
+from mm_pipeline.domain.instants import from_ms, to_ms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class CircuitChange:
 
 
 class JournalCircuits:
-    """A :class:`~mm_pipeline.domain.candles.circuit.CircuitStore` in the journal's database; append-only.
+    """A :class:`~mm_pipeline.domain.circuit_breaker.CircuitStore` in the journal's database; append-only.
 
     Raises
     ------

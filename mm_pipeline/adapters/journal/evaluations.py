@@ -12,9 +12,10 @@ import sqlalchemy as sa
 
 from mm_pipeline.adapters.journal import schema
 from mm_pipeline.adapters.journal.insertion import insert_new
-from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind
+from mm_pipeline.adapters.journal.records import Evaluation
 from mm_pipeline.adapters.journal.setting_aside import MADE_AGAIN, set_aside
 from mm_pipeline.adapters.journal.valid import evaluations as table
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 
 MANDATORY_EXIT = "MANDATORY_EXIT"
 UNKNOWN = "UNKNOWN"

@@ -14,8 +14,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from mm_pipeline.adapters.journal.database import Database
-from mm_pipeline.adapters.journal.notification_records import Answer
-from mm_pipeline.adapters.journal.notifications import JournalNotifications
+from mm_pipeline.adapters.journal.decisions import JournalNotifications
+from mm_pipeline.adapters.journal.page_records import Answer
 from mm_pipeline.adapters.journal.responses import JournalResponses
 from mm_pipeline.adapters.journal.schema import UtcMillis
 from mm_pipeline.adapters.journal.valid import evaluations

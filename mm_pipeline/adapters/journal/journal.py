@@ -8,17 +8,19 @@ from types import TracebackType
 from typing import Self
 
 from mm_pipeline.adapters.clock import Clock
-from mm_pipeline.adapters.journal import evaluations, grid_versions, notices, owner, setting_aside
+from mm_pipeline.adapters.journal import evaluations, grid_versions, owner, setting_aside
+from mm_pipeline.adapters.journal import incidents as notices
 from mm_pipeline.adapters.journal.circuits import JournalCircuits
 from mm_pipeline.adapters.journal.database import LOCK_WAIT, Database
+from mm_pipeline.adapters.journal.decisions import JournalNotifications
 from mm_pipeline.adapters.journal.flat_checks import JournalFlatChecks
 from mm_pipeline.adapters.journal.histories import JournalHistories
-from mm_pipeline.adapters.journal.notifications import JournalNotifications
 from mm_pipeline.adapters.journal.outbox import JournalOutbox
-from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind, GridHistoryRow, MarketNotice
+from mm_pipeline.adapters.journal.records import Evaluation, GridHistoryRow, MarketNotice
 from mm_pipeline.adapters.journal.responses import JournalResponses
 from mm_pipeline.adapters.journal.setting_aside import FutureRows
 from mm_pipeline.adapters.journal.upgrade import migrate
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.grid import Grid, GridVersion
 
 

@@ -14,10 +14,11 @@ import polars as pl
 import sqlalchemy as sa
 
 from mm_pipeline.adapters.journal.journal import Journal
-from mm_pipeline.adapters.journal.notification_records import Answer, Decided, DeliveryOutcome
-from mm_pipeline.adapters.journal.records import Evaluation, EvaluationKind
+from mm_pipeline.adapters.journal.page_records import Answer, Decided, DeliveryOutcome
+from mm_pipeline.adapters.journal.records import Evaluation
 from mm_pipeline.adapters.journal.schema import delivery_events
 from mm_pipeline.adapters.journal.valid import decisions, evaluations, pages
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.kpis import EVALUATED_SCHEMA, Notified, OperatorFacts, PageDelivery
 from mm_pipeline.domain.notifications import Notice, Response
 

@@ -15,8 +15,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from mm_pipeline.adapters.journal import receipts
 from mm_pipeline.adapters.journal.database import Database
+from mm_pipeline.adapters.journal.decisions import select_page, superseding
 from mm_pipeline.adapters.journal.insertion import insert_new
-from mm_pipeline.adapters.journal.notification_records import (
+from mm_pipeline.adapters.journal.page_records import (
     Claim,
     DeliveryEvent,
     DeliveryOutcome,
@@ -24,7 +25,6 @@ from mm_pipeline.adapters.journal.notification_records import (
     Page,
     Waiting,
 )
-from mm_pipeline.adapters.journal.notifications import select_page, superseding
 from mm_pipeline.adapters.journal.schema import delivery_events as events
 from mm_pipeline.adapters.journal.schema import outbox
 from mm_pipeline.adapters.journal.undelivered import unsent_pages

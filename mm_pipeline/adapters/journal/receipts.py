@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mm_pipeline.adapters.journal.notification_records import DeliveryOutcome, OpenReceipt
-from mm_pipeline.adapters.journal.notifications import select_page
+from mm_pipeline.adapters.journal.decisions import select_page
+from mm_pipeline.adapters.journal.page_records import DeliveryOutcome, OpenReceipt
 from mm_pipeline.adapters.journal.schema import delivery_events as events
 from mm_pipeline.adapters.journal.schema import outbox, pages
 from mm_pipeline.domain.notifications import EMERGENCY

@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
+from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.grid import Grid
-
-
-class EvaluationKind(StrEnum):
-    """What an evaluation told the operator: an enabled grid's exit state or a disabled one's entry state."""
-
-    EXIT = "exit"
-    ENTRY = "entry"
 
 
 @dataclass(frozen=True, kw_only=True)

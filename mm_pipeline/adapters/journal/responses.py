@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from mm_pipeline.adapters.journal import schema
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.insertion import insert_new
-from mm_pipeline.adapters.journal.notification_records import Answer
+from mm_pipeline.adapters.journal.page_records import Answer
 from mm_pipeline.adapters.journal.valid import responses
 from mm_pipeline.domain.notifications import SEEN_OPEN, Response, ResponseKind
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mm_pipeline.adapters.clock import from_ms, to_ms
+from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.plain_text import plain_text
 
 

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from mm_pipeline.adapters.clock import to_ms
 from mm_pipeline.adapters.journal import schema
-from mm_pipeline.adapters.journal.notification_records import DeliveryOutcome
+from mm_pipeline.adapters.journal.page_records import DeliveryOutcome
 from mm_pipeline.adapters.journal.valid import TIMES, is_future, limit_now
+from mm_pipeline.domain.instants import to_ms
 
 CLOCK_AHEAD: Final = "of a time later than now: written by a clock that was ahead"
 MADE_AGAIN: Final = "the same evaluation was made again, with another result"

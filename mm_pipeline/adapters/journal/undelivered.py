@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from mm_pipeline.adapters.journal.notification_records import ALARM, DeliveryOutcome, Page
-from mm_pipeline.adapters.journal.notifications import page_of
+from mm_pipeline.adapters.journal.decisions import page_of
+from mm_pipeline.adapters.journal.page_records import ALARM, DeliveryOutcome, Page
 from mm_pipeline.adapters.journal.schema import delivery_events as events
 from mm_pipeline.adapters.journal.schema import outbox
 from mm_pipeline.adapters.journal.valid import decisions, pages, responses

@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from mm_pipeline.adapters.home import OTHERS
+from mm_pipeline.adapters.config.home import OTHERS
 
 _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the folder made in it is checked to be ours alone
 _remembered: dict[str, Outage] = {}

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from mm_pipeline.adapters.home import reserve_file
+from mm_pipeline.adapters.config.home import reserve_file
 from mm_pipeline.adapters.last_resort.policy import LastResortPolicy
 
 MB: Final = 1_000_000

@@ -6,12 +6,7 @@ Reading an exchange or a file does not belong here.
 from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of_grid, orders_of_grid
 from mm_pipeline.domain.account.books import GridBook, close_books
 from mm_pipeline.domain.account.bounds import EARLIEST_MS, FeeBounds, is_name
-from mm_pipeline.domain.account.closing import (
-    held_base,
-    is_closed,
-    is_emptied,
-    traded_again_ms,
-)
+from mm_pipeline.domain.account.closing import held_base, is_closed, is_emptied, traded_again_ms
 from mm_pipeline.domain.account.fees import fee_in_base, fee_in_quote, inventory_change_base, third_currencies
 from mm_pipeline.domain.account.fill_store import FillStore, ReadSpan
 from mm_pipeline.domain.account.flows import net_flows_of

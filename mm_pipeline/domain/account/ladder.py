@@ -9,9 +9,8 @@ import numpy as np
 
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.values import Increments, Side
-from mm_pipeline.domain.columns import Bools
+from mm_pipeline.domain.arrays import Bools, Floats
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.position.trading import GridLadder
 
 _BPS: Final = 1e-4

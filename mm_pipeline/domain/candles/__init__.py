@@ -1,14 +1,6 @@
 """Candles: which rows can be believed, how gaps are filled, and whether the rest is good enough to judge a market."""
 
 from mm_pipeline.domain.candles.bars import fill_gaps, resample
-from mm_pipeline.domain.candles.circuit import (
-    HEALTHY,
-    CircuitPhase,
-    CircuitState,
-    CircuitStore,
-    after_failure,
-    circuit_phase,
-)
 from mm_pipeline.domain.candles.clean import QUARANTINE_SCHEMA, CleanCandles, QuarantineReason, clean_candles
 from mm_pipeline.domain.candles.covers import (
     COVERS_SCHEMA,
@@ -28,6 +20,14 @@ from mm_pipeline.domain.candles.missing import MISSING_SCHEMA, no_missing
 from mm_pipeline.domain.candles.plan import FetchRange, plan_fetch
 from mm_pipeline.domain.candles.quality import QUALITY_SCHEMA, data_quality
 from mm_pipeline.domain.candles.source import CandleSource, FinerSource
+from mm_pipeline.domain.circuit_breaker import (
+    HEALTHY,
+    CircuitPhase,
+    CircuitState,
+    CircuitStore,
+    after_failure,
+    circuit_phase,
+)
 from mm_pipeline.domain.columns import epoch_ms, times_of
 
 __all__ = [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from mm_pipeline.domain.arrays import Integers
 from mm_pipeline.domain.candles.frames import BARS_SCHEMA
-from mm_pipeline.domain.columns import Integers, epoch_ms, times_of
+from mm_pipeline.domain.columns import epoch_ms, times_of
 from mm_pipeline.domain.market import Timeframe
 
 

@@ -10,10 +10,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from mm_pipeline.domain.arrays import Integers
 from mm_pipeline.domain.candles.clean import clean_candles
 from mm_pipeline.domain.candles.frames import RAW_SCHEMA
 from mm_pipeline.domain.candles.plan import FetchRange
-from mm_pipeline.domain.columns import TIME, Integers, epoch_ms
+from mm_pipeline.domain.columns import TIME, epoch_ms
 from mm_pipeline.domain.market import FinerTimeframe, Timeframe
 
 _STEP_MS = Timeframe.M15.ms

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from mm_pipeline.domain.columns import TIME, Integers, epoch_ms, times_of
+from mm_pipeline.domain.arrays import Integers
+from mm_pipeline.domain.columns import TIME, epoch_ms, times_of
 from mm_pipeline.domain.market import Timeframe
 
 _STEP_MS = Timeframe.M15.ms

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from mm_pipeline.domain.arrays import Integers
 from mm_pipeline.domain.candles.exchange_policy import ExchangePolicy
-from mm_pipeline.domain.columns import Integers, epoch_ms
+from mm_pipeline.domain.columns import epoch_ms
 from mm_pipeline.domain.market import Timeframe
 
 _STEP_MS = Timeframe.M15.ms

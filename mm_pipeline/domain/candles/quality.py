@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from mm_pipeline.domain.arrays import Bools, Floats, Integers
 from mm_pipeline.domain.candles.data_policy import DataPolicy
 from mm_pipeline.domain.candles.quality_reasons import (
     LIQUIDITY_BREAKS,
@@ -15,16 +16,8 @@ from mm_pipeline.domain.candles.quality_reasons import (
     liquidity_reasons,
     quality_reasons,
 )
-from mm_pipeline.domain.columns import (
-    TIME,
-    Bools,
-    Integers,
-    constant_column,
-    epoch_ms,
-    float_column,
-    times_of,
-)
-from mm_pipeline.domain.indicators.windows import Floats, from_first_window, moving_sum, rows
+from mm_pipeline.domain.columns import TIME, constant_column, epoch_ms, float_column, times_of
+from mm_pipeline.domain.indicators.windows import from_first_window, moving_sum, rows
 from mm_pipeline.domain.market import Timeframe
 
 DAY_MS = 86_400_000

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import polars as pl
 
-from mm_pipeline.domain.columns import Integers
+from mm_pipeline.domain.arrays import Integers
 from mm_pipeline.domain.market import FinerTimeframe, Market
 
 

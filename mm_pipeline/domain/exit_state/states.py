@@ -8,11 +8,10 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from mm_pipeline.domain.arrays import Bools, Codes, Times
 from mm_pipeline.domain.columns import (
     TIME,
-    Bools,
     Type,
     cases_of,
     constant_column,
@@ -35,22 +34,15 @@ from mm_pipeline.domain.exit_state.triggers import (
     grid_triggers,
     market_triggers,
 )
-from mm_pipeline.domain.exit_state.trust import (
-    Trust,
-    last_known,
-    metrics_there,
-    reasons_in_front,
-    stop_risk_now,
-)
+from mm_pipeline.domain.exit_state.trust import Trust, last_known, metrics_there, reasons_in_front, stop_risk_now
 from mm_pipeline.domain.failed_fetches import FAILED_FETCHES, failed_fetches_in
 from mm_pipeline.domain.holes import hides_coarse_close, is_hole, oldest_hole
 from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.domain.market_view import MarketView, Times
+from mm_pipeline.domain.market_view import MarketView
 from mm_pipeline.domain.risk.level import risk_level
 
 STATES: Final = ("NORMAL", "WARNING", "LATEST_ACCEPTABLE_EXIT", "MANDATORY_EXIT", "UNKNOWN")
 _NORMAL, _WARNING, _LATEST, _MANDATORY, _UNKNOWN = range(5)
-Codes = NDArray[np.int64]
 
 _STOP: Final = "stop_loss_breached"
 _RANGE: Final = "range_invalidated"

@@ -12,11 +12,12 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from mm_pipeline.domain.columns import Bools, floats_of
+from mm_pipeline.domain.arrays import Bools, Floats, Times
+from mm_pipeline.domain.columns import floats_of
 from mm_pipeline.domain.exit_state.policy import ExitStatePolicy
 from mm_pipeline.domain.indicators.trend import linear_drop
-from mm_pipeline.domain.indicators.windows import Floats, lagged, moving
-from mm_pipeline.domain.market_view import Known, MarketView, Times
+from mm_pipeline.domain.indicators.windows import lagged, moving
+from mm_pipeline.domain.market_view import Known, MarketView
 
 MANDATORY: Final = ("regime_trend", "range_invalidated", "closes_outside", "stop_loss_breached")
 LATEST: Final = ("transition_persists", "half_life_doubled", "volatility_expanded")

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from mm_pipeline.domain.columns import Bools, Integers
+from mm_pipeline.domain.arrays import Bools, Integers
 from mm_pipeline.domain.holes import cover_notes_in, hole_reasons
 
 HAS_METRICS: Final = "has_metrics"

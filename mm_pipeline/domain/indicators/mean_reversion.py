@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from mm_pipeline.domain.arrays import Floats
 from mm_pipeline.domain.indicators.windows import (
-    Floats,
     block_sum,
     by_rows,
     from_first_window,

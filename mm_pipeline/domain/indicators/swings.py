@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mm_pipeline.domain.indicators.windows import Floats, by_rows, count_true, from_first_window, lagged, moving, rows
+from mm_pipeline.domain.arrays import Floats
+from mm_pipeline.domain.indicators.windows import by_rows, count_true, from_first_window, lagged, moving, rows
 
 CONFIRMATION_BARS = 2
 """A Williams fractal stands out over two bars on either side; it is known at the close of the second after it."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mm_pipeline.domain.arrays import Floats
 from mm_pipeline.domain.indicators.windows import (
-    Floats,
     ema_decay,
     finite_mean,
     from_first_window,

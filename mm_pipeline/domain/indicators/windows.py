@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from mm_pipeline.domain.arrays import Floats
 
 TRUNCATION = 1e-4
 """Weight of the neglected tail of a recursive filter (SPEC 1)."""

@@ -12,7 +12,7 @@ from itertools import groupby
 
 from mm_pipeline.domain.notifications.decision import Decision, Notice
 from mm_pipeline.domain.notifications.history import History
-from mm_pipeline.domain.notifications.judged import EXIT, Judged
+from mm_pipeline.domain.notifications.judgement import EXIT, Judged
 from mm_pipeline.domain.notifications.policy import NotifyPolicy
 from mm_pipeline.domain.notifications.response import Response
 from mm_pipeline.domain.notifications.rules import due_contradicted, due_entry, due_exit

@@ -20,7 +20,7 @@ from mm_pipeline.domain.notifications.decision import (
     ends_emergency,
     resumes_emergency,
 )
-from mm_pipeline.domain.notifications.judged import Judged
+from mm_pipeline.domain.notifications.judgement import Judged
 from mm_pipeline.domain.notifications.policy import LONGEST_FLAPPING, PageBudget
 from mm_pipeline.domain.notifications.response import FLATS, SEEN_OPEN, Response, ResponseKind
 

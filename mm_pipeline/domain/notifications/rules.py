@@ -37,7 +37,7 @@ from typing import Final
 
 from mm_pipeline.domain.notifications.decision import ASKS_FOR_EXIT, Cause, Decision, HeldBack, Notice
 from mm_pipeline.domain.notifications.history import History
-from mm_pipeline.domain.notifications.judged import ENTRY, STOP, Judged
+from mm_pipeline.domain.notifications.judgement import ENTRY, STOP, Judged
 from mm_pipeline.domain.notifications.policy import NotifyPolicy
 
 _CLEARED: Final = frozenset({*ASKS_FOR_EXIT, Notice.UNKNOWN})

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mm_pipeline.domain.columns import Bools
-from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.arrays import Bools, Floats
 from mm_pipeline.domain.position.compilation import compiled
 from mm_pipeline.domain.position.summation import running_sum
 

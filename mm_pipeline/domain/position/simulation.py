@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from mm_pipeline.domain.columns import TIME, Integers, epoch_ms, float_column, name_column, times_of
+from mm_pipeline.domain.arrays import Floats, Integers
+from mm_pipeline.domain.columns import TIME, epoch_ms, float_column, name_column, times_of
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.grid_history import RangeHistory
-from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.position.fifo import FifoLedger, match_fifo
 from mm_pipeline.domain.position.summary import SimulationSummary
 from mm_pipeline.domain.position.summation import running_sum

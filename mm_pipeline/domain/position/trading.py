@@ -12,9 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from mm_pipeline.domain.columns import Bools, Integers
+from mm_pipeline.domain.arrays import Bools, Floats, Integers
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.indicators.windows import Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +143,7 @@ def _walked(rung: int, ladder: GridLadder, path: PricePath, stops: Floats) -> tu
 
     The state of a grid is its rung alone, so one walk goes on where the one before ended.
     """
-    from mm_pipeline.domain.position.walk import walk
+    from mm_pipeline.domain.position.fill_loop import walk
 
     starts = np.flatnonzero(np.append(True, stops[1:] != stops[:-1])).tolist()
     bars, moves, stopped = [], [], -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.arrays import Floats
 
 
 def worst_case_quote(

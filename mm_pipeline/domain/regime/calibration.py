@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mm_pipeline.domain.arrays import Floats, Times
 from mm_pipeline.domain.errors import PipelineError
-from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.regime.forecast_quality import ForecastQuality, forecast_quality
 from mm_pipeline.domain.regime.logistic import LogisticSeries, LogisticTable
@@ -28,7 +28,6 @@ the indicator of a verdict that was hardly ever seen from running off."""
 SIGNIFICANT_DIGITS: Final = 10
 """Coefficients are kept to this many digits, and judged as kept: what is shipped is what was measured."""
 
-Times = NDArray[np.int64]
 OnTable = Callable[[], None]
 
 

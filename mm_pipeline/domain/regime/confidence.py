@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from mm_pipeline.domain.arrays import Floats
 from mm_pipeline.domain.columns import floats_of
-from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.regime.features import day_circle
 
 _CODES: Final = {"range_ok": 0, "range_weak": 1, "transition": 2, "trend": 3}

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from mm_pipeline.domain.arrays import Floats
 from mm_pipeline.domain.columns import epoch_ms, floats_of
-from mm_pipeline.domain.indicators.windows import Floats
 from mm_pipeline.domain.market import Timeframe
 
 FARTHEST: Final = 8.0

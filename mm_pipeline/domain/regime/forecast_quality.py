@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.arrays import Floats
 
 RELIABILITY_BINS: Final = 10
 INTERVAL_Z: Final = 1.959963984540054

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.arrays import Floats
 
 
 @dataclass(frozen=True)

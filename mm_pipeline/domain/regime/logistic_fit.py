@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from mm_pipeline.domain.arrays import Floats
 from mm_pipeline.domain.errors import PipelineError
-from mm_pipeline.domain.indicators.windows import Floats
 
 MAX_STEPS: Final = 50
 TOLERANCE: Final = 1e-10

@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from mm_pipeline.domain.arrays import Floats, Times
 from mm_pipeline.domain.candles import epoch_ms
-from mm_pipeline.domain.indicators.windows import Floats, rows
+from mm_pipeline.domain.indicators.windows import rows
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.regime.confidence import confidence_features
 from mm_pipeline.domain.regime.features import has_range, transition_features
@@ -24,8 +25,6 @@ from mm_pipeline.domain.regime.verdict import VERDICTS, Calibration, market_regi
 
 HORIZON_BARS: Final = 8
 """1h bars over which both models look ahead (SPEC 4)."""
-
-Times = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,11 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from mm_pipeline.domain.columns import (
-    Bools,
-    epoch_ms,
-    flag_column,
-    float_column,
-    floats_of,
-    integer_column,
-    name_column,
-)
+from mm_pipeline.domain.arrays import Bools, Codes, Floats
+from mm_pipeline.domain.columns import epoch_ms, flag_column, float_column, floats_of, integer_column, name_column
 from mm_pipeline.domain.indicators.trend import linear_drop
-from mm_pipeline.domain.indicators.windows import Floats, lagged
+from mm_pipeline.domain.indicators.windows import lagged
 from mm_pipeline.domain.regime.confidence import confidence_features
 from mm_pipeline.domain.regime.features import has_range, transition_features
 from mm_pipeline.domain.regime.logistic import LogisticSeries
@@ -36,8 +28,6 @@ DIRECTION_BARS: Final = 24
 RAW_LOOKBACK_1H_BARS: Final = 240
 RAW_LOOKBACK_4H_BARS: Final = 231
 """Bars of its own timeframe that a raw verdict is a function of; a 1h one also looks back 231 4h bars."""
-
-Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@ What a grid holds is known by ``position``; the exit states do not belong here.
 """
 
 from mm_pipeline.domain.risk.bootstrap import DrawWindow, StandardisedBars, path_seeds
-from mm_pipeline.domain.risk.level import RISK_LEVELS, capital_utilization, risk_level
-from mm_pipeline.domain.risk.policy import RiskPolicy
-from mm_pipeline.domain.risk.risk import (
+from mm_pipeline.domain.risk.estimate import (
     GIVEBACK_PROBABILITIES,
     HORIZON_BARS,
     HORIZONS,
@@ -14,6 +12,8 @@ from mm_pipeline.domain.risk.risk import (
     RiskFigures,
     position_risk,
 )
+from mm_pipeline.domain.risk.level import RISK_LEVELS, capital_utilization, risk_level
+from mm_pipeline.domain.risk.policy import RiskPolicy
 from mm_pipeline.domain.risk.rows import RISK_SCHEMA, SOURCES, risk_of_grids, risk_rows
 
 __all__ = [

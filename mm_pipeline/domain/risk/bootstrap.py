@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mm_pipeline.domain.columns import Bools, Integers
-from mm_pipeline.domain.indicators.windows import Floats, lagged, moving
+from mm_pipeline.domain.arrays import Bools, Floats, Integers, Times
+from mm_pipeline.domain.indicators.windows import lagged, moving
 from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.domain.market_view import Timeline, Times
+from mm_pipeline.domain.market_view import Timeline
 from mm_pipeline.domain.risk.policy import RiskPolicy
 
 Seeds = NDArray[np.uint64]

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.arrays import Floats
 
 RISK_LEVELS: Final = ("LOW", "MEDIUM", "HIGH", "UNKNOWN")
 _HIGH_STATES: Final = ("MANDATORY_EXIT", "LATEST_ACCEPTABLE_EXIT")

@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mm_pipeline.domain.columns import Bools, Integers
-from mm_pipeline.domain.indicators.windows import Floats
+from mm_pipeline.domain.arrays import Bools, Floats, Integers
 from mm_pipeline.domain.position.compilation import compiled
 from mm_pipeline.domain.risk.bootstrap import Seeds
 

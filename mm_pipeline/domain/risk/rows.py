@@ -9,16 +9,21 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from mm_pipeline.domain.arrays import Floats, Times
 from mm_pipeline.domain.columns import TIME, constant_column, flag_column, float_column, name_column, picked, times_of
 from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.grid_history import RangeHistory
-from mm_pipeline.domain.indicators.windows import Floats
-from mm_pipeline.domain.market_view import Times
 from mm_pipeline.domain.position.simulation import GridSimulation, simulate_grid
 from mm_pipeline.domain.risk.bootstrap import DrawWindow, StandardisedBars, path_seeds
+from mm_pipeline.domain.risk.estimate import (
+    GIVEBACK_PROBABILITIES,
+    HORIZONS,
+    GridPositions,
+    RiskFigures,
+    position_risk,
+)
 from mm_pipeline.domain.risk.level import capital_utilization
 from mm_pipeline.domain.risk.policy import RiskPolicy
-from mm_pipeline.domain.risk.risk import GIVEBACK_PROBABILITIES, HORIZONS, GridPositions, RiskFigures, position_risk
 
 SOURCES: Final = ("exchange", "import", "modelled")
 """Where a position is known from, the first that there is (SPEC 7)."""

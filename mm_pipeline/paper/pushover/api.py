@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
+from mm_pipeline.paper.http.wire import Answer
 from mm_pipeline.paper.pushover.account import AcceptedMessage, Account
 from mm_pipeline.paper.pushover.forms import Form
 from mm_pipeline.paper.pushover.rules import KEY, Refusal, refusals
-from mm_pipeline.paper.wire import Answer
 
 _BAD_TOKEN = Refusal(field="token", word="invalid", error="application token is invalid")
 _BAD_USER = Refusal(

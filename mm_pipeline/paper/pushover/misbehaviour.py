@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mm_pipeline.paper.faults import ConnectionLost, Delayed, DrippedBody, Fault, FaultPlan
-from mm_pipeline.paper.wire import Answer
+from mm_pipeline.paper.http.faults import ConnectionLost, Delayed, DrippedBody, Fault, FaultPlan
+from mm_pipeline.paper.http.wire import Answer
 
 MESSAGES = "/1/messages.json"
 

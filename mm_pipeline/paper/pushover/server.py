@@ -14,13 +14,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.paper.clock import PaperClock
-from mm_pipeline.paper.faults import Fault, FaultPlan
-from mm_pipeline.paper.http_server import HttpServer
+from mm_pipeline.paper.http.faults import Fault, FaultPlan
+from mm_pipeline.paper.http.http_server import HttpServer
+from mm_pipeline.paper.http.wire import Answer
 from mm_pipeline.paper.pushover.account import AcceptedMessage, Account
 from mm_pipeline.paper.pushover.api import Api
 from mm_pipeline.paper.pushover.forms import Form, read_form
 from mm_pipeline.paper.pushover.misbehaviour import Misbehaviour, Refused
-from mm_pipeline.paper.wire import Answer
 
 LOOPBACK = "127.0.0.1"
 FREE_MONTHLY_MESSAGES = 10_000

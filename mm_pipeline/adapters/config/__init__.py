@@ -1,0 +1,1 @@
+"""Files that people write: settings, grids, calibration tables, and the home where all is kept."""

@@ -1,0 +1,1 @@
+"""Asks an exchange: clients, retries, deadlines, request budgets, errors."""

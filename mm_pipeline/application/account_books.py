@@ -1,0 +1,107 @@
+"""Whose each fill and order of the accounts is, and each base's books closed against its balance, over all markets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from mm_pipeline.adapters.account import AccountReading
+from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
+from mm_pipeline.application.plan import Plan
+from mm_pipeline.application.read_accounts import Accounts
+from mm_pipeline.application.watch import Watch
+from mm_pipeline.domain.account import (
+    GridBook,
+    GridFills,
+    Share,
+    base_total,
+    close_books,
+    dust_base,
+    fills_of_grid,
+    shares_of,
+)
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.instants import from_ms
+from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.months import next_month, previous_month
+
+
+@dataclass(frozen=True)
+class Booked:
+    """What an account shows of one grid: its share of the market's fills and orders, its book, and all of its base."""
+
+    share: Share
+    book: GridBook
+    balance_base: float
+
+
+def booked_grids(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: Accounts) -> dict[str, Booked]:
+    """Every grid whose account was read, by grid id.
+
+    A market whose fills conflict, or a grid whose stored rows cannot be read, stops no other.
+    """
+    shares: dict[str, Share] = {}
+    mine: dict[str, GridFills] = {}
+    for market, reading in accounts.readings.items():
+        together = [grid for grid in grids.values() if grid.market == market]
+        found = accounts.attempt(str(market), partial(_shared, watch, together, reading))
+        for grid_id, (share, fills) in (found or {}).items():
+            shares[grid_id], mine[grid_id] = share, fills
+    booked: dict[str, Booked] = {}
+    for exchange, base in sorted({_place(grids[grid_id].market) for grid_id in mine}):
+        together = [grids[grid_id] for grid_id in mine if _place(grids[grid_id].market) == (exchange, base)]
+        newest = max((accounts.readings[grid.market] for grid in together), key=lambda reading: reading.read_at_ms)
+        balance = base_total(together[0], newest.balances)
+        books = close_books(
+            together,
+            mine,
+            balance,
+            policy=watch.settings.account,
+            is_confirmed=any(
+                accounts.attempt(f"{grid.id} (reading before)", partial(_was_short, watch, plan, grid))
+                for grid in together
+            ),
+        )
+        booked |= {name: Booked(shares[name], book, balance) for name, book in books.items()}
+    return booked
+
+
+def _shared(watch: Watch, grids: list[Grid], reading: AccountReading) -> dict[str, tuple[Share, GridFills]]:
+    policy, steps = watch.settings.account, reading.increments
+    shares = shares_of(grids, reading.fills, reading.orders, policy=policy, increments=steps)
+    return {
+        grid.id: (
+            shares[grid.id],
+            fills_of_grid(
+                grid,
+                shares[grid.id].fills,
+                shares[grid.id].orders,
+                policy=policy,
+                increments=steps,
+                balance_base=base_total(grid, reading.balances),
+            ),
+        )
+        for grid in grids
+    }
+
+
+def _place(market: Market) -> tuple[str, str]:
+    return market.exchange, market.symbol.split("/")[0]
+
+
+def _was_short(watch: Watch, plan: Plan, grid: Grid) -> bool:
+    """Whether the reading before this evaluation showed less base than fills say, or counted sales by it."""
+    at = from_ms(plan.last_ms)
+    try:
+        stored = FrameStore(watch.frames_root).read(
+            "positions", grid.id, start=previous_month(plan.start), end=next_month(at)
+        )
+    except FrameMissing:
+        return False
+    before = stored.filter((stored["evaluated_at"] < at) & (stored["source"] == "exchange"))
+    if before.is_empty() or "uncovered_base" not in before.columns:
+        return False
+    row = before.row(-1, named=True)
+    dust = dust_base(grid, watch.settings.account)
+    return (row["uncovered_base"] or 0.0) > dust or (row["sold_by_balance_base"] or 0.0) > 0.0

@@ -1,0 +1,278 @@
+"""What accounts and imported fills say of the grids at a live run's evaluation, beside what the model says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import polars as pl
+
+from mm_pipeline.adapters.account import IMPORTED, AccountReading, FrameFills
+from mm_pipeline.application.account_books import Booked, booked_grids
+from mm_pipeline.application.plan import Plan, WatchedGrid
+from mm_pipeline.application.read_accounts import Accounts
+from mm_pipeline.application.watch import Watch
+from mm_pipeline.domain.account import (
+    AccountPolicy,
+    AccountPosition,
+    Drift,
+    GridFills,
+    Increments,
+    OpenOrder,
+    PositionSource,
+    Share,
+    account_summary,
+    dust_base,
+    fills_of_grid,
+    net_flows_of,
+    orders_of_grid,
+    position_by,
+    position_of,
+    reconcile,
+    shares_of,
+    steps_told,
+)
+from mm_pipeline.domain.errors import AccountError, StorageError
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from
+from mm_pipeline.domain.instants import from_ms, to_ms
+from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.position import GridSimulation, simulate_grid
+from mm_pipeline.domain.risk.columns import POSITION_SCHEMA
+from mm_pipeline.domain.risk.rows import POSITION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A grid as an account, or imported fills, show it.
+
+    Attributes
+    ----------
+    at
+        Until when fills are known.
+    mine, orders
+        The grid's fills and resting orders.
+    drifts
+        Against the model, and of the account against itself.
+    modelled_inventory_base, is_stopped_out
+        What the model holds, and whether its stop has sold everything; None where the model is not known.
+    flows_from
+        Since when deposits and withdrawals are known, and are this grid's; None where they are not.
+    is_contested
+        Whether some of its fills or orders fit another grid as well: then the account proves nothing about it.
+    """
+
+    grid: Grid
+    position: AccountPosition
+    source: PositionSource
+    at: datetime
+    mine: GridFills
+    orders: tuple[OpenOrder, ...] = ()
+    drifts: tuple[Drift, ...] = ()
+    modelled_inventory_base: float | None = None
+    is_stopped_out: bool | None = None
+    flows_from: datetime | None = None
+    is_contested: bool = False
+    reading: AccountReading | None = None
+
+
+def seen_positions(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: Accounts) -> dict[str, Seen]:
+    """Each grid by the first source of the settings that has something to say of it; the model is none of these."""
+    found: dict[str, Seen] = {}
+    booked = booked_grids(watch, plan, grids, accounts)
+    for market in sorted({grid.market for grid in grids.values()}):
+        together = {grid_id: grid for grid_id, grid in grids.items() if grid.market == market}
+        is_alone = len({grid.grid_id for grid in plan.grids if _trades_on(grid, market.exchange)}) == 1
+        looking = _Looking(watch, plan, accounts, market, together, booked, is_alone)
+        found |= accounts.attempt(str(market), looking.seen) or {}
+    return found
+
+
+@dataclass(frozen=True)
+class _Looking:
+    """The grids of one market in their account and imported fills; ``is_alone``: no other trades from the account."""
+
+    watch: Watch
+    plan: Plan
+    accounts: Accounts
+    market: Market
+    grids: Mapping[str, Grid]
+    booked: Mapping[str, Booked]
+    is_alone: bool
+
+    def seen(self) -> dict[str, Seen]:
+        found: dict[str, Seen] = {}
+        for source in self._sources():
+            left = {grid_id: grid for grid_id, grid in self.grids.items() if grid_id not in found}
+            if not left:
+                break
+            look = self._on_exchange if source is PositionSource.EXCHANGE else self._imported
+            told = self.accounts.attempt(f"{self.market} ({source.value})", partial(look, left)) or {}
+            for grid_id, one in told.items():
+                if one is not None:
+                    found[grid_id] = one
+        return found
+
+    def _sources(self) -> list[PositionSource]:
+        """Those before the model: behind it none is asked."""
+        sources = list(self.watch.settings.account.sources)
+        return sources[: sources.index(PositionSource.MODELLED)] if PositionSource.MODELLED in sources else sources
+
+    def _on_exchange(self, grids: Mapping[str, Grid]) -> dict[str, Seen | None]:
+        reading = self.accounts.readings.get(self.market)
+        if reading is None:
+            return {}
+        return {
+            grid_id: self.accounts.attempt(grid_id, partial(self._by_account, grid, self.booked[grid_id], reading))
+            for grid_id, grid in grids.items()
+            if grid_id in self.booked
+        }
+
+    def _by_account(self, grid: Grid, booked: Booked, reading: AccountReading) -> Seen | None:
+        """None where nothing on the account counts as the grid's, as of one that a native bot trades.
+
+        A grid whose fills all count for another that they fit as well is known to the account all the same.
+        """
+        policy, steps = self.watch.settings.account, reading.increments
+        flows_from = _flows_from(reading, grid) if self.is_alone else None
+        flows = () if flows_from is None else net_flows_of(grid, reading.flows)
+        share = booked.share
+        orders = orders_of_grid(grid, share.orders, policy=policy, increments=steps)
+        position = position_by(
+            grid,
+            booked.book,
+            orders,
+            booked.balance_base,
+            reading.bid,
+            policy=policy,
+            rates=reading.prices,
+            net_flows=flows,
+        )
+        self._tell_contested(grid, share)
+        has_own = position.fills > 0 or position.open_orders > 0
+        if not has_own and not share.contested:
+            return None
+        model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
+        drifts = () if model is None else reconcile(position, model, policy)
+        seen = Seen(
+            grid=grid,
+            position=position,
+            source=PositionSource.EXCHANGE,
+            at=from_ms(reading.read_at_ms),
+            mine=booked.book.mine,
+            orders=orders,
+            drifts=drifts,
+            modelled_inventory_base=None if model is None else model.summary.inventory,
+            is_stopped_out=None if model is None else model.is_stopped_out,
+            flows_from=flows_from,
+            is_contested=share.contested > 0,
+            reading=reading,
+        )
+        self.accounts.known[grid.id] = seen
+        return seen if has_own else None
+
+    def _imported(self, grids: Mapping[str, Grid]) -> dict[str, Seen | None]:
+        fills = FrameFills(self.watch.frames_root).fills(IMPORTED, self.market)
+        policy = self.watch.settings.account
+        steps = steps_told(fills, policy)
+        shares = shares_of(list(self.grids.values()), fills, (), policy=policy, increments=steps)
+        return {
+            grid_id: self.accounts.attempt(grid_id, partial(self._by_import, grid, shares[grid_id], steps))
+            for grid_id, grid in grids.items()
+        }
+
+    def _by_import(self, grid: Grid, share: Share, steps: Increments | None) -> Seen | None:
+        """None where nothing was imported, or where it is too old beside a model that knows the market since."""
+        policy = self.watch.settings.account
+        lost = FrameFills(self.watch.frames_root).lost(IMPORTED, self.market)
+        if lost:
+            raise StorageError(
+                f"imported fills of {self.market} of {', '.join(lost)} are missing: deleted, or damaged.",
+                "Import them again (mm import-fills).",
+            )
+        bars = self.watch.bars(self.plan)[self.market].bars
+        mine = fills_of_grid(grid, share.fills, policy=policy, increments=steps)
+        self._tell_contested(grid, share)
+        if not mine.fills or bars.is_empty():
+            return None
+        bid = float(bars["close"][-1])
+        position = position_of(grid, share.fills, (), None, bid, policy=policy, increments=steps)
+        model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
+        seen = Seen(
+            grid=grid,
+            position=position,
+            source=PositionSource.IMPORT,
+            at=from_ms(max(fill.time_ms for fill in mine.fills)),
+            mine=mine,
+            drifts=() if model is None else reconcile(position, model, policy),
+            modelled_inventory_base=None if model is None else model.summary.inventory,
+            is_stopped_out=None if model is None else model.is_stopped_out,
+        )
+        if model is not None and from_ms(self.plan.last_ms) - seen.at > policy.import_max_age:
+            self.accounts.old_imports[grid.id] = seen
+            return None
+        return seen
+
+    def _model(self, grid: Grid) -> GridSimulation | None:
+        bars = self.watch.bars(self.plan)[grid.market].bars
+        if bars.is_empty() or to_ms(bars["open_time"][0]) > grid.started_at_ms:
+            return None
+        versions = next((found.versions for found in self.plan.grids if found.grid_id == grid.id), ())
+        edits = RangeHistory.of(by_valid_from(versions), grid) if versions else None
+        return simulate_grid(grid, bars, history=edits)
+
+    def _tell_contested(self, grid: Grid, share: Share) -> None:
+        if share.contested:
+            self.accounts.problems[f"{grid.id} (shared levels)"] = AccountError(
+                f"{share.contested} fills or orders fit {grid.id} as well as another grid of {self.market}; they count "
+                "for the one that started first, and neither is verified flat by them. A report of flat is checked "
+                "once it was made for each of them.",
+                "Give grids of one market levels of their own, or trade them from accounts of their own.",
+            )
+
+
+def _trades_on(grid: WatchedGrid, exchange: str) -> bool:
+    return any(version.grid.exchange == exchange and version.grid.enabled for version in grid.versions)
+
+
+def _flows_from(reading: AccountReading, grid: Grid) -> datetime | None:
+    """Since when the account's flows are known without a hole, from the grid's start on; None where they are not."""
+    if reading.flows_from_ms is None or (reading.flows_until_ms or 0) < reading.read_at_ms:
+        return None
+    return from_ms(max(grid.started_at_ms, reading.flows_from_ms))
+
+
+def account_row(seen: Seen, evaluated_at: datetime, policy: AccountPolicy) -> pl.DataFrame:
+    """A grid's position as ``POSITION_SCHEMA``, at the evaluation at which it was looked for."""
+    position = seen.position
+    values = {name: getattr(position, name, None) for name in POSITION_SCHEMA}
+    values |= {
+        "grid": seen.grid.id,
+        "evaluated_at": evaluated_at,
+        "grid_version": seen.grid.version_hash,
+        "source": seen.source.value,
+        "price": position.bid,
+        "dust_base": dust_base(seen.grid, policy),
+        "known_until": seen.at,
+        "modelled_inventory_base": seen.modelled_inventory_base,
+        "is_stopped_out": seen.is_stopped_out,
+    }
+    if position.doubts:
+        values |= dict.fromkeys((*POSITION, "capital_utilization"))
+        values |= {"position_unknown": "; ".join(position.doubts)}
+    if seen.reading is not None:
+        quote = seen.grid.symbol.split("/")[1]
+        summary = account_summary(seen.reading.balances, seen.reading.prices, currency=quote)
+        values |= {
+            "account_total_quote": summary.total,
+            "account_available_quote": summary.available,
+            "account_locked_quote": summary.locked,
+        }
+    else:
+        values |= {"open_orders": None}
+    values |= {"net_flows_from": seen.flows_from}
+    if seen.flows_from is None:
+        values |= {"net_flows_quote": None}
+    return pl.DataFrame([values], schema=POSITION_SCHEMA)

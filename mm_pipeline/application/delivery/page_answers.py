@@ -1,0 +1,113 @@
+"""Whether somebody has answered a page: what was told of its grids since, and what operators did."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mm_pipeline.adapters.journal import Answer, Decided, Journal, Page, words_in_force
+from mm_pipeline.adapters.journal.page_records import ALARM
+from mm_pipeline.domain.notifications import ASKS_FOR_EXIT, FLATS, Notice, ResponseKind, replaces
+
+_ENDED_BY_FLAT = frozenset({*ASKS_FOR_EXIT, Notice.WARNING})
+
+
+@dataclass(frozen=True)
+class PageAnswers:
+    """Told decisions and answers by grid, of a stretch of time that holds the pages asked about.
+
+    ``retired`` says when each grid was retired whose watch has ended: its operator has said that nothing is left.
+    """
+
+    told: Mapping[str, Sequence[Decided]]
+    answers: Mapping[str, Sequence[Answer]]
+    retired: Mapping[str, datetime] = field(default_factory=dict)
+
+    @classmethod
+    def about(cls, journal: Journal, page: Page) -> PageAnswers:
+        """What is known of the grids of one page.
+
+        Raises
+        ------
+        StorageError
+            When the journal fails.
+        """
+        return cls._read(journal, list(page.grids), since=page.evaluated_at)
+
+    @classmethod
+    def since(cls, journal: Journal, since: datetime) -> PageAnswers:
+        """What is known of every grid, for pages of evaluations at ``since`` or later.
+
+        Raises
+        ------
+        StorageError
+            When the journal fails.
+        """
+        return cls._read(journal, [None], since=since)
+
+    @classmethod
+    def _read(cls, journal: Journal, grids: Sequence[str | None], *, since: datetime) -> PageAnswers:
+        told: dict[str, list[Decided]] = {}
+        answers: dict[str, list[Answer]] = {}
+        for grid in grids:
+            decisions = [one for one in journal.notifications.decisions(grid, since=since) if one.decision.is_told]
+            for one in decisions:
+                told.setdefault(one.decision.grid, []).append(one)
+            for answer in journal.responses.select(grid, known_since=since):
+                answers.setdefault(answer.response.grid, []).append(answer)
+        return cls(told, answers, journal.retired_grids())
+
+    def newer(self, grid: str, page: Page, *, before: datetime | None = None) -> list[Decided]:
+        """What was told of a grid in the page's place, decided before a moment."""
+        notice = None if page.notice == ALARM else Notice(page.notice)
+        return [
+            one
+            for one in self.told.get(grid, ())
+            if one.decision.evaluated_at > page.evaluated_at
+            and (before is None or one.decided_at < before)
+            and (notice is None or replaces(one.decision.notice, notice))
+        ]
+
+    def is_answered(self, grid: str, page: Page, *, by: datetime | None = None) -> bool:
+        """Whether an operator knows of the page, or has nothing to exit any more, at a moment.
+
+        Acknowledged by its name, by none, or by that of a newer page about the grid.
+        """
+        names = {page.page, *(one.decision.page for one in self.newer(grid, page))}
+        given = self._given(grid, by)
+        later = [answer for answer in given if answer.known_at > page.decided_at]
+        is_known = _acknowledges(given, names) or _acknowledges(later, {""})
+        return is_known or self.is_moot(grid, page, by=by)
+
+    def is_moot(self, grid: str, page: Page, *, by: datetime | None = None) -> bool:
+        """Whether the page has lost its reason at a moment, whoever knows of it.
+
+        Every page has by retiring its grid. One whose reason a closed position takes also by a word, known after the
+        page was decided, that it is closed, whenever it was; and the grid was not seen trading again since.
+        """
+        retired_at = self.retired.get(grid)
+        if retired_at is not None and (by is None or retired_at <= by):
+            return True
+        return page.notice in _ENDED_BY_FLAT and _is_flat(self._given(grid, by), since=page.decided_at)
+
+    def _given(self, grid: str, by: datetime | None) -> list[Answer]:
+        return [answer for answer in self.answers.get(grid, ()) if by is None or answer.response.at <= by]
+
+    def is_answered_whole(self, page: Page) -> bool:
+        """Whether the page is answered for each of its grids; never where it tells of none."""
+        return bool(page.grids) and all(self.is_answered(grid, page) for grid in page.grids)
+
+    def is_moot_whole(self, page: Page) -> bool:
+        """Whether the page has lost its reason for each of its grids; never where it tells of none."""
+        return bool(page.grids) and all(self.is_moot(grid, page) for grid in page.grids)
+
+
+def _acknowledges(given: Sequence[Answer], pages: Collection[str]) -> bool:
+    return any(answer.response.kind is ResponseKind.ACKNOWLEDGED and answer.response.page in pages for answer in given)
+
+
+def _is_flat(given: Sequence[Answer], *, since: datetime) -> bool:
+    """Whether the newest word on it, known after ``since``, is that the position is closed."""
+    words = [one for one in words_in_force(given, started_at=None) if one.known_at > since]
+    return bool(words) and words[-1].response.kind in FLATS

@@ -1,0 +1,1 @@
+"""Opens candle sources, accounts and channels as the settings ask."""

@@ -1,0 +1,1 @@
+"""What an operator asks of the journal: how the grids stand, what happened, which page was last."""

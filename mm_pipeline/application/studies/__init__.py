@@ -1,0 +1,1 @@
+"""Studies over history: how good verdicts, risk figures and pages were."""

@@ -1,0 +1,87 @@
+"""The composition root: an installation of plain parts, for Dagster, commands and tests alike.
+
+Here and in ``settings`` alone the environment is read.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from mm_pipeline.adapters.clock import FixedClock, SystemClock
+from mm_pipeline.adapters.config.home import (
+    JOURNAL_VARIABLE,
+    archive_dir,
+    data_home,
+    frames_dir,
+    journal_file,
+    mm_home,
+)
+from mm_pipeline.adapters.journal import sqlite_url
+from mm_pipeline.application.installation import Installation
+from mm_pipeline.application.opening.accounts import AccountFactory, ExchangeAccounts
+from mm_pipeline.application.opening.candle_sources import ExchangeSources, SourceFactory
+from mm_pipeline.application.opening.channels import ChannelFactory, ConfiguredChannels
+from mm_pipeline.settings import Deployment, load_deployment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """What a caller replaces of the installation; None keeps it.
+
+    Attributes
+    ----------
+    deployment
+        Settings and grids.
+    home
+        Where frames and journal are kept.
+    frames_root
+        Path or URL of the frames alone.
+    journal_url
+        The journal's database.
+    sources
+        Where candles come from.
+    channels
+        How operators are reached.
+    accounts
+        Whose accounts are read.
+    clock_at
+        ISO 8601 instant at which the clock stands.
+    """
+
+    deployment: Deployment | None = None
+    home: Path | None = None
+    frames_root: str | None = None
+    journal_url: str | None = None
+    sources: SourceFactory | None = None
+    channels: ChannelFactory | None = None
+    accounts: AccountFactory | None = None
+    clock_at: str | None = None
+
+
+def installation(overrides: Overrides | None = None) -> Installation:
+    """The installation that settings, home and environment declare.
+
+    Raises
+    ------
+    ConfigError
+        When the settings cannot be read, or the home cannot be found.
+    """
+    chosen = overrides or Overrides()
+    deployment = chosen.deployment or load_deployment()
+    home = chosen.home or data_home(is_paper=deployment.settings.is_paper)
+    at = chosen.clock_at
+    return Installation(
+        deployment=deployment,
+        clock=SystemClock() if at is None else FixedClock(datetime.fromisoformat(at)),
+        journal_url=chosen.journal_url or os.environ.get(JOURNAL_VARIABLE) or sqlite_url(journal_file(home)),
+        sources=chosen.sources or ExchangeSources(),
+        channels=chosen.channels or ConfiguredChannels(home),
+        accounts=chosen.accounts or ExchangeAccounts(),
+        frames_root=chosen.frames_root or str(frames_dir(home)),
+        archive_folder=archive_dir(home),
+        home=chosen.home or mm_home(),
+        environment=os.environ,
+    )

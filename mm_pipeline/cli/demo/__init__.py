@@ -1,0 +1,1 @@
+"""mm demo: the whole pipeline against the paper exchange."""

@@ -1,0 +1,1 @@
+"""mm doctor: checks of an installation."""

@@ -1,0 +1,1 @@
+"""An operator's commands: status, answers, journal, KPIs, imports."""

@@ -1,0 +1,1 @@
+"""mm study: how good the signals were."""

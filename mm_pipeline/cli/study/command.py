@@ -1,0 +1,18 @@
+"""``mm study``: what the pipeline's answers are worth, measured."""
+
+from __future__ import annotations
+
+import click
+
+from mm_pipeline.cli.lazy_group import LazyGroup
+
+STUDIES = {
+    "verdicts": "mm_pipeline.cli.study.verdicts:verdicts",
+    "giveback": "mm_pipeline.cli.study.giveback:giveback",
+    "pages": "mm_pipeline.cli.study.pages:pages",
+}
+
+
+@click.group(cls=LazyGroup, commands_at=STUDIES)
+def study() -> None:
+    """Measure how good verdicts and forecasts are, and how often pages come."""

@@ -1,0 +1,1 @@
+"""mm up: the watch under supervision."""

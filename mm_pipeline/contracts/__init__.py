@@ -1,0 +1,1 @@
+"""What each frame promises: columns, types and rules. Knows no Dagster."""

@@ -1,0 +1,1 @@
+"""Dagster around the application: assets, jobs, sensors, runs. What is decided does not belong here."""

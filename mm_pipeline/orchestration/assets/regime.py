@@ -1,0 +1,85 @@
+"""Assets ``regime_metrics`` and ``regime``: what each closed 1h and 4h bar says of its market."""
+
+from collections.abc import Iterator, Mapping
+
+import dagster as dg
+
+from mm_pipeline.application.incidents import record_incidents
+from mm_pipeline.application.isolation import Outcome, by_name, isolated
+from mm_pipeline.application.market_frames import ByMarket, frames_of
+from mm_pipeline.contracts import states as contracts
+from mm_pipeline.contracts.contract import Contract
+from mm_pipeline.domain.market import Market, Timeframe
+from mm_pipeline.domain.pipeline import COARSE, Frames, metrics_of, regime_of
+from mm_pipeline.orchestration import metadata as summaries
+from mm_pipeline.orchestration.assets.declaration import contract_result, contract_spec, declared, plan_of
+from mm_pipeline.orchestration.io_managers import TIMEFRAMES
+from mm_pipeline.orchestration.resources import WatchResource
+
+_Contracts = Mapping[Timeframe, Contract]
+_DECLARED = {TIMEFRAMES: [timeframe.value for timeframe in COARSE]}
+
+
+def _metrics(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator[dg.MaterializeResult[ByMarket]]:
+    """Metrics of SPEC 3 from filled bars; bars before the first month become its look-back context."""
+    plan, policy = plan_of(context, watch), watch.market_policy
+    bars = watch.bars(plan)
+    outcome = isolated(
+        bars, lambda market: _checked(metrics_of(bars[market].bars, policy), contracts.REGIME_METRICS), context.log
+    )
+    record_incidents(watch, plan, by_name(outcome.problems))
+    yield _result("regime_metrics", outcome, contracts.REGIME_METRICS)
+
+
+def _verdicts(
+    context: dg.AssetExecutionContext, watch: WatchResource, regime_metrics: ByMarket
+) -> Iterator[dg.MaterializeResult[ByMarket]]:
+    """Verdicts of SPEC 4 from metrics."""
+    plan, policy = plan_of(context, watch), watch.market_policy
+    outcome = isolated(
+        plan.markets,
+        lambda market: _checked(regime_of(frames_of(regime_metrics, market), policy), contracts.REGIME),
+        context.log,
+    )
+    record_incidents(watch, plan, by_name(outcome.problems))
+    yield _result("regime", outcome, contracts.REGIME)
+
+
+def _checked(frames: Frames, of: _Contracts) -> Frames:
+    for timeframe, contract in of.items():
+        contract.check(frames[timeframe])
+    return frames
+
+
+def _result(asset: str, outcome: Outcome[Market, Frames], of: _Contracts) -> dg.MaterializeResult[ByMarket]:
+    """Frames to store; of a market that failed, frames without rows: what stood there can no longer be trusted."""
+    empty = {timeframe: contract.empty() for timeframe, contract in of.items()}
+    value = {market.path_key: frames for market, frames in outcome.made.items()}
+    value |= {market.path_key: empty for market in outcome.problems}
+    return dg.MaterializeResult(
+        value=value,
+        metadata=summaries.of_markets(outcome.made, outcome.problems),
+        check_results=[contract_result(asset, outcome.problems)],
+    )
+
+
+regime_metrics = declared(
+    dg.asset,
+    name="regime_metrics",
+    group_name="market",
+    deps=["candles"],
+    kinds={"polars"},
+    metadata=_DECLARED,
+    description="Volatility, trend, mean reversion and range behaviour of every closed 1h and 4h bar.",
+    check_specs=[contract_spec("regime_metrics")],
+)(_metrics)
+
+regime = declared(
+    dg.asset,
+    name="regime",
+    group_name="market",
+    kinds={"polars"},
+    metadata=_DECLARED,
+    description="Verdict (RANGE_OK, RANGE_WEAK, TRANSITION, TREND), probabilities and confidence of every closed bar.",
+    check_specs=[contract_spec("regime")],
+)(_verdicts)

@@ -1,0 +1,45 @@
+"""Everything that Dagster is told: assets, checks, jobs, schedules, sensors and resources. Wiring only."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from mm_pipeline.bootstrap import Overrides, installation
+from mm_pipeline.orchestration import sensors
+from mm_pipeline.orchestration.assets.archive import archive
+from mm_pipeline.orchestration.assets.candles import candles
+from mm_pipeline.orchestration.assets.grid_analysis import grid_analysis
+from mm_pipeline.orchestration.assets.kpis import kpis
+from mm_pipeline.orchestration.assets.notifications import deliveries, notifications
+from mm_pipeline.orchestration.assets.positions import positions_and_risk
+from mm_pipeline.orchestration.assets.regime import regime, regime_metrics
+from mm_pipeline.orchestration.assets.states import exit_and_entry_states
+from mm_pipeline.orchestration.io_managers import frames_io_manager
+from mm_pipeline.orchestration.resources import watch_resource
+
+ASSETS = (
+    candles,
+    regime_metrics,
+    regime,
+    grid_analysis,
+    positions_and_risk,
+    exit_and_entry_states,
+    notifications,
+    deliveries,
+    kpis,
+    archive,
+)
+
+
+def build_definitions(overrides: Overrides | None = None) -> dg.Definitions:
+    """The code location of an installation."""
+    made = installation(overrides)
+    return dg.Definitions(
+        assets=list(ASSETS),
+        asset_checks=list(sensors.CHECKS),
+        jobs=list(sensors.JOBS),
+        schedules=list(sensors.SCHEDULES),
+        sensors=list(sensors.SENSORS),
+        resources={"watch": watch_resource(made), "io_manager": frames_io_manager(made)},
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,1 @@
+"""The HTTP server of the paper exchange, and the faults that it can play."""

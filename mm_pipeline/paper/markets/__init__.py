@@ -1,0 +1,1 @@
+"""Simulated markets: regimes, price paths, bars."""

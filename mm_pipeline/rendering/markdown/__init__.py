@@ -1,0 +1,1 @@
+"""Study results as Markdown tables."""

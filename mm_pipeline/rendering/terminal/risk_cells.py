@@ -1,0 +1,48 @@
+"""How risky a grid is and what waiting may cost, as a table's cell and as lines; the words are those of pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mm_pipeline.reporting.grid_report import GridReport
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+RISK_STYLES: Final = {
+    "BREACHED": "bold red",
+    "CRITICAL": "bold red",
+    "HIGH": "red",
+    "MEDIUM": "yellow",
+    "SAFE": "dim",
+    "LOW": "dim",
+}
+"""Colours of stop risks and risk levels."""
+_NOTHING: Final = "-"
+
+
+def risk_cell(report: GridReport) -> Text:
+    """Level, PnL, and what an hour's delay costs one time in twenty, in quote."""
+    from rich.text import Text
+
+    if report.risk_level is None:
+        return Text(_NOTHING)
+    text = Text(report.risk_level, style=RISK_STYLES.get(report.risk_level, ""))
+    pnl = None if report.risk is None else report.risk["total_pnl_quote"]
+    if pnl is not None:
+        text.append(f"\nPnL {pnl:+,.2f}", style="not bold default")
+    if report.delay_risk is not None:
+        text.append(f"\n1 h: -{report.delay_risk.capital_at_risk_quote['1h']:,.2f}", style="not bold dim")
+    return text
+
+
+def risk_facts(report: GridReport) -> list[str]:
+    """What is held and what waiting may cost, as a page says it."""
+    from mm_pipeline.reporting.pages.words import has_stop, position_line, quote_of, risk_lines
+
+    if report.risk_level is None:
+        return []
+    quote = quote_of(report.grid)
+    costs = risk_lines(report.delay_risk, quote, has_stop=has_stop(report))
+    lines = [f"risk {report.risk_level}", position_line(report, quote), *costs]
+    return [line[:1].lower() + line[1:].removesuffix(".") for line in lines if line]

@@ -1,0 +1,1 @@
+"""The words and the picture of a page, within the limits of its channel."""
