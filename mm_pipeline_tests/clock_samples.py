@@ -16,7 +16,7 @@ from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.orchestration.code_location import build_definitions
-from mm_pipeline.orchestration.sensors import EVALUATION_JOB, tick_request
+from mm_pipeline.orchestration.jobs import EVALUATION_JOB, tick_request
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.http.http_server import HttpServer

@@ -25,8 +25,8 @@ from mm_pipeline.domain.candles import RAW_SCHEMA, CandleSource, CircuitStore
 from mm_pipeline.domain.errors import CandleSourceError
 from mm_pipeline.domain.market import Market
 from mm_pipeline.orchestration.code_location import build_definitions
+from mm_pipeline.orchestration.jobs import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG
 from mm_pipeline.orchestration.run_moment import EVALUATED_AT_TAG
-from mm_pipeline.orchestration.sensors import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG
 from mm_pipeline.orchestration.turns import LIVE_TAG
 from mm_pipeline.paper.markets.regimes import RegimeParameters, Segment, TrueRegime
 from mm_pipeline.paper.markets.simulation import simulate_market

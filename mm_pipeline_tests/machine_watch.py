@@ -37,7 +37,7 @@ from mm_pipeline.domain.pipeline import Frames, metrics_of, regime_of
 from mm_pipeline.orchestration import metadata as summaries
 from mm_pipeline.orchestration.assets import candles, notifications, states
 from mm_pipeline.orchestration.assets import grid_analysis as grids
-from mm_pipeline.orchestration.sensors import RANGE_END_TAG, RANGE_START_TAG, tick_request
+from mm_pipeline.orchestration.jobs import RANGE_END_TAG, RANGE_START_TAG, tick_request
 from mm_pipeline.settings import Deployment, Settings
 from mm_pipeline_tests.dagster_samples import ETH, ranging_candles
 from mm_pipeline_tests.notification_watch import ScriptedProvider

@@ -17,10 +17,10 @@ import dagster as dg
 from mm_pipeline.adapters.clock import SystemClock
 from mm_pipeline.adapters.config.home import mm_home
 from mm_pipeline.application.plan import floor_to_evaluation
-from mm_pipeline.application.watch import Watch
-from mm_pipeline.orchestration import sensors as automation
+from mm_pipeline.orchestration import jobs, sensors
 from mm_pipeline.orchestration.code_location import build_definitions
 from mm_pipeline.orchestration.dead_runs import dead_runs
+from mm_pipeline.orchestration.resources import WatchResource
 
 STEER = "MM_TEST_STEER"
 TOGETHER = "MM_TEST_TOGETHER"
@@ -56,19 +56,19 @@ def _begin_together() -> None:
 
 @dg.sensor(
     name="steered_ticks",
-    job=automation.exit_evaluation,
+    job=jobs.exit_evaluation,
     minimum_interval_seconds=1,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
-def steered_ticks(context: dg.SensorEvaluationContext, watch: Watch) -> Any:
+def steered_ticks(context: dg.SensorEvaluationContext, watch: WatchResource) -> Any:
     """A tick as the schedule asks for it."""
     asked, now = told("asked", STEADILY), watch.now()
     if asked == context.cursor and asked != STEADILY:
         return dg.SkipReason("This one was asked for.")
     if context.instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY), limit=1):
         return dg.SkipReason("A run is under way.")
-    automation.TICK_MAX_RUNTIME_S = int(told("max_runtime_s", "600"))  # type: ignore[misc]
-    request = automation.tick_request(watch.decisions(), floor_to_evaluation(now), f"{asked} {now.isoformat()}")
+    jobs.TICK_MAX_RUNTIME_S = int(told("max_runtime_s", "600"))  # type: ignore[misc]
+    request = jobs.tick_request(watch.decisions(), floor_to_evaluation(now), f"{asked} {now.isoformat()}")
     return dg.SensorResult(run_requests=[request], cursor=asked)
 
 
@@ -82,7 +82,7 @@ def defs() -> dg.Definitions:
         assets=given.assets,
         asset_checks=given.asset_checks,
         jobs=given.jobs,
-        sensors=[automation.watch_is_blind, automation.due_deliveries, dead_runs, steered_ticks],
+        sensors=[sensors.watch_is_blind, sensors.due_deliveries, dead_runs, steered_ticks],
         resources=given.resources,
         executor=given.executor,
     )

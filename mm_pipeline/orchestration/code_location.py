@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from mm_pipeline.bootstrap import Overrides, installation
-from mm_pipeline.orchestration import sensors
+from mm_pipeline.orchestration import jobs, schedules, sensors
 from mm_pipeline.orchestration.assets.archive import archive
 from mm_pipeline.orchestration.assets.candles import candles
 from mm_pipeline.orchestration.assets.grid_analysis import grid_analysis
@@ -14,6 +14,8 @@ from mm_pipeline.orchestration.assets.notifications import deliveries, notificat
 from mm_pipeline.orchestration.assets.positions import positions_and_risk
 from mm_pipeline.orchestration.assets.regime import regime, regime_metrics
 from mm_pipeline.orchestration.assets.states import exit_and_entry_states
+from mm_pipeline.orchestration.checks import hourly_reconciliation, replay_parity
+from mm_pipeline.orchestration.dead_runs import dead_runs
 from mm_pipeline.orchestration.io_managers import frames_io_manager
 from mm_pipeline.orchestration.resources import watch_resource
 
@@ -30,16 +32,28 @@ ASSETS = (
     archive,
 )
 
+CHECKS = (replay_parity, hourly_reconciliation)
+JOBS = (jobs.exit_evaluation, jobs.hourly_metrics)
+SCHEDULES = (schedules.every_15_minutes, schedules.every_hour)
+SENSORS = (
+    sensors.grid_files,
+    sensors.watch_is_blind,
+    sensors.due_deliveries,
+    sensors.receipts,
+    sensors.run_queue,
+    dead_runs,
+)
+
 
 def build_definitions(overrides: Overrides | None = None) -> dg.Definitions:
     """The code location of an installation."""
     made = installation(overrides)
     return dg.Definitions(
         assets=list(ASSETS),
-        asset_checks=list(sensors.CHECKS),
-        jobs=list(sensors.JOBS),
-        schedules=list(sensors.SCHEDULES),
-        sensors=list(sensors.SENSORS),
+        asset_checks=list(CHECKS),
+        jobs=list(JOBS),
+        schedules=list(SCHEDULES),
+        sensors=list(SENSORS),
         resources={"watch": watch_resource(made), "io_manager": frames_io_manager(made)},
         executor=dg.in_process_executor,
     )

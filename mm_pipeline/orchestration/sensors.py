@@ -1,4 +1,4 @@
-"""When things run: jobs, schedules and sensors. Schedules never catch up, so the tick itself looks for the gap."""
+"""What runs between ticks: changed grid files, failed runs, due pages, receipts, the queue of runs."""
 
 import hashlib
 from datetime import datetime, timedelta
@@ -9,19 +9,13 @@ import dagster as dg
 
 from mm_pipeline.adapters.config.grid_files import GRID_SUFFIXES
 from mm_pipeline.adapters.journal import Journal, MarketNotice
-from mm_pipeline.application.isolation import CONTRACT
 from mm_pipeline.application.plan import floor_to_evaluation
 from mm_pipeline.application.subjects import PIPELINE
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.domain.months import month_start
 from mm_pipeline.domain.notifications import TEXT_LIMIT
-from mm_pipeline.orchestration.assets.candles import FRESH
-from mm_pipeline.orchestration.assets.declaration import MONTHS
-from mm_pipeline.orchestration.assets.positions import AGREES
-from mm_pipeline.orchestration.checks import PARITY, RECONCILIATION, hourly_reconciliation, replay_parity
-from mm_pipeline.orchestration.dead_runs import dead_runs
+from mm_pipeline.orchestration.jobs import exit_evaluation, tick_request
 from mm_pipeline.orchestration.resources import WatchResource
 from mm_pipeline.orchestration.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.orchestration.run_queue import (
@@ -35,16 +29,6 @@ from mm_pipeline.orchestration.run_queue import (
 )
 from mm_pipeline.orchestration.turns import BACKFILL_TAG, LIVE_TAG
 
-EVALUATION_JOB: Final = "exit_evaluation"
-HOURLY_JOB: Final = "hourly_metrics"
-RANGE_START_TAG: Final = "dagster/asset_partition_range_start"
-RANGE_END_TAG: Final = "dagster/asset_partition_range_end"
-
-EVALUATION_CRON: Final = "1,16,31,46 * * * *"
-"""A minute after each 15m close: exchanges publish a closed candle within seconds."""
-HOURLY_CRON: Final = "5 * * * *"
-"""Between two evaluations, so that neither waits for the other."""
-
 RUN_FAILED: Final = "run_failed"
 """Code of a notice that a live evaluation failed as a whole."""
 OTHER_RUN_FAILED: Final = "other_run_failed"
@@ -54,116 +38,8 @@ RECEIPT_INTERVAL_S: Final = 30
 """Pushover asks for at least 5 s between two questions about a receipt."""
 
 QUEUE_INTERVAL_S: Final = 30
-PRIORITY_TAG: Final = "dagster/priority"
-TICK_PRIORITY, HOURLY_PRIORITY = "10", "5"
-"""A tick leaves the queue before what was queued earlier; backfills have priority 0."""
-
-MAX_RUNTIME_TAG: Final = "dagster/max_runtime"
-TICK_MAX_RUNTIME_S: Final = 600
-"""A tick that hangs is ended before the next but one would have to wait for it; run monitoring does it."""
-
-_MARKET = ("candles", "regime_metrics", "regime")
-_STATES = ("grid_analysis", "positions", "risk", "exit_states", "entry_states")
-_ALL = (*_MARKET, *_STATES, "notifications", "deliveries")
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
-_DAY = timedelta(days=1)
 _LOOK_BACK = timedelta(days=1)
-_CONSOLE = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
-"""A run tells a hundred steps at level DEBUG; the event log keeps them all the same."""
-
-
-def _selection(*assets: str, checks: tuple[tuple[str, str], ...] = ()) -> dg.AssetSelection:
-    """Assets with the checks that they make themselves, and the named ones besides."""
-    names = [*((asset, CONTRACT) for asset in assets), ("candles", FRESH), *checks]
-    names += [("positions", AGREES)] if "positions" in assets else []
-    keys = [dg.AssetCheckKey(dg.AssetKey(asset), name) for asset, name in names]
-    return dg.AssetSelection.assets(*assets).without_checks() | dg.AssetSelection.checks(*keys)
-
-
-exit_evaluation = dg.define_asset_job(
-    EVALUATION_JOB,
-    selection=_selection(*_ALL) | dg.AssetSelection.assets("archive"),
-    config=_CONSOLE,
-    tags={LIVE_TAG: "true"},
-    description="From candles to the state of every grid; journals what it decides.",
-)
-
-hourly_metrics = dg.define_asset_job(
-    HOURLY_JOB,
-    selection=_selection(*_MARKET, "kpis", checks=(("candles", RECONCILIATION), ("exit_states", PARITY))),
-    config=_CONSOLE,
-    description="Metrics and verdicts, whether they can be believed (reconciliation, parity), and the operator's KPIs.",
-)
-
-
-def tick_request(journal: Journal, evaluated_ms: int, run_key: str) -> dg.RunRequest:
-    """The live run for an evaluation: its month, or every month since the last evaluation that was journalled.
-
-    Inside a month a run fills what is missing by itself. Where the journal cannot be read, the month alone is asked
-    for: that run will say what is wrong.
-    """
-    evaluated_at = from_ms(evaluated_ms)
-    month = month_start(evaluated_at - _BAR)
-    try:
-        first_due = _first_due(journal, evaluated_at)
-    except StorageError:
-        first_due = None
-    first = month if first_due is None else min(month, month_start(first_due - _BAR))
-    tags = {MAX_RUNTIME_TAG: str(TICK_MAX_RUNTIME_S), PRIORITY_TAG: TICK_PRIORITY}
-    tags |= {EVALUATED_AT_TAG: evaluated_at.isoformat()}
-    return _request(run_key, first, month, tags)
-
-
-def _first_due(journal: Journal, evaluated_at: datetime) -> datetime | None:
-    """Earliest evaluation that is missing of a grid that is watched now and was before; None where there is none."""
-    due = []
-    for grid in journal.known_grids():
-        version, last = journal.grid_in_force(grid, evaluated_at), journal.last_evaluation(grid)
-        if version is not None and last is not None:
-            is_ahead = version.grid.started_at > evaluated_at  # which is told at each evaluation until then
-            due.append(max(last.evaluated_at + _BAR, last.evaluated_at if is_ahead else version.grid.started_at))
-    return min(due, default=None)
-
-
-def _key(month: datetime) -> str:
-    return MONTHS.get_partition_key_for_timestamp(month.timestamp())
-
-
-@dg.schedule(
-    name=EVALUATION_JOB,
-    job=exit_evaluation,
-    cron_schedule=EVALUATION_CRON,
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="One evaluation of every grid a minute after each 15m close.",
-)
-def every_15_minutes(context: dg.ScheduleEvaluationContext, watch: WatchResource) -> dg.RunRequest:
-    """Evaluate the newest closed bar, and all since the last evaluation."""
-    evaluated_ms = floor_to_evaluation(context.scheduled_execution_time)
-    return tick_request(watch.decisions(), evaluated_ms, f"{EVALUATION_JOB} {from_ms(evaluated_ms).isoformat()}")
-
-
-@dg.schedule(
-    name=HOURLY_JOB,
-    job=hourly_metrics,
-    cron_schedule=HOURLY_CRON,
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Metrics, reconciliation with the exchange's own hours, and parity with the journal.",
-)
-def every_hour(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """The month of the newest closed bar, and for a day the one before it: its last pages may still be answered."""
-    evaluated_at = from_ms(floor_to_evaluation(context.scheduled_execution_time))
-    run_key = f"{HOURLY_JOB} {evaluated_at.isoformat()}"
-    tags = {EVALUATED_AT_TAG: evaluated_at.isoformat(), PRIORITY_TAG: HOURLY_PRIORITY}
-    return _request(run_key, month_start(evaluated_at - _DAY), month_start(evaluated_at - _BAR), tags)
-
-
-def _request(run_key: str, first: datetime, last: datetime, tags: dict[str, str]) -> dg.RunRequest:
-    """A run over the months from the first to the last."""
-    if first == last:
-        return dg.RunRequest(run_key=run_key, partition_key=_key(last), tags=tags)
-    return dg.RunRequest(run_key=run_key, tags=tags | {RANGE_START_TAG: _key(first), RANGE_END_TAG: _key(last)})
 
 
 @dg.sensor(
@@ -298,9 +174,3 @@ def run_queue(context: dg.SensorEvaluationContext, watch: WatchResource) -> dg.S
             delivery.alarms.raise_about(subject, title, text, every=watch.settings.notify.unknown.second_after)
         delivery.relay.run()
     return dg.SkipReason(f"{len(waiting)} evaluations wait too long, the pool is {'wrong' if problem else 'right'}.")
-
-
-CHECKS: Final = (replay_parity, hourly_reconciliation)
-JOBS: Final = (exit_evaluation, hourly_metrics)
-SCHEDULES: Final = (every_15_minutes, every_hour)
-SENSORS: Final = (grid_files, watch_is_blind, due_deliveries, receipts, run_queue, dead_runs)

@@ -17,7 +17,7 @@ from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
 from mm_pipeline.adapters.clock import FixedClock, SystemClock
 from mm_pipeline.adapters.journal import Journal, sqlite_url
-from mm_pipeline.orchestration import sensors as automation
+from mm_pipeline.orchestration import jobs
 from mm_pipeline.orchestration.assets.declaration import POOL
 from mm_pipeline.orchestration.run_locks import end_dead_runs, hold_run, let_go
 from mm_pipeline.orchestration.runs import dagster_instance
@@ -73,15 +73,15 @@ def test_25_tick_that_hangs_is_ended_by_its_own_limit(
 ) -> None:
     with Journal(sqlite_url(tmp_path / "journal.db")) as journal:
         now_ms = int(datetime(2025, 3, 1, tzinfo=UTC).timestamp() * 1000)
-        calm = started(instance, **automation.tick_request(journal, now_ms, "calm").tags)
-        monkeypatch.setattr(automation, "TICK_MAX_RUNTIME_S", -1)  # a tick that has run for longer than it may
-        hung = started(instance, **automation.tick_request(journal, now_ms, "hung").tags)
+        calm = started(instance, **jobs.tick_request(journal, now_ms, "calm").tags)
+        monkeypatch.setattr(jobs, "TICK_MAX_RUNTIME_S", -1)  # a tick that has run for longer than it may
+        hung = started(instance, **jobs.tick_request(journal, now_ms, "hung").tags)
     assert monitored(instance, calm) is dg.DagsterRunStatus.STARTED
     assert monitored(instance, hung) is dg.DagsterRunStatus.FAILURE
 
 
 def test_25_no_run_may_keep_the_pool_from_more_than_one_tick(instance: dg.DagsterInstance) -> None:
-    assert automation.TICK_MAX_RUNTIME_S + instance.run_monitoring_poll_interval_seconds < 15 * 60
+    assert jobs.TICK_MAX_RUNTIME_S + instance.run_monitoring_poll_interval_seconds < 15 * 60
     assert instance.run_monitoring_max_runtime_seconds + instance.run_monitoring_poll_interval_seconds < 15 * 60
     assert instance.run_monitoring_cancel_timeout_seconds <= 60
 

@@ -18,16 +18,8 @@ from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.orchestration.code_location import build_definitions
 from mm_pipeline.orchestration.resources import watch_resource
-from mm_pipeline.orchestration.sensors import (
-    EVALUATION_CRON,
-    OTHER_RUN_FAILED,
-    RUN_FAILED,
-    blind_since,
-    every_15_minutes,
-    every_hour,
-    grid_files,
-    watch_is_blind,
-)
+from mm_pipeline.orchestration.schedules import EVALUATION_CRON, every_15_minutes, every_hour
+from mm_pipeline.orchestration.sensors import OTHER_RUN_FAILED, RUN_FAILED, blind_since, grid_files, watch_is_blind
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources, Installation, ranging_candles
 
 pytestmark = DAGSTER_WARNINGS

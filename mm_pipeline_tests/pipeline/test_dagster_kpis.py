@@ -13,8 +13,8 @@ from mm_pipeline.contracts.operator import KPIS
 from mm_pipeline.domain.notifications import Notice, ResponseKind
 from mm_pipeline.orchestration.assets.kpis import kpi_frames, kpis
 from mm_pipeline.orchestration.io_managers import FramesIOManager
+from mm_pipeline.orchestration.jobs import RANGE_END_TAG, RANGE_START_TAG
 from mm_pipeline.orchestration.resources import watch_resource
-from mm_pipeline.orchestration.sensors import RANGE_END_TAG, RANGE_START_TAG
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, QUIET, FixedSources, Installation
 from mm_pipeline_tests.journal_samples import grid
 from mm_pipeline_tests.operator_samples import answer, commit, decision, send

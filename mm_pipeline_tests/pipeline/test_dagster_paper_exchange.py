@@ -14,8 +14,8 @@ from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.market import Market
 from mm_pipeline.orchestration.checks import RECONCILIATION
 from mm_pipeline.orchestration.code_location import build_definitions
+from mm_pipeline.orchestration.jobs import HOURLY_JOB
 from mm_pipeline.orchestration.runs import backfill, dagster_instance, evaluate_now
-from mm_pipeline.orchestration.sensors import HOURLY_JOB
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.http.faults import HtmlPage

@@ -13,7 +13,7 @@ import pytest
 from mm_pipeline.adapters.journal import Evaluation
 from mm_pipeline.application.parity import Parity, compare
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
-from mm_pipeline.orchestration.sensors import HOURLY_JOB
+from mm_pipeline.orchestration.jobs import HOURLY_JOB
 from mm_pipeline_tests.dagster_samples import (
     DAGSTER_WARNINGS,
     ETH,

@@ -16,10 +16,11 @@ from mm_pipeline.cli.doctor.findings import Finding
 from mm_pipeline.cli.doctor.watch import watch as watch_findings
 from mm_pipeline.cli.up.family import only_one
 from mm_pipeline.orchestration.code_location import build_definitions
+from mm_pipeline.orchestration.jobs import EVALUATION_JOB
 from mm_pipeline.orchestration.resources import watch_resource
 from mm_pipeline.orchestration.run_queue import pool_limit, waiting_ticks
 from mm_pipeline.orchestration.runs import dagster_instance
-from mm_pipeline.orchestration.sensors import EVALUATION_JOB, run_queue
+from mm_pipeline.orchestration.sensors import run_queue
 from mm_pipeline.orchestration.turns import BACKFILL_TAG, LIVE_TAG
 from mm_pipeline.settings import load_settings
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, Installation

@@ -171,8 +171,8 @@ class StorageLook:
         self._read_s = time.monotonic()
 
     def _look(self, instance: dg.DagsterInstance) -> None:
+        from mm_pipeline.orchestration.jobs import EVALUATION_JOB
         from mm_pipeline.orchestration.run_queue import last_tick, pool_limit, pool_problem, waiting_ticks
-        from mm_pipeline.orchestration.sensors import EVALUATION_JOB
 
         now_s = time.monotonic()
         beats = instance.get_daemon_heartbeats()

@@ -11,8 +11,8 @@ from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.domain.errors import ConfigError, PipelineError
 from mm_pipeline.domain.months import next_month
 from mm_pipeline.orchestration.assets.declaration import MONTHS
+from mm_pipeline.orchestration.jobs import EVALUATION_JOB
 from mm_pipeline.orchestration.runs.execution import OnProgress, execute
-from mm_pipeline.orchestration.sensors import EVALUATION_JOB
 from mm_pipeline.orchestration.turns import LIVE_TAG
 from mm_pipeline.settings import Deployment
 

@@ -27,9 +27,9 @@ from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.months import month_start, previous_month
 from mm_pipeline.orchestration.assets.candles import EVALUATED_AT
 from mm_pipeline.orchestration.assets.declaration import FIRST_MONTH, MONTHS
+from mm_pipeline.orchestration.jobs import EVALUATION_JOB, tick_request
 from mm_pipeline.orchestration.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.orchestration.runs.execution import execute
-from mm_pipeline.orchestration.sensors import EVALUATION_JOB, tick_request
 from mm_pipeline.orchestration.turns import LIVE_TAG
 from mm_pipeline.settings import Deployment
 

@@ -23,8 +23,8 @@ from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.domain.errors import PipelineError, StorageError
 from mm_pipeline.orchestration.assets.candles import FRESH
 from mm_pipeline.orchestration.code_location import build_definitions
+from mm_pipeline.orchestration.jobs import PRIORITY_TAG
 from mm_pipeline.orchestration.run_locks import end_dead_runs, hold_run, let_go
-from mm_pipeline.orchestration.sensors import PRIORITY_TAG
 
 if TYPE_CHECKING:
     from dagster._core.events.log import EventLogEntry
