@@ -22,7 +22,7 @@ from mm_pipeline.adapters.journal import Journal, sqlite_url
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.bootstrap import Overrides, installation
 from mm_pipeline.domain.candles import RAW_SCHEMA, CandleSource, CircuitStore
-from mm_pipeline.domain.errors import CandleSourceError
+from mm_pipeline.domain.errors import ExchangeError
 from mm_pipeline.domain.market import Market
 from mm_pipeline.orchestration.code_location import build_definitions
 from mm_pipeline.orchestration.jobs import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG
@@ -52,7 +52,7 @@ class FixedSources:
     """Candles from memory for every exchange; ``problems`` and ``candles`` may change between runs."""
 
     candles: dict[Market, pl.DataFrame]
-    problems: dict[Market, CandleSourceError] = field(default_factory=dict)
+    problems: dict[Market, ExchangeError] = field(default_factory=dict)
     own_hours: dict[Market, pl.DataFrame] = field(default_factory=dict)
 
     def open(

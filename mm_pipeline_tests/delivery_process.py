@@ -137,10 +137,10 @@ def phone_settings(pushover: str, *, secondary: tuple[str, ...] = (), **delivery
 
 
 def _decide(journal: Any, delivery: Any, settings: Any, now: datetime) -> None:
-    from mm_pipeline.domain.notifications import Judged, decide_all
+    from mm_pipeline.domain.notifications import Judgement, decide_all
     from mm_pipeline_tests.notification_samples import a_decided, a_page
 
-    judged = Judged(
+    judged = Judgement(
         grid="eth",
         kind="exit",
         evaluated_at=AT,

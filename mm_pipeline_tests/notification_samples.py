@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from mm_pipeline.adapters.channels import ConsoleConfig
-from mm_pipeline.adapters.journal import Decided, DeliveryOutcome, Journal, Page
+from mm_pipeline.adapters.journal import DecisionRecord, DeliveryOutcome, Journal, Page
 from mm_pipeline.application.opening.channels import Delivery, delivery_of
 from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.notifications import (
@@ -171,7 +171,7 @@ def a_page(page: str = "p1", **changes: Any) -> Page:
     return Page(**values | changes)
 
 
-def a_decided(page: Page, grid: str = "eth", **changes: Any) -> Decided:
+def a_decided(page: Page, grid: str = "eth", **changes: Any) -> DecisionRecord:
     """The decision that a page tells."""
     values: dict[str, Any] = {
         "grid": grid,
@@ -185,7 +185,9 @@ def a_decided(page: Page, grid: str = "eth", **changes: Any) -> Decided:
         "triggers": (),
         "page": page.page,
     }
-    return Decided(decision=Decision(**values | changes), grid_version="a1b2", decided_at=page.decided_at, **WRITTEN_BY)
+    return DecisionRecord(
+        decision=Decision(**values | changes), grid_version="a1b2", decided_at=page.decided_at, **WRITTEN_BY
+    )
 
 
 def commit(journal: Journal, delivery: Delivery, page: str = "p1", **changes: Any) -> Page:

@@ -9,7 +9,7 @@ from typing import Any
 from mm_pipeline.domain.notifications import (
     Decision,
     History,
-    Judged,
+    Judgement,
     NotifyPolicy,
     Response,
     ResponseKind,
@@ -43,14 +43,14 @@ LETTERS: Mapping[str, Mapping[str, Any]] = {
 """A small letter is an evaluation that came too late to be told of; ``.`` is a bar without one; ``|`` a new range."""
 
 
-def judged(letter: str, bar: int = 0, **changes: Any) -> Judged:
+def judged(letter: str, bar: int = 0, **changes: Any) -> Judgement:
     values: dict[str, Any] = {"grid": "eth", "kind": "exit", "evaluated_at": NOON + bar * BAR, "started_at": NOON}
-    return Judged(**(values | dict(LETTERS[letter]) | changes))
+    return Judgement(**(values | dict(LETTERS[letter]) | changes))
 
 
-def evaluations(story: str) -> list[tuple[int, bool, Judged]]:
+def evaluations(story: str) -> list[tuple[int, bool, Judgement]]:
     """Bar, whether it is live, and what was said, of every evaluation of a story."""
-    found: list[tuple[int, bool, Judged]] = []
+    found: list[tuple[int, bool, Judgement]] = []
     bar, started_at, known = 0, NOON, None
     for letter in story:
         if letter == "|":

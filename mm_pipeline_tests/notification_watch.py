@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import polars as pl
 
-from mm_pipeline.adapters.journal import Decided, Journal
-from mm_pipeline.application.notify import tell
+from mm_pipeline.adapters.journal import DecisionRecord, Journal
+from mm_pipeline.application.notify import decide_and_page
 from mm_pipeline.application.opening.channels import Delivery, delivery_of
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.record_evaluations import journal_decisions
@@ -150,7 +150,7 @@ class ScriptedWatch:
             advice = Advice(*(frame_of(known, kind) for kind in (EvaluationKind.EXIT, EvaluationKind.ENTRY)))
             journal_decisions(cast("Watch", self), _plan(at), grid, advice)
 
-    def tell(self, at: datetime, rows: Mapping[str, list[ScriptedRow]]) -> list[Decided]:
+    def tell(self, at: datetime, rows: Mapping[str, list[ScriptedRow]]) -> list[DecisionRecord]:
         """Decide about what is live, and commit its pages."""
         states = {
             (grid, kind): GridStates(
@@ -160,9 +160,9 @@ class ScriptedWatch:
             for kind in EvaluationKind
             if (frame := frame_of(known, kind)).height
         }
-        told = tell(cast("Watch", self), _plan(at), states)
-        assert told.problems == {}
-        return told.decided
+        made = decide_and_page(cast("Watch", self), _plan(at), states)
+        assert made.problems == {}
+        return made.decided
 
 
 def _plan(at: datetime) -> Plan:

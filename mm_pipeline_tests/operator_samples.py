@@ -13,7 +13,15 @@ import click
 import yaml
 from click.testing import CliRunner, Result
 
-from mm_pipeline.adapters.journal import Answer, Claim, Decided, DeliveryOutcome, Journal, Page, sqlite_url
+from mm_pipeline.adapters.journal import (
+    Claim,
+    DecisionRecord,
+    DeliveryOutcome,
+    Journal,
+    Page,
+    ResponseRecord,
+    sqlite_url,
+)
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications import Cause, Decision, Notice, Response, ResponseKind
 
@@ -69,7 +77,7 @@ def commit(
         respond_by=window_end(first),
         **BY,
     )
-    decided = [Decided(decision=one, grid_version=grid_version, decided_at=decided_at, **BY) for one in together]
+    decided = [DecisionRecord(decision=one, grid_version=grid_version, decided_at=decided_at, **BY) for one in together]
     pages = [page] if first.is_told else []
     due = {"phone": 0} if channels is None else channels
     assert journal.notifications.commit(decided, pages, channels=due, due_at=decided_at)
@@ -95,7 +103,7 @@ def answer(
 ) -> None:
     """Journal what an operator did."""
     response = Response(grid=grid, at=at, kind=kind, page=page)
-    made = Answer(response=response, source=f"mm {kind.value}", by_whom=by, recorded_at=at, **BY)
+    made = ResponseRecord(response=response, source=f"mm {kind.value}", by_whom=by, recorded_at=at, **BY)
     assert journal.responses.record([made])
 
 

@@ -45,7 +45,7 @@ from mm_pipeline.domain.risk.rows import POSITION
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class AccountView:
     """A grid as an account, or imported fills, show it.
 
     Attributes
@@ -78,20 +78,20 @@ class Seen:
     reading: AccountReading | None = None
 
 
-def seen_positions(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: Accounts) -> dict[str, Seen]:
+def seen_positions(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: Accounts) -> dict[str, AccountView]:
     """Each grid by the first source of the settings that has something to say of it; the model is none of these."""
-    found: dict[str, Seen] = {}
+    found: dict[str, AccountView] = {}
     booked = booked_grids(watch, plan, grids, accounts)
     for market in sorted({grid.market for grid in grids.values()}):
         together = {grid_id: grid for grid_id, grid in grids.items() if grid.market == market}
         is_alone = len({grid.grid_id for grid in plan.grids if _trades_on(grid, market.exchange)}) == 1
-        looking = _Looking(watch, plan, accounts, market, together, booked, is_alone)
+        looking = _MarketAccount(watch, plan, accounts, market, together, booked, is_alone)
         found |= accounts.attempt(str(market), looking.seen) or {}
     return found
 
 
 @dataclass(frozen=True)
-class _Looking:
+class _MarketAccount:
     """The grids of one market in their account and imported fills; ``is_alone``: no other trades from the account."""
 
     watch: Watch
@@ -102,8 +102,8 @@ class _Looking:
     booked: Mapping[str, Booked]
     is_alone: bool
 
-    def seen(self) -> dict[str, Seen]:
-        found: dict[str, Seen] = {}
+    def seen(self) -> dict[str, AccountView]:
+        found: dict[str, AccountView] = {}
         for source in self._sources():
             left = {grid_id: grid for grid_id, grid in self.grids.items() if grid_id not in found}
             if not left:
@@ -120,7 +120,7 @@ class _Looking:
         sources = list(self.watch.settings.account.sources)
         return sources[: sources.index(PositionSource.MODELLED)] if PositionSource.MODELLED in sources else sources
 
-    def _on_exchange(self, grids: Mapping[str, Grid]) -> dict[str, Seen | None]:
+    def _on_exchange(self, grids: Mapping[str, Grid]) -> dict[str, AccountView | None]:
         reading = self.accounts.readings.get(self.market)
         if reading is None:
             return {}
@@ -130,7 +130,7 @@ class _Looking:
             if grid_id in self.booked
         }
 
-    def _by_account(self, grid: Grid, booked: Booked, reading: AccountReading) -> Seen | None:
+    def _by_account(self, grid: Grid, booked: Booked, reading: AccountReading) -> AccountView | None:
         """None where nothing on the account counts as the grid's, as of one that a native bot trades.
 
         A grid whose fills all count for another that they fit as well is known to the account all the same.
@@ -156,7 +156,7 @@ class _Looking:
             return None
         model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
         drifts = () if model is None else reconcile(position, model, policy)
-        seen = Seen(
+        seen = AccountView(
             grid=grid,
             position=position,
             source=PositionSource.EXCHANGE,
@@ -173,7 +173,7 @@ class _Looking:
         self.accounts.known[grid.id] = seen
         return seen if has_own else None
 
-    def _imported(self, grids: Mapping[str, Grid]) -> dict[str, Seen | None]:
+    def _imported(self, grids: Mapping[str, Grid]) -> dict[str, AccountView | None]:
         fills = FrameFills(self.watch.frames_root).fills(IMPORTED, self.market)
         policy = self.watch.settings.account
         steps = steps_told(fills, policy)
@@ -183,7 +183,7 @@ class _Looking:
             for grid_id, grid in grids.items()
         }
 
-    def _by_import(self, grid: Grid, share: Share, steps: Increments | None) -> Seen | None:
+    def _by_import(self, grid: Grid, share: Share, steps: Increments | None) -> AccountView | None:
         """None where nothing was imported, or where it is too old beside a model that knows the market since."""
         policy = self.watch.settings.account
         lost = FrameFills(self.watch.frames_root).lost(IMPORTED, self.market)
@@ -200,7 +200,7 @@ class _Looking:
         bid = float(bars["close"][-1])
         position = position_of(grid, share.fills, (), None, bid, policy=policy, increments=steps)
         model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
-        seen = Seen(
+        seen = AccountView(
             grid=grid,
             position=position,
             source=PositionSource.IMPORT,
@@ -244,7 +244,7 @@ def _flows_from(reading: AccountReading, grid: Grid) -> datetime | None:
     return from_ms(max(grid.started_at_ms, reading.flows_from_ms))
 
 
-def account_row(seen: Seen, evaluated_at: datetime, policy: AccountPolicy) -> pl.DataFrame:
+def account_row(seen: AccountView, evaluated_at: datetime, policy: AccountPolicy) -> pl.DataFrame:
     """A grid's position as ``POSITION_SCHEMA``, at the evaluation at which it was looked for."""
     position = seen.position
     values = {name: getattr(position, name, None) for name in POSITION_SCHEMA}

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from mm_pipeline.adapters.candles.stored import StoredCandles
-from mm_pipeline.adapters.journal import Journal, MarketNotice
+from mm_pipeline.adapters.journal import Incident, Journal
 from mm_pipeline.application.isolation import COMPUTATION, CONTRACT
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.subjects import GRID_FILE
@@ -45,12 +45,12 @@ _SCHEMA = {
 }
 
 
-def notices_in(journal: Journal, subject: str, plan: Plan) -> list[MarketNotice]:
+def notices_in(journal: Journal, subject: str, plan: Plan) -> list[Incident]:
     """What was journalled about a market or grid at the plan's evaluations."""
     return journal.notices(subject, since=from_ms(plan.context_ms), until=from_ms(plan.last_ms + 1))
 
 
-def as_problems(notices: Iterable[MarketNotice]) -> pl.DataFrame:
+def as_problems(notices: Iterable[Incident]) -> pl.DataFrame:
     """Notices as problems of ``advise``; none of them as a failed fetch."""
     rows = [
         (notice.tick_at, notice.message, notice.code not in _BARS_SEEN, notice.code != GRID_FILE, False)
@@ -59,7 +59,7 @@ def as_problems(notices: Iterable[MarketNotice]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 
-def market_problems(notices: Iterable[MarketNotice]) -> pl.DataFrame:
+def market_problems(notices: Iterable[Incident]) -> pl.DataFrame:
     """What was wrong with a market: what blinds it at once, and fetches that failed."""
     found = list(notices)
     blinding = as_problems(notice for notice in found if notice.code in BLINDING)

@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from mm_pipeline.adapters.journal import Journal, MarketNotice
+from mm_pipeline.adapters.journal import Incident, Journal
 from mm_pipeline.application.blind_spots import as_problems, lagging, market_problems, notices_in, unconfirmed_at
 from mm_pipeline.application.input_hash import input_hashes, text_hash
 from mm_pipeline.application.market_views import Views, of_market, viewed
@@ -35,7 +35,7 @@ _EDITS = {"evaluated_at": TIME, "problem": pl.String()}
 
 
 @dataclass(frozen=True)
-class Known:
+class DecisionInputs:
     """What decisions are made from, beside a grid's analysis."""
 
     plan: Plan
@@ -53,7 +53,7 @@ class Known:
         return positions, figures
 
 
-def decide(grid: WatchedGrid, analysis: pl.DataFrame, known: Known) -> Advice:
+def decide(grid: WatchedGrid, analysis: pl.DataFrame, known: DecisionInputs) -> Advice:
     """Exit and entry states of a grid at the plan's evaluations, each row with the hash of what it saw."""
     subject_problems = as_problems(notices_in(known.journal, grid_subject(grid.grid_id), known.plan))
     parts = [
@@ -69,7 +69,9 @@ def decide(grid: WatchedGrid, analysis: pl.DataFrame, known: Known) -> Advice:
     return Advice(exits, entries.sort("evaluated_at"))
 
 
-def unknown_rows(grid: WatchedGrid, known: Known, *, at_ms: int | None = None, reason: str = "") -> pl.DataFrame:
+def unknown_rows(
+    grid: WatchedGrid, known: DecisionInputs, *, at_ms: int | None = None, reason: str = ""
+) -> pl.DataFrame:
     """Exit states of a grid of which only its id is known: UNKNOWN wherever something was journalled about it.
 
     ``at_ms`` and ``reason`` add one evaluation that is not journalled.
@@ -98,14 +100,14 @@ def unknown_rows(grid: WatchedGrid, known: Known, *, at_ms: int | None = None, r
     return _with_journalled_state(frame, grid, known.journal)
 
 
-def notices_in_run(grid: WatchedGrid, known: Known) -> list[MarketNotice]:
+def notices_in_run(grid: WatchedGrid, known: DecisionInputs) -> list[Incident]:
     """What was journalled about a grid at the evaluations that are asked for."""
     notices = notices_in(known.journal, grid_subject(grid.grid_id), known.plan)
     return [notice for notice in notices if to_ms(notice.tick_at) >= known.plan.first_ms]
 
 
 def _decide_in(
-    market: Market, grid: WatchedGrid, rows: pl.DataFrame, grid_problems: pl.DataFrame, known: Known
+    market: Market, grid: WatchedGrid, rows: pl.DataFrame, grid_problems: pl.DataFrame, known: DecisionInputs
 ) -> Advice:
     view = viewed(known.views, market)
     notices = notices_in(known.journal, str(market), known.plan)
@@ -194,7 +196,7 @@ def is_disabled(grid: WatchedGrid, at_ms: int) -> bool:
     return bool(declarations) and not declarations[-1].enabled
 
 
-def unknown_entry(grid: WatchedGrid, known: Known, at_ms: int, reason: str) -> pl.DataFrame:
+def unknown_entry(grid: WatchedGrid, known: DecisionInputs, at_ms: int, reason: str) -> pl.DataFrame:
     """Entry state of a disabled grid that could not be decided: UNKNOWN, with the reason."""
     row = {
         "grid": grid.grid_id,

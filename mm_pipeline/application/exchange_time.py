@@ -12,7 +12,7 @@ import polars as pl
 
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.domain.candles import CandleSource
-from mm_pipeline.domain.errors import CandleSourceError, PipelineError
+from mm_pipeline.domain.errors import ExchangeError, PipelineError
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Market
 
@@ -95,7 +95,7 @@ def ask_time(sources: Mapping[str, CandleSource], limit: timedelta) -> tuple[Exc
 
 
 @dataclass(frozen=True)
-class _Told:
+class _TimeAnswer:
     """An exchange's clock minus ours (None: not told), how wrong that may be, and the source to go on with."""
 
     source: CandleSource
@@ -103,21 +103,21 @@ class _Told:
     error_ms: float
 
 
-def _asked(source: CandleSource) -> _Told:
+def _asked(source: CandleSource) -> _TimeAnswer:
     began_s = time.monotonic()
     try:
         offset_ms = source.clock_offset_ms()
     except PipelineError as error:
-        problem = error if isinstance(error, CandleSourceError) else CandleSourceError(error.problem, error.mend)
-        return _Told(_Silent(problem, source), None, 0.0)
-    return _Told(source, offset_ms, (time.monotonic() - began_s) * 500)
+        problem = error if isinstance(error, ExchangeError) else ExchangeError(error.problem, error.hint)
+        return _TimeAnswer(_Silent(problem, source), None, 0.0)
+    return _TimeAnswer(source, offset_ms, (time.monotonic() - began_s) * 500)
 
 
 @dataclass(frozen=True)
 class _Silent:
     """A source that did not answer when it was asked for its time; see ``CandleSource``."""
 
-    problem: CandleSourceError
+    problem: ExchangeError
     source: CandleSource
 
     @property

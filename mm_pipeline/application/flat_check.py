@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from mm_pipeline.adapters.journal import Answer, FlatCheck, FlatFinding
-from mm_pipeline.application.account_positions import Seen
+from mm_pipeline.adapters.journal import FlatCheck, FlatFinding, ResponseRecord
+from mm_pipeline.application.account_positions import AccountView
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.read_accounts import Accounts
 from mm_pipeline.application.watch import Watch
@@ -42,7 +42,7 @@ class FlatChecks:
     plan: Plan
     accounts: Accounts
 
-    def is_contradicted(self, seen: Seen, word: Answer, *, is_explained: bool) -> bool:
+    def is_contradicted(self, seen: AccountView, word: ResponseRecord, *, is_explained: bool) -> bool:
         """Check a report, and void it where the account shows on two readings in a row that it is not true.
 
         A reading that began before the report was known does not count. One reading alone may fall between the
@@ -63,7 +63,7 @@ class FlatChecks:
             return False
         return self._void(seen.grid.id, word)
 
-    def note_unseen(self, grid: Grid, word: Answer) -> None:
+    def note_unseen(self, grid: Grid, word: ResponseRecord) -> None:
         """Note that an account said nothing of a report at this evaluation; alarm once where it cannot be read."""
         known = self.accounts.problems
         problem = known.get(grid.id) or known.get(str(grid.market)) or known.get("accounts")
@@ -83,26 +83,26 @@ class FlatChecks:
             every=_ONCE,
         )
 
-    def is_settled(self, grid_id: str, word: Answer) -> bool:
+    def is_settled(self, grid_id: str, word: ResponseRecord) -> bool:
         """Whether two checks in a row found nothing against a report: of a disabled grid no more is asked."""
         newest = self._known(grid_id, word)[:2]
         return len(newest) == 2 and all(one.finding in (FlatFinding.CLEAR, FlatFinding.NOT_SEEN) for one in newest)
 
-    def _finding(self, seen: Seen) -> FlatFinding:
+    def _finding(self, seen: AccountView) -> FlatFinding:
         """Coins that are the grid's, or orders of its that rest: either way a bot may trade on."""
         policy = self.watch.settings.account
         balances = () if seen.reading is None else seen.reading.balances
         is_held = held_base(seen.grid, seen.position, balances, policy) > dust_base(seen.grid, policy)
         return FlatFinding.HOLDS if is_held or seen.orders else FlatFinding.CLEAR
 
-    def _known(self, grid_id: str, word: Answer) -> list[FlatCheck]:
+    def _known(self, grid_id: str, word: ResponseRecord) -> list[FlatCheck]:
         """Checks of this report at earlier evaluations, newest first."""
         found = self.watch.decisions().flat_checks.newest(
             grid_id, _LOOKED_BACK, now=self.watch.now(), said_at=word.response.at
         )
         return [one for one in found if one.evaluated_at < self._evaluated_at]
 
-    def _record(self, seen: Seen, word: Answer, finding: FlatFinding, before: list[FlatCheck]) -> None:
+    def _record(self, seen: AccountView, word: ResponseRecord, finding: FlatFinding, before: list[FlatCheck]) -> None:
         balances = () if seen.reading is None else seen.reading.balances
         self._write(
             seen.grid.id,
@@ -118,7 +118,7 @@ class FlatChecks:
     def _write(
         self,
         grid_id: str,
-        word: Answer,
+        word: ResponseRecord,
         finding: FlatFinding,
         before: list[FlatCheck],
         *,
@@ -146,11 +146,11 @@ class FlatChecks:
             )
         )
 
-    def _void(self, grid_id: str, word: Answer) -> bool:
+    def _void(self, grid_id: str, word: ResponseRecord) -> bool:
         """Journal that the report counts no longer, and that it is to be told; once a report."""
         at = max(self._evaluated_at, word.response.at + MOMENT)
         made = [
-            Answer(
+            ResponseRecord(
                 response=Response(grid=grid_id, at=at, kind=kind),
                 source=ACCOUNT,
                 by_whom="",

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from mm_pipeline.adapters.journal import MarketNotice
+from mm_pipeline.adapters.journal import Incident
 from mm_pipeline.application.isolation import code_of
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.watch import Watch
@@ -13,7 +13,7 @@ def record_incidents(watch: Watch, plan: Plan, problems: Mapping[str, PipelineEr
     """Journal what was wrong with markets (or grids) at a live evaluation, by subject; other runs leave no trace."""
     if plan.is_live:
         watch.decisions().record_notices(
-            MarketNotice(market=subject, tick_at=plan.evaluated_at, code=code_of(problem), message=str(problem))
+            Incident(market=subject, tick_at=plan.evaluated_at, code=code_of(problem), message=str(problem))
             for subject, problem in problems.items()
         )
 

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
-from mm_pipeline.adapters.journal import Decided, Evaluation, Page
+from mm_pipeline.adapters.journal import DecisionRecord, Evaluation, Page
 from mm_pipeline.adapters.journal.grid_versions import as_versions
 from mm_pipeline.application.flat_check import contradictions
 from mm_pipeline.application.plan import Plan
@@ -28,7 +28,7 @@ from mm_pipeline.domain.notifications import (
     Cause,
     Decision,
     History,
-    Judged,
+    Judgement,
     Notice,
     decide_all,
     judged_in,
@@ -51,17 +51,17 @@ States = Mapping[tuple[str, EvaluationKind], GridStates]
 
 
 @dataclass(frozen=True)
-class _Round:
+class _Decisions:
     """What deciding at one moment needs."""
 
     watch: Watch
     plan: Plan
     states: States
 
-    def histories(self, judged: Sequence[Judged], now: datetime) -> dict[str, History]:
+    def histories(self, judged: Sequence[Judgement], now: datetime) -> dict[str, History]:
         return {one.grid: self._history(one, now) for one in judged}
 
-    def _history(self, judged: Judged, now: datetime) -> History:
+    def _history(self, judged: Judgement, now: datetime) -> History:
         journal = self.watch.decisions()
         versions = as_versions(journal.grid_history(judged.grid))
         return journal.histories.before(
@@ -148,14 +148,14 @@ class _Round:
 
 
 @dataclass
-class Told:
+class DecisionRun:
     """What a run decided, oldest first, and what kept it from deciding about a grid."""
 
-    decided: list[Decided] = field(default_factory=list)
+    decided: list[DecisionRecord] = field(default_factory=list)
     problems: dict[str, PipelineError] = field(default_factory=dict)
 
 
-def tell(watch: Watch, plan: Plan, states: States) -> Told:
+def decide_and_page(watch: Watch, plan: Plan, states: States) -> DecisionRun:
     """Decide about every live evaluation that nothing was decided about yet, and make its pages due.
 
     A fault in deciding about one grid keeps no other from being told of, and is itself told of by an alarm.
@@ -165,9 +165,9 @@ def tell(watch: Watch, plan: Plan, states: States) -> Told:
     StorageError
         When the journal fails: then nothing can be decided about any grid.
     """
-    told = Told()
-    deciding = _Round(watch, plan, states)
-    due: list[Judged] = []
+    told = DecisionRun()
+    deciding = _Decisions(watch, plan, states)
+    due: list[Judgement] = []
     for of, known in states.items():
         due += _survived(told, of[0], partial(_undecided, watch, of, known))
     due.sort(key=lambda one: (one.evaluated_at, one.grid))
@@ -191,7 +191,7 @@ def tell(watch: Watch, plan: Plan, states: States) -> Told:
     return told
 
 
-def _survived(told: Told, grid: str, work: Callable[[], list[T]]) -> list[T]:
+def _survived(told: DecisionRun, grid: str, work: Callable[[], list[T]]) -> list[T]:
     try:
         return work()
     except StorageError:
@@ -203,7 +203,7 @@ def _survived(told: Told, grid: str, work: Callable[[], list[T]]) -> list[T]:
         return []
 
 
-def _undecided(watch: Watch, of: tuple[str, EvaluationKind], known: GridStates) -> list[Judged]:
+def _undecided(watch: Watch, of: tuple[str, EvaluationKind], known: GridStates) -> list[Judgement]:
     """Evaluations in time to be acted upon, as they were journalled, after the last decision about their grid."""
     now, late = watch.now(), watch.settings.notify.max_lateness
     grid, kind = of
@@ -221,7 +221,7 @@ def _key(one: Evaluation) -> tuple[datetime, str]:
     return one.evaluated_at, one.input_hash
 
 
-def _decide(deciding: _Round, judged: Sequence[Judged]) -> list[Decided]:
+def _decide(deciding: _Decisions, judged: Sequence[Judgement]) -> list[DecisionRecord]:
     watch = deciding.watch
     channels = watch.delivery().ladder.first()
     for _ in range(_ATTEMPTS):
@@ -249,15 +249,15 @@ def _decide(deciding: _Round, judged: Sequence[Judged]) -> list[Decided]:
     )
 
 
-def _is_decided(watch: Watch, one: Judged) -> bool:
+def _is_decided(watch: Watch, one: Judgement) -> bool:
     found = watch.decisions().notifications.decisions(one.grid, since=one.evaluated_at)
     return any(decided.decision.kind == one.kind for decided in found)
 
 
-def _decided(deciding: _Round, decision: Decision, now: datetime) -> Decided:
+def _decided(deciding: _Decisions, decision: Decision, now: datetime) -> DecisionRecord:
     rows = deciding.states[decision.grid, EvaluationKind(decision.kind)].rows
     version = rows.filter(rows["evaluated_at"] == decision.evaluated_at)["grid_version"][0]
-    return Decided(decision=decision, grid_version=version or "", decided_at=now, **deciding.watch.written_by)
+    return DecisionRecord(decision=decision, grid_version=version or "", decided_at=now, **deciding.watch.written_by)
 
 
 def alarm_unclear_files(watch: Watch, plan: Plan) -> None:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mm_pipeline.adapters.account import AccountReading, FrameFills
 from mm_pipeline.application.watch import Watch
-from mm_pipeline.domain.errors import CandleSourceError, PipelineError
+from mm_pipeline.domain.errors import ExchangeError, PipelineError
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Market
 
 if TYPE_CHECKING:
-    from mm_pipeline.application.account_positions import Seen
+    from mm_pipeline.application.account_positions import AccountView
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -30,8 +30,8 @@ class Accounts:
     """
 
     readings: dict[Market, AccountReading] = field(default_factory=dict)
-    known: dict[str, Seen] = field(default_factory=dict)
-    old_imports: dict[str, Seen] = field(default_factory=dict)
+    known: dict[str, AccountView] = field(default_factory=dict)
+    old_imports: dict[str, AccountView] = field(default_factory=dict)
     problems: dict[str, PipelineError] = field(default_factory=dict)
 
     def attempt(self, subject: str, work: Callable[[], T]) -> T | None:
@@ -70,7 +70,7 @@ def _read(
     watch: Watch, readers: dict[str, Any], market: Market, start_ms: int, ends_at: float
 ) -> AccountReading | None:
     if time.monotonic() > ends_at:
-        raise CandleSourceError(
+        raise ExchangeError(
             f"the account of {market} was not read: those before it took all of the time (exchange_access.deadline).",
             "The next evaluation tries again.",
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mm_pipeline.adapters.last_resort import RoomState
 from mm_pipeline.application.watch import Watch
-from mm_pipeline.domain.errors import CandlesLost, CandleSourceError
+from mm_pipeline.domain.errors import CandlesLost, ExchangeError
 from mm_pipeline.domain.notifications import TEXT_LIMIT
 
 _LOW = "disk is almost full"
@@ -49,8 +49,8 @@ def warn_of_losses(watch: Watch) -> None:
         )
 
 
-def with_losses(problem: CandleSourceError, losses: Sequence[str]) -> CandleSourceError:
+def with_losses(problem: ExchangeError, losses: Sequence[str]) -> ExchangeError:
     """Why a market's candles could not be had, with what is missing of those that were stored."""
     if not losses:
         return problem
-    return CandlesLost(f"{'; '.join(losses)}. They could not be had again: {problem.problem}", problem.mend)
+    return CandlesLost(f"{'; '.join(losses)}. They could not be had again: {problem.problem}", problem.hint)

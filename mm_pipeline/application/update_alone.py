@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mm_pipeline.adapters.candles.stored import CandleUpdate, StoredCandles
-from mm_pipeline.domain.errors import CandleSourceError, ConfigError, MarketNotFound
+from mm_pipeline.domain.errors import ConfigError, ExchangeError, MarketNotFound
 from mm_pipeline.domain.market import Market
 
 
@@ -22,7 +22,7 @@ def update_alone(
     try:
         return update([known])[known.market]
     except ConfigError as error:
-        return CandleUpdate(after=known, problem=MarketNotFound(error.problem, error.mend))
+        return CandleUpdate(after=known, problem=MarketNotFound(error.problem, error.hint))
     except Exception as error:
         problem = f"{type(error).__name__} while fetching {known.market}: {error}"
-        return CandleUpdate(after=known, problem=CandleSourceError(problem, "This is a fault of the program."))
+        return CandleUpdate(after=known, problem=ExchangeError(problem, "This is a fault of the program."))

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 
-from mm_pipeline.adapters.journal import Answer, words_in_force
-from mm_pipeline.application.account_positions import Seen
+from mm_pipeline.adapters.journal import ResponseRecord, words_in_force
+from mm_pipeline.application.account_positions import AccountView
 from mm_pipeline.application.flat_check import ACCOUNT, MOMENT, FlatChecks
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.read_accounts import Accounts
@@ -114,7 +114,7 @@ def _look(watch: Watch, plan: Plan, grid: Grid, accounts: Accounts) -> ResponseK
     return _journal(watch, grid.id, ResponseKind.VERIFIED_FLAT, _after(last, closed_at))
 
 
-def _is_closed(seen: Seen, policy: AccountPolicy) -> bool:
+def _is_closed(seen: AccountView, policy: AccountPolicy) -> bool:
     """By its own fills, where they are nobody else's; or because nothing is left on the account to belong to anybody.
 
     A grid of which the account has no fill may be traded elsewhere: an empty account says nothing of it.
@@ -127,7 +127,7 @@ def _is_closed(seen: Seen, policy: AccountPolicy) -> bool:
     return not seen.is_contested and is_closed(seen.grid, seen.position, reading.balances, policy)
 
 
-def _is_explained(watch: Watch, seen: Seen, accounts: Accounts) -> bool:
+def _is_explained(watch: Watch, seen: AccountView, accounts: Accounts) -> bool:
     """Whether what is there may be another grid's of this market, which shares levels and was not reported flat."""
     if not seen.is_contested:
         return False
@@ -136,29 +136,29 @@ def _is_explained(watch: Watch, seen: Seen, accounts: Accounts) -> bool:
     return any(word is None or word.response.kind not in FLATS for word in words)
 
 
-def _last_fill_ms(seen: Seen) -> int:
+def _last_fill_ms(seen: AccountView) -> int:
     """When the grid traded last, or its symbol, where the grid's fills count for another."""
     mine = seen.mine.fills or tuple(() if seen.reading is None else seen.reading.fills)
     return max((fill.time_ms for fill in mine), default=seen.grid.started_at_ms)
 
 
-def _after(last: Answer | None, at: datetime) -> datetime:
+def _after(last: ResponseRecord | None, at: datetime) -> datetime:
     return at if last is None else max(at, last.response.at + MOMENT)
 
 
-def _words(watch: Watch, grid: Grid) -> list[Answer]:
+def _words(watch: Watch, grid: Grid) -> list[ResponseRecord]:
     """Reports in force that the grid is closed, or open again; those of a clock that was ahead were never made."""
     start = grid.started_at if grid.enabled else None  # editing a disabled grid takes no word back
     given, now = watch.decisions().responses.select(grid.id, known_since=start), watch.now()
     return words_in_force((one for one in given if one.known_at <= now), started_at=start)
 
 
-def _last_word(watch: Watch, grid: Grid) -> Answer | None:
+def _last_word(watch: Watch, grid: Grid) -> ResponseRecord | None:
     words = _words(watch, grid)
     return words[-1] if words else None
 
 
-def _verified(watch: Watch, grid: Grid) -> Answer | None:
+def _verified(watch: Watch, grid: Grid) -> ResponseRecord | None:
     """The account's word that silences its exits: that it is closed, with nothing told or seen against it since."""
     newest = None
     for word in _words(watch, grid):
@@ -176,5 +176,5 @@ def _verified(watch: Watch, grid: Grid) -> Answer | None:
 
 def _journal(watch: Watch, grid_id: str, kind: ResponseKind, at: datetime) -> ResponseKind | None:
     response = Response(grid=grid_id, at=at, kind=kind)
-    answer = Answer(response=response, source=ACCOUNT, by_whom="", recorded_at=watch.now(), **watch.written_by)
+    answer = ResponseRecord(response=response, source=ACCOUNT, by_whom="", recorded_at=watch.now(), **watch.written_by)
     return kind if watch.decisions().responses.record([answer]) else None

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from mm_pipeline.adapters.candles.candle_store import CandleShelf, MarketBars
+from mm_pipeline.adapters.candles.candle_store import CandleStore, MarketBars
 from mm_pipeline.adapters.candles.stored import CandleUpdate, StoredCandles
 from mm_pipeline.adapters.candles.update import update_markets
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.config.grid_files import GridFolder, load_grids
 from mm_pipeline.adapters.frames.store import FrameStore
-from mm_pipeline.adapters.journal import Journal, JournalCircuits, MarketNotice
+from mm_pipeline.adapters.journal import Incident, Journal, JournalCircuits
 from mm_pipeline.adapters.writing import Turns, turns_of
 from mm_pipeline.application.delivery import send_heartbeat, stays_here
 from mm_pipeline.application.exchange_time import CorrectedClock, ExchangeTime, ask_time
@@ -209,16 +209,16 @@ class Watch:
         journal.end_notices(named, tick_at=evaluated_at)
         journal.end_notices([PIPELINE], tick_at=evaluated_at, codes=[GRID_FILE])
         journal.record_notices(
-            MarketNotice(market=grid_subject(grid_id), tick_at=evaluated_at, code=GRID_FILE, message=str(problem.error))
+            Incident(market=grid_subject(grid_id), tick_at=evaluated_at, code=GRID_FILE, message=str(problem.error))
             for grid_id, problem in unreadable.items()
         )
         journal.record_notices(
-            MarketNotice(market=PIPELINE, tick_at=evaluated_at, code=GRID_FILE, message=str(problem.error))
+            Incident(market=PIPELINE, tick_at=evaluated_at, code=GRID_FILE, message=str(problem.error))
             for problem in folder.problems
             if problem.grid_id is None
         )
         journal.record_notices(
-            MarketNotice(
+            Incident(
                 market=grid_subject(grid.id),
                 tick_at=evaluated_at,
                 code=GRID_START,
@@ -284,9 +284,9 @@ class Watch:
             metadata=self.written_by,
         )
 
-    def shelf(self) -> CandleShelf:
+    def shelf(self) -> CandleStore:
         """Where candles are kept."""
-        return CandleShelf(FrameStore(self.frames_root))
+        return CandleStore(FrameStore(self.frames_root))
 
     @property
     def written_by(self) -> Mapping[str, str]:

@@ -198,7 +198,7 @@ def as_data(found: GridFolder) -> dict[str, Any]:
                 "problem": problem.error.problem.removeprefix(f"{problem.file}: ").removeprefix(
                     f"{problem.error.key}: "
                 ),
-                "mend": problem.error.mend,
+                "hint": problem.error.hint,
             }
             for problem in found.problems
         ],
@@ -219,7 +219,7 @@ def _print(found: GridFolder) -> None:
             console.print(Text.assemble(("note ", "bold yellow"), f"{grid.id}: {loss}."), soft_wrap=True)
     for problem in found.problems:
         console.print(Text.assemble(("problem ", "bold red"), problem.error.problem), soft_wrap=True)
-        console.print(Text(f"  {problem.error.mend}"), soft_wrap=True)
+        console.print(Text(f"  {problem.error.hint}"), soft_wrap=True)
     good, bad = len(found.grids), len(found.problems)
     console.print(f"{good} grid{'s' * (good != 1)} can be used, {bad} problem{'s' * (bad != 1)}.", highlight=False)
 

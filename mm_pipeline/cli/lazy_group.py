@@ -44,8 +44,8 @@ class LazyGroup(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], self._commands_at)
-            mend = f"Did you mean {' or '.join(near)}?" if near else "See mm --help."
-            ctx.fail(f"There is no command {args[0]!r}. {mend}")
+            hint = f"Did you mean {' or '.join(near)}?" if near else "See mm --help."
+            ctx.fail(f"There is no command {args[0]!r}. {hint}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -60,7 +60,7 @@ class LazyGroup(click.Group):
 
 
 def tell(error: PipelineError) -> None:
-    """Print problem and mend to standard error."""
+    """Print problem and hint to standard error."""
     click.echo(f"{click.style('error:', fg='red', bold=True)} {error.problem}", err=True)
-    if error.mend:
-        click.echo(f"  {error.mend}", err=True)
+    if error.hint:
+        click.echo(f"  {error.hint}", err=True)

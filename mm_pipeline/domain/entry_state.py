@@ -24,7 +24,7 @@ from mm_pipeline.domain.exit_state.policy import EntryPolicy, ExitStatePolicy
 from mm_pipeline.domain.exit_state.triggers import LATEST, market_triggers
 from mm_pipeline.domain.failed_fetches import failed_fetches_in
 from mm_pipeline.domain.holes import cover_notes_in
-from mm_pipeline.domain.market_view import Known, MarketView
+from mm_pipeline.domain.market_view import AsOf, MarketView
 
 ENTRY_STATES: Final = ("ENTER", "WAIT", "AVOID", "UNKNOWN")
 
@@ -112,7 +112,7 @@ def entry_states(
     )
 
 
-def _against(analysis: pl.DataFrame, hourly: Known, proposal: Proposal, policy: EntryPolicy) -> dict[str, Bools]:
+def _against(analysis: pl.DataFrame, hourly: AsOf, proposal: Proposal, policy: EntryPolicy) -> dict[str, Bools]:
     """What of the verdict and the proposed range speaks against entering."""
     price = floats_of(analysis["price"])
     has_range = ~np.isnan(proposal.lower)

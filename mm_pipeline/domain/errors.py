@@ -1,4 +1,4 @@
-"""The one exception tree. Every message names what was wrong and how to mend it."""
+"""The one exception tree. Every message names what was wrong and how to put it right."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ class PipelineError(Exception):
     ----------
     problem
         What is wrong, in one sentence, naming the file, key, market or bar.
-    mend
+    hint
         What the operator can do about it, in one sentence.
     """
 
-    def __init__(self, problem: str, mend: str = "") -> None:
+    def __init__(self, problem: str, hint: str = "") -> None:
         self.problem = plain_text(problem)
-        self.mend = plain_text(mend)
-        super().__init__(f"{self.problem} {self.mend}".strip())
+        self.hint = plain_text(hint)
+        super().__init__(f"{self.problem} {self.hint}".strip())
 
 
 class ConfigError(PipelineError):
     """A settings, policy or grid file cannot be used."""
 
-    def __init__(self, problem: str, mend: str = "", *, file: str = "", key: str = "") -> None:
+    def __init__(self, problem: str, hint: str = "", *, file: str = "", key: str = "") -> None:
         self.file = file
         self.key = key
         place = ": ".join(part for part in (file, key) if part)
-        super().__init__(f"{place}: {problem}" if place else problem, mend)
+        super().__init__(f"{place}: {problem}" if place else problem, hint)
 
 
-class CandleSourceError(PipelineError):
+class ExchangeError(PipelineError):
     """Candles of a market could not be had; the market is UNKNOWN once its newest bar is too old.
 
     ``code`` is a short, stable name of the cause for tables and tests.
@@ -42,70 +42,70 @@ class CandleSourceError(PipelineError):
     is_transient = False
 
 
-class ExchangeUnavailable(CandleSourceError):
+class ExchangeUnavailable(ExchangeError):
     """The exchange refused the connection, timed out or answered 5xx."""
 
     code = "exchange_unavailable"
     is_transient = True
 
 
-class RateLimited(CandleSourceError):
+class RateLimited(ExchangeError):
     """The exchange answered 429 or its content network's 1015 page."""
 
     code = "rate_limited"
     is_transient = True
 
 
-class MalformedAnswer(CandleSourceError):
+class MalformedAnswer(ExchangeError):
     """Status 200, but the body is not what the endpoint promises (HTML, ``null``, truncated JSON)."""
 
     code = "malformed_answer"
     is_transient = True
 
 
-class DeadlineExceeded(CandleSourceError):
+class DeadlineExceeded(ExchangeError):
     """The wall-clock deadline of the whole fetch passed."""
 
     code = "deadline_exceeded"
 
 
-class CircuitOpen(CandleSourceError):
+class CircuitOpen(ExchangeError):
     """The exchange failed so often of late that it is left alone for a while."""
 
     code = "circuit_open"
 
 
-class UnconfirmedGap(CandleSourceError):
+class UnconfirmedGap(ExchangeError):
     """Bars are missing in the only answer so far; nobody knows yet whether they had trades."""
 
     code = "unconfirmed_gap"
 
 
-class MarketNotFound(CandleSourceError):
+class MarketNotFound(ExchangeError):
     """The exchange does not list the symbol (misspelt or delisted)."""
 
     code = "market_not_found"
 
 
-class KeyRefused(CandleSourceError):
+class KeyRefused(ExchangeError):
     """The exchange refused the API key, its signature, or what it was used for."""
 
     code = "key_refused"
 
 
-class ClockSkewed(CandleSourceError):
+class ClockSkewed(ExchangeError):
     """This machine's clock and the exchange's differ by more than the limit."""
 
     code = "clock_skewed"
 
 
-class ProgramFault(CandleSourceError):
+class ProgramFault(ExchangeError):
     """The program, or the library that it asks through, failed before an answer came."""
 
     code = "program_fault"
 
 
-class CandleFileError(CandleSourceError):
+class CandleFileError(ExchangeError):
     """A candle file is missing, unreadable, or has the wrong columns."""
 
     code = "candle_file"
@@ -130,9 +130,9 @@ class UnknownFeeRate(AccountError):
 class FillsFileError(AccountError):
     """A file of fills cannot be imported; every row that is at fault is named, and told one by one in ``rows``."""
 
-    def __init__(self, problem: str, mend: str = "", *, rows: tuple[str, ...] = ()) -> None:
+    def __init__(self, problem: str, hint: str = "", *, rows: tuple[str, ...] = ()) -> None:
         self.rows = rows
-        super().__init__(problem, mend)
+        super().__init__(problem, hint)
 
 
 class ArchiveError(PipelineError):
@@ -157,7 +157,7 @@ class FrameDamaged(FrameMissing):
     code = "frame_damaged"
 
 
-class CandlesLost(CandleSourceError):
+class CandlesLost(ExchangeError):
     """Stored candles were damaged or deleted, and could not be had again yet."""
 
     code = "candles_lost"

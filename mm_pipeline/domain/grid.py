@@ -36,13 +36,13 @@ _LATEST_START = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def _started_at_in_utc(value: datetime) -> datetime:
-    mend = "write a time like 2025-01-31T00:00:00Z"
+    hint = "write a time like 2025-01-31T00:00:00Z"
     if value.utcoffset() is None:
-        raise ValueError(f"{value.isoformat()} has no UTC offset; {mend}")
+        raise ValueError(f"{value.isoformat()} has no UTC offset; {hint}")
     if not _EARLIEST_START <= value < _LATEST_START:
-        raise ValueError(f"{value.isoformat()} is outside {_EARLIEST_START.year}..{_LATEST_START.year - 1}; {mend}")
+        raise ValueError(f"{value.isoformat()} is outside {_EARLIEST_START.year}..{_LATEST_START.year - 1}; {hint}")
     if value.microsecond % 1000:
-        raise ValueError(f"{value.isoformat()} is finer than a millisecond; {mend}")
+        raise ValueError(f"{value.isoformat()} is finer than a millisecond; {hint}")
     return value.astimezone(UTC)
 
 
@@ -101,7 +101,7 @@ class Grid(Policy):
         try:
             Market(**{"exchange": "kucoin", "symbol": "ETH/USDT", str(info.field_name): value})
         except ConfigError as error:
-            raise ValueError(f"{error.problem.removesuffix('.')}; {error.mend}") from error
+            raise ValueError(f"{error.problem.removesuffix('.')}; {error.hint}") from error
         return value
 
     @field_validator("upper")

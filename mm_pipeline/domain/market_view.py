@@ -61,9 +61,9 @@ class Timeline:
         """1 where a column of names holds this one, 0 where another, NaN where none."""
         return floats_of(self.frame[name] == value)
 
-    def at(self, evaluated_ms: Times) -> Known:
+    def at(self, evaluated_ms: Times) -> AsOf:
         """What is known at each evaluation (epoch ms)."""
-        return Known(self, self.index_at(evaluated_ms))
+        return AsOf(self, self.index_at(evaluated_ms))
 
     def reaches_back_to(self, time_ms: int) -> bool:
         """Whether the first bar opens no later than the first bar that opens at or after ``time_ms``."""
@@ -71,7 +71,7 @@ class Timeline:
 
 
 @dataclass(frozen=True)
-class Known:
+class AsOf:
     """The newest row known at each of n evaluations.
 
     Attributes

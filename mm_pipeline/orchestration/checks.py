@@ -12,7 +12,7 @@ from mm_pipeline.application.plan import floor_to_evaluation
 from mm_pipeline.application.reconciliation import hourly_differences
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.candles import resample
-from mm_pipeline.domain.errors import CandleSourceError
+from mm_pipeline.domain.errors import ExchangeError
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market, Timeframe
@@ -87,7 +87,7 @@ def hourly_reconciliation(context: dg.AssetCheckExecutionContext, watch: WatchRe
     for market in markets:
         try:
             rows += _differences(watch, market, end_ms)
-        except CandleSourceError as error:
+        except ExchangeError as error:
             context.log.warning(f"{market}: {error}")
             rows.append({"market": str(market), "hour": "", "problem": str(error)})
     return dg.AssetCheckResult(

@@ -13,9 +13,9 @@ import polars as pl
 
 from mm_pipeline.adapters.candles.candle_store import MarketBars
 from mm_pipeline.adapters.candles.stored import CandleUpdate
-from mm_pipeline.adapters.journal import Answer, Decided, Evaluation
-from mm_pipeline.application.delivery import Sent
-from mm_pipeline.application.delivery.follow_up import Heard
+from mm_pipeline.adapters.journal import DecisionRecord, Evaluation, ResponseRecord
+from mm_pipeline.application.delivery import DeliveryAttempt
+from mm_pipeline.application.delivery.follow_up import FollowUp
 from mm_pipeline.application.record_evaluations import fired_in
 from mm_pipeline.domain.candles import DataPolicy, epoch_ms
 from mm_pipeline.domain.instants import from_ms
@@ -23,8 +23,8 @@ from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.pipeline import Frames
 
 if TYPE_CHECKING:
-    from mm_pipeline.application.account_positions import Seen
-    from mm_pipeline.application.decide_states import Known
+    from mm_pipeline.application.account_positions import AccountView
+    from mm_pipeline.application.decide_states import DecisionInputs
 
 MAX_CHARTS: Final = 3
 """Most pictures that one run draws; each costs a third of a second."""
@@ -132,7 +132,7 @@ def of_states(
     frames: Mapping[str, pl.DataFrame],
     problems: Mapping[str, Exception],
     journalled: Mapping[str, list[Evaluation]],
-    known: Known,
+    known: DecisionInputs,
 ) -> Metadata:
     """Newest state of each grid with what fired, how often each state was held, what was journalled; some pictures."""
     newest = {grid: frame.row(-1, named=True) for grid, frame in frames.items() if frame.height}
@@ -162,7 +162,7 @@ def of_states(
 
 
 def of_positions(
-    asset: str, frames: Mapping[str, pl.DataFrame], seen: Mapping[str, Seen], verified: Sequence[str]
+    asset: str, frames: Mapping[str, pl.DataFrame], seen: Mapping[str, AccountView], verified: Sequence[str]
 ) -> Metadata:
     """Each grid's newest row; which account shows it, and which exits it proves."""
     names = _SHOWN_OF[asset]
@@ -185,7 +185,7 @@ _SHOWN_OF: Final = {
 }
 
 
-def of_notifications(frames: Mapping[str, pl.DataFrame], told: Sequence[Decided]) -> Metadata:
+def of_notifications(frames: Mapping[str, pl.DataFrame], told: Sequence[DecisionRecord]) -> Metadata:
     """How often each notice was told and held back in these months, and what this run decided."""
     everything = pl.concat(frames.values()) if frames else None
     counts = (
@@ -214,7 +214,11 @@ def of_notifications(frames: Mapping[str, pl.DataFrame], told: Sequence[Decided]
 
 
 def of_deliveries(
-    frames: Mapping[str, pl.DataFrame], sent: Sequence[Sent], heard: Heard | None, *, heartbeat: str | None
+    frames: Mapping[str, pl.DataFrame],
+    sent: Sequence[DeliveryAttempt],
+    heard: FollowUp | None,
+    *,
+    heartbeat: str | None,
 ) -> Metadata:
     """What this run sent and heard, and whether the external heartbeat was beaten."""
     return {
@@ -226,7 +230,7 @@ def of_deliveries(
     }
 
 
-def _answer(one: Answer) -> dict[str, Any]:
+def _answer(one: ResponseRecord) -> dict[str, Any]:
     response = one.response
     return {"grid": response.grid, "answer": response.kind.value, "at": _time(response.at), "by": one.by_whom}
 
@@ -240,7 +244,7 @@ def table(rows: list[dict[str, Any]]) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
 
 
-def _charts(frames: Mapping[str, pl.DataFrame], known: Known) -> dict[str, dg.MetadataValue[Any]]:
+def _charts(frames: Mapping[str, pl.DataFrame], known: DecisionInputs) -> dict[str, dg.MetadataValue[Any]]:
     """Price over states: of grids whose state has just changed, and at a full hour or after a backfill of the others.
 
     Drawing costs a tick a second, so the ticks between draw only what is news.

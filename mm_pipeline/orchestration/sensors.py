@@ -8,7 +8,7 @@ from typing import Final
 import dagster as dg
 
 from mm_pipeline.adapters.config.grid_files import GRID_SUFFIXES
-from mm_pipeline.adapters.journal import Journal, MarketNotice
+from mm_pipeline.adapters.journal import Incident, Journal
 from mm_pipeline.application.plan import floor_to_evaluation
 from mm_pipeline.application.subjects import PIPELINE
 from mm_pipeline.domain.errors import StorageError
@@ -90,7 +90,7 @@ def watch_is_blind(context: dg.RunFailureSensorContext, watch: WatchResource) ->
     message = f"{run.job_name} {run.run_id} failed ({what}): {context.failure_event.message}"
     context.log.error(message)
     code = RUN_FAILED if is_live else OTHER_RUN_FAILED
-    watch.decisions().record_notices([MarketNotice(market=PIPELINE, tick_at=tick_at, code=code, message=message)])
+    watch.decisions().record_notices([Incident(market=PIPELINE, tick_at=tick_at, code=code, message=message)])
     if is_live:
         delivery = watch.delivery()
         delivery.alarms.raise_about(

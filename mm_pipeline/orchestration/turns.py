@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from mm_pipeline.adapters.journal import MarketNotice
+from mm_pipeline.adapters.journal import Incident
 from mm_pipeline.application.subjects import PIPELINE
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.orchestration.run_locks import hold_run
@@ -74,7 +74,7 @@ def _tell_stuck(context: dg.AssetExecutionContext, watch: Watch, holder: str) ->
     message = f"Another process holds the frames and does not let them go ({holder}). This tick goes on without it."
     context.log.error(message)
     journal, now = watch.decisions(), watch.now()
-    journal.record_notices([MarketNotice(market=PIPELINE, tick_at=now, code=WRITER_STUCK, message=message)])
+    journal.record_notices([Incident(market=PIPELINE, tick_at=now, code=WRITER_STUCK, message=message)])
     watch.delivery().alarms.raise_about(
         WRITER_STUCK,
         "A process that writes frames hangs",

@@ -85,7 +85,7 @@ class Settings(Policy):
                 try:
                     Market.parse(str(text))
                 except ConfigError as error:
-                    raise ValueError(f"{error.problem.removesuffix('.')}; {error.mend}") from error
+                    raise ValueError(f"{error.problem.removesuffix('.')}; {error.hint}") from error
             return tuple(value)
         return value
 
@@ -157,7 +157,7 @@ def load_settings(file: Path | None = None, *, policy: str | None = None) -> Set
     Raises
     ------
     ConfigError
-        With file, key and mend, for anything unknown, missing, out of bounds or of the wrong type.
+        With file, key and hint, for anything unknown, missing, out of bounds or of the wrong type.
     """
     defaults = parse_mapping((_PACKAGED / "defaults.yaml").read_text(), file="defaults.yaml")
     own = load_mapping(file) if file else {}
@@ -216,8 +216,8 @@ _SIGNS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
 
 def _policy(name: str, file: Path | None) -> dict[str, Any]:
     if name not in policy_names():
-        mend = f"Use one of: {', '.join(policy_names())}."
-        raise ConfigError(f"there is no policy {name!r}.", mend, file=str(file or ""), key="policy")
+        hint = f"Use one of: {', '.join(policy_names())}."
+        raise ConfigError(f"there is no policy {name!r}.", hint, file=str(file or ""), key="policy")
     return parse_mapping((_PACKAGED / "policies" / f"{name}.yaml").read_text(), file=f"{name}.yaml")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.candles.candle_store import CandleShelf
+from mm_pipeline.adapters.candles.candle_store import CandleStore
 from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.paper.http.bar_edits import drop_bar, revise_bar
 from mm_pipeline.paper.http.faults import EditedBars, RemovedSymbol
@@ -39,7 +39,7 @@ def reasons(watch: ClockedInstallation, grid: str, at: datetime) -> str:
 
 def bars_of(watch: ClockedInstallation, since: datetime, until: datetime) -> pl.DataFrame:
     """The bars of ETH/USDT that a run reads from the home."""
-    stored = CandleShelf(watch.store).bars(ETH, start_ms=to_ms(since - DAY), end_ms=to_ms(until))
+    stored = CandleStore(watch.store).bars(ETH, start_ms=to_ms(since - DAY), end_ms=to_ms(until))
     return stored.bars.filter(pl.col("open_time").is_between(since, until, closed="left"))
 
 

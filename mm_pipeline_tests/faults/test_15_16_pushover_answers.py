@@ -189,7 +189,7 @@ def test_16_refusal_is_final_and_told_in_pushovers_words(
     assert error.is_final
     assert body["errors"][0] in error.problem
     assert error.problem.startswith("channel phone: ")
-    assert error.mend
+    assert error.hint
     assert len(server.requests) == 1
     assert server.messages == ()
 

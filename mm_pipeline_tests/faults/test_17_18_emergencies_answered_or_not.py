@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mm_pipeline.adapters.journal import Answer, Journal, sqlite_url
+from mm_pipeline.adapters.journal import Journal, ResponseRecord, sqlite_url
 from mm_pipeline.application.delivery.follow_up import page_tag
 from mm_pipeline.application.opening.channels import ConfiguredChannels, Delivery, delivery_of
-from mm_pipeline.domain.notifications import Cause, Judged, Message, Response, ResponseKind, decide_all
+from mm_pipeline.domain.notifications import Cause, Judgement, Message, Response, ResponseKind, decide_all
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.pushover import AcceptedMessage, PaperPushover
 from mm_pipeline_tests.delivery_process import ENVIRONMENT, TOKEN, USER, phone_settings
@@ -62,7 +62,7 @@ class Desk:
         """Evaluate a bar and decide about it now; ids of the pages that this makes due."""
         at = AT + bars * BAR
         self.journal.record_evaluations([replace(SAMPLE, grid="eth", evaluated_at=at, state=state)])
-        judged = Judged(
+        judged = Judgement(
             grid="eth",
             kind="exit",
             evaluated_at=at,
@@ -95,7 +95,7 @@ class Desk:
     def respond(self, kind: ResponseKind, page: str = "") -> None:
         now = self.clock.now()
         response = Response(grid="eth", at=now, kind=kind, page=page)
-        answer = Answer(response=response, source="mm", by_whom="ann", recorded_at=now, **WRITTEN_BY)
+        answer = ResponseRecord(response=response, source="mm", by_whom="ann", recorded_at=now, **WRITTEN_BY)
         assert self.journal.responses.record([answer]) == 1
 
     def receipt(self, message: AcceptedMessage) -> dict[str, object]:

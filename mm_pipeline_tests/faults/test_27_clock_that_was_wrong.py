@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.journal import Answer
+from mm_pipeline.adapters.journal import ResponseRecord
 from mm_pipeline.domain.errors import ClockSkewed
 from mm_pipeline.domain.notifications import Response, ResponseKind
 from mm_pipeline.paper.clock import PaperClock
@@ -175,7 +175,7 @@ def test_27_word_of_a_clock_that_was_ahead_silences_nothing_later(
         flat = Response(grid="eth", at=later, kind=ResponseKind.FLAT, page="")
         by = {"source": "command", "by_whom": "me", "settings_hash": "", "code_version": ""}
         with watch.journal() as journal:
-            assert journal.responses.record([Answer(response=flat, recorded_at=later, **by)]) == 1
+            assert journal.responses.record([ResponseRecord(response=flat, recorded_at=later, **by)]) == 1
         watch.tick_shown(AT + BAR)
         for bars in (21, 22):
             watch.tick_shown(AT + bars * BAR)

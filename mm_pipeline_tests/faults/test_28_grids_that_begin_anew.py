@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_pipeline.adapters.journal import Answer
+from mm_pipeline.adapters.journal import ResponseRecord
 from mm_pipeline.domain.notifications import Cause, Notice, Response, ResponseKind
 from mm_pipeline.settings import Settings, load_settings
 from mm_pipeline_tests.machine_watch import BAR, GRID, MINUTE, MachineWatch, World, without_pictures
@@ -53,7 +53,7 @@ def answer(watch: MachineWatch, kind: ResponseKind) -> None:
     page = told.decision.page if kind is ResponseKind.ACKNOWLEDGED else ""
     at = watch.world.now + timedelta(seconds=30)
     word = Response(grid="eth", at=at, kind=kind, page=page)
-    made = Answer(response=word, source="command", by_whom="op", recorded_at=at, **WRITTEN_BY)
+    made = ResponseRecord(response=word, source="command", by_whom="op", recorded_at=at, **WRITTEN_BY)
     watch.journal.responses.record([made])
 
 

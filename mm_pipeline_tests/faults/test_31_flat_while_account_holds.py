@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 import yaml
 
-from mm_pipeline.adapters.journal import Answer
+from mm_pipeline.adapters.journal import ResponseRecord
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications import Cause, Notice, Response, ResponseKind
 from mm_pipeline.paper.http.faults import kucoin_internal_error
@@ -73,7 +73,7 @@ def not_flat(traded: Traded) -> list[str]:
 
 def say_flat(traded: Traded, at: datetime, grid: str = "sol") -> None:
     response = Response(grid=grid, at=at, kind=ResponseKind.FLAT)
-    said = Answer(response=response, source="mm flat", by_whom="anna", recorded_at=at, **WRITTEN_BY)
+    said = ResponseRecord(response=response, source="mm flat", by_whom="anna", recorded_at=at, **WRITTEN_BY)
     with traded.installation.journal() as journal:
         assert journal.responses.record([said])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.candles.candle_store import CandleShelf
+from mm_pipeline.adapters.candles.candle_store import CandleStore
 from mm_pipeline.adapters.candles.exchange_candles import ExchangeCandles
 from mm_pipeline.adapters.candles.stored import CandleUpdate
 from mm_pipeline.adapters.candles.update import update_candles
@@ -121,7 +121,7 @@ class Shelf:
     """Stored candles of one home, brought up to date over HTTP."""
 
     def __init__(self, folder: Path, paper: PaperExchange) -> None:
-        self.shelf = CandleShelf(FrameStore(str(folder)))
+        self.shelf = CandleStore(FrameStore(str(folder)))
         self.paper = paper
 
     def tick(self, now: datetime) -> CandleUpdate:

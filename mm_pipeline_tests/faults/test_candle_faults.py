@@ -213,7 +213,7 @@ def test_row_02_outage_that_lasts_is_named_after_the_attempts(paper: PaperExchan
     assert (code_of(update), paper.calls.count(CANDLES)) == (code, 3)
     assert update.problem is not None
     assert "candles of ETH/USDT" in update.problem.problem
-    assert update.problem.mend
+    assert update.problem.hint
     assert not judge(update)["is_good"]
 
 

@@ -17,7 +17,7 @@ from mm_pipeline.adapters.candles.update import update_candles
 from mm_pipeline.adapters.clock import FixedClock
 from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
 from mm_pipeline.domain.candles import RAW_SCHEMA, CandleSource, empty_candles
-from mm_pipeline.domain.errors import CandleFileError, CandleSourceError, MarketNotFound
+from mm_pipeline.domain.errors import CandleFileError, ExchangeError, MarketNotFound
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.paper.clock import PaperClock
@@ -111,7 +111,7 @@ def test_unknown_market_is_not_found(build: Build) -> None:
         source.fetch(Market(market.exchange, "ETH/USDX"), start_ms=at_ms(0), end_ms=NOW_MS)
 
     assert caught.value.code == "market_not_found"
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 def test_requests_are_counted(build: Build) -> None:
@@ -169,14 +169,14 @@ class TestFiles:
         with pytest.raises(CandleFileError, match=name) as caught:
             CandleFiles([Path(name)])
 
-        assert "kucoin_ETH-USDT_15m_2025-01-01" in caught.value.mend
+        assert "kucoin_ETH-USDT_15m_2025-01-01" in caught.value.hint
 
     @pytest.mark.parametrize("timeframe", ["1m", "5m", "1h", "4h"])
     def test_other_timeframe_is_refused_with_a_mend(self, timeframe: str) -> None:
         with pytest.raises(CandleFileError, match=f"holds {timeframe} candles") as caught:
             CandleFiles([Path(f"kucoin_ETH-USDT_{timeframe}_2025-01-01_2025-09-30.parquet")])
 
-        assert "15m file" in caught.value.mend
+        assert "15m file" in caught.value.hint
 
     def test_market_may_be_told_where_the_name_does_not(self, tmp_path: Path) -> None:
         walk(range(3)).write_parquet(tmp_path / "mine.parquet")
@@ -218,7 +218,7 @@ class TestFiles:
             CandleFiles([path]).fetch(KUCOIN, start_ms=0, end_ms=2**50)
 
         assert path.name in caught.value.problem
-        assert caught.value.mend
+        assert caught.value.hint
 
     @pytest.mark.parametrize("content", [b"", b"PAR1 this is not a Parquet file PAR1", b"open_time,open\n1,2\n"])
     def test_file_that_is_not_parquet_is_refused(self, tmp_path: Path, content: bytes) -> None:
@@ -234,9 +234,9 @@ class TestFiles:
 
 
 def test_memory_raises_the_problem_it_was_given() -> None:
-    source = MemoryCandles({KUCOIN: walk(range(3))}, {KUCOIN: CandleSourceError("away")})
+    source = MemoryCandles({KUCOIN: walk(range(3))}, {KUCOIN: ExchangeError("away")})
 
-    with pytest.raises(CandleSourceError, match="away"):
+    with pytest.raises(ExchangeError, match="away"):
         source.fetch(KUCOIN, start_ms=0, end_ms=STEP_MS)
 
 

@@ -19,11 +19,11 @@ from mm_pipeline.adapters.exchange.client import ExchangeClient
 from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
 from mm_pipeline.domain.candles import HEALTHY, CircuitStore, ExchangePolicy
 from mm_pipeline.domain.errors import (
-    CandleSourceError,
     CircuitOpen,
     ClockSkewed,
     ConfigError,
     DeadlineExceeded,
+    ExchangeError,
     ExchangeUnavailable,
     MarketNotFound,
 )
@@ -287,7 +287,7 @@ def test_open_circuit_is_shared_through_the_store_and_says_why(paper: PaperExcha
     with pytest.raises(CircuitOpen, match=r"failed 1 times in a row.*status 500") as caught:
         fetch(source_of(paper, circuits=circuits, breaker_failures=1))
 
-    assert "exchange_access.breaker_cool_down" in caught.value.mend
+    assert "exchange_access.breaker_cool_down" in caught.value.hint
 
 
 @pytest.mark.parametrize(("limit", "is_skewed"), [("20s", False), ("5s", True)])
@@ -335,7 +335,7 @@ def test_unknown_exchange_is_refused_with_a_mend(paper: PaperExchange) -> None:
     with pytest.raises(ConfigError, match="kukoin") as caught:
         source.fetch(Market("kukoin", "ETH/USDT"), start_ms=at_ms(0), end_ms=at_ms(1))
 
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 def test_market_of_another_exchange_is_refused(paper: PaperExchange) -> None:
@@ -349,7 +349,7 @@ def test_misspelt_symbol_names_similar_ones(paper: PaperExchange) -> None:
     with pytest.raises(MarketNotFound, match="ETH/UDST") as caught:
         source_of(paper).fetch(Market("kucoin", "ETH/UDST"), start_ms=at_ms(0), end_ms=at_ms(1))
 
-    assert "ETH/USDT" in caught.value.mend
+    assert "ETH/USDT" in caught.value.hint
 
 
 def test_key_headers_never_reach_a_log(paper: PaperExchange, caplog: pytest.LogCaptureFixture) -> None:
@@ -396,6 +396,6 @@ def update(paper: PaperExchange, **limits: Any) -> Any:
 def code_of(source: ExchangeCandles) -> str:
     try:
         fetch(source)
-    except CandleSourceError as error:
+    except ExchangeError as error:
         return error.code
     return ""

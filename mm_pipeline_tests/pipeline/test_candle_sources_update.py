@@ -14,7 +14,7 @@ from mm_pipeline.adapters.candles.stored import CandleUpdate, StoredCandles, qua
 from mm_pipeline.adapters.candles.update import update_candles, update_markets
 from mm_pipeline.domain.arrays import Integers
 from mm_pipeline.domain.candles import FetchRange, QuarantineReason, fill_gaps
-from mm_pipeline.domain.errors import CandleSourceError, ConfigError, ExchangeUnavailable, PipelineError
+from mm_pipeline.domain.errors import ConfigError, ExchangeError, ExchangeUnavailable, PipelineError
 from mm_pipeline.domain.market import FinerTimeframe, Market
 from mm_pipeline_tests.candle_samples import STEP_MS, at_ms, candle, exchange_policy, raw, walk
 
@@ -273,7 +273,7 @@ class TestSeveralMarkets:
 
     def test_failing_market_does_not_stop_the_others(self) -> None:
         kucoin = MemoryCandles(
-            {self.ETH: walk(range(20)), self.BTC: walk(range(20))}, {self.ETH: CandleSourceError("away.", "Wait.")}
+            {self.ETH: walk(range(20)), self.BTC: walk(range(20))}, {self.ETH: ExchangeError("away.", "Wait.")}
         )
         sources = {"kucoin": kucoin, "binance": MemoryCandles({self.SOL: walk(range(20))})}
 

@@ -76,7 +76,7 @@ class Arrived:
 
 @dataclass
 class Rig:
-    """A channel, what arrived at its far end, and a way to break and mend that end."""
+    """A channel, what arrived at its far end, and a way to break and repair that end."""
 
     channel: Channel
     arrived: Callable[[], list[Arrived]]
@@ -247,7 +247,7 @@ def test_far_end_that_is_away_is_transient_and_the_page_arrives_once_it_is_back(
     assert not caught.value.is_final
     assert caught.value.retry_after_s >= 5.0
     assert f"channel {rig.channel.name}: " in caught.value.problem
-    assert caught.value.mend
+    assert caught.value.hint
     rig.bring_back()
     rig.channel.send(PAGE)
     assert len(rig.arrived()) == 1
@@ -556,7 +556,7 @@ def test_missing_or_malformed_secret_is_named_with_its_channel_and_never_quoted(
     with pytest.raises(ConfigError, match=named) as caught:
         channel_of(config, tmp_path, access=ACCESS, environment=variables)
     assert caught.value.problem.startswith("channel phone: ")
-    assert caught.value.mend
+    assert caught.value.hint
     assert "s3cret" not in str(caught.value)
 
 

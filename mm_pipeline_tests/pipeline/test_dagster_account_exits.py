@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import yaml
 
-from mm_pipeline.adapters.journal import Answer
+from mm_pipeline.adapters.journal import ResponseRecord
 from mm_pipeline.domain.notifications import Notice, Response, ResponseKind
 from mm_pipeline.domain.position.trading import GridLadder
 from mm_pipeline_tests.account_samples import signing_client
@@ -185,7 +185,7 @@ def test_grid_that_trades_again_is_paged_though_another_shares_its_levels_or_its
     if is_said_flat:
         said_at = at + 2 * BAR - timedelta(seconds=30)
         response = Response(grid="sol", at=said_at, kind=ResponseKind.FLAT)
-        said = Answer(response=response, source="mm flat", by_whom="", recorded_at=said_at, **WRITTEN_BY)
+        said = ResponseRecord(response=response, source="mm flat", by_whom="", recorded_at=said_at, **WRITTEN_BY)
         with traded.installation.journal() as journal:
             assert journal.responses.record([said])
     else:

@@ -11,7 +11,7 @@ import pytest
 from dagster._utils.schedules import cron_string_iterator
 
 from mm_pipeline import bootstrap
-from mm_pipeline.adapters.journal import Evaluation, Journal, MarketNotice, sqlite_url
+from mm_pipeline.adapters.journal import Evaluation, Incident, Journal, sqlite_url
 from mm_pipeline.application.plan import floor_to_evaluation
 from mm_pipeline.application.subjects import PIPELINE
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
@@ -253,9 +253,9 @@ def test_blindness_began_with_the_first_failed_evaluation_in_a_row(tmp_path: Pat
     failed = [AT, AT + bar, AT + 3 * bar, AT + 4 * bar]
     with Journal(sqlite_url(tmp_path / "journal.db")) as journal:
         for tick_at in failed:
-            notice = MarketNotice(market=PIPELINE, tick_at=tick_at, code=RUN_FAILED, message="")
+            notice = Incident(market=PIPELINE, tick_at=tick_at, code=RUN_FAILED, message="")
             journal.record_notices([notice])
-        other = MarketNotice(market=PIPELINE, tick_at=AT + 2 * bar, code=OTHER_RUN_FAILED, message="")
+        other = Incident(market=PIPELINE, tick_at=AT + 2 * bar, code=OTHER_RUN_FAILED, message="")
         journal.record_notices([other])
         began = [blind_since(journal, tick_at) for tick_at in failed]
     assert began == [AT, AT, AT + 3 * bar, AT + 3 * bar]
@@ -265,7 +265,7 @@ def test_blindness_of_nine_days_is_one(tmp_path: Path) -> None:
     bar = timedelta(minutes=15)
     with Journal(sqlite_url(tmp_path / "journal.db")) as journal:
         notices = (
-            MarketNotice(market=PIPELINE, tick_at=AT + number * bar, code=RUN_FAILED, message="")
+            Incident(market=PIPELINE, tick_at=AT + number * bar, code=RUN_FAILED, message="")
             for number in range(9 * 96)
         )
         journal.record_notices(notices)

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.candles.candle_store import CandleShelf
+from mm_pipeline.adapters.candles.candle_store import CandleStore
 from mm_pipeline.adapters.candles.memory_candles import MemoryCandles
 from mm_pipeline.adapters.candles.update import update_candles
 from mm_pipeline.adapters.frames.store import FrameStore
@@ -29,7 +29,7 @@ class Shelved:
     """A shelf, the source it is filled from, and every range that was asked for."""
 
     def __init__(self, folder: Path, candles: pl.DataFrame) -> None:
-        self.shelf = CandleShelf(FrameStore(str(folder)))
+        self.shelf = CandleStore(FrameStore(str(folder)))
         self.source = MemoryCandles({ETH: candles})
         self.asked: list[tuple[int, int]] = []
         fetch = self.source.fetch

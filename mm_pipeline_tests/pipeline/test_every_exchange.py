@@ -24,7 +24,7 @@ from requests.adapters import HTTPAdapter
 from mm_pipeline.adapters.exchange.client import ExchangeClient
 from mm_pipeline.adapters.exchange.deadline import Deadline
 from mm_pipeline.adapters.exchange.retries import Asking
-from mm_pipeline.domain.errors import CandleSourceError, MalformedAnswer, ProgramFault
+from mm_pipeline.domain.errors import ExchangeError, MalformedAnswer, ProgramFault
 from mm_pipeline.settings import load_settings
 
 SAMPLES = json.loads((Path(__file__).parents[1] / "samples" / "ccxt_candles.json").read_text())
@@ -180,7 +180,7 @@ def test_exchanges_without_candles_of_trades_are_refused_with_the_cause() -> Non
         with serving({}) as port:
             client = client_of(exchange, port)
             with_market(client._ccxt)
-            with pytest.raises(CandleSourceError, match=cause):
+            with pytest.raises(ExchangeError, match=cause):
                 asking_of(client).ask("candles", partial(client.candles, "ETH/USDT", start_ms=START_MS, end_ms=END_MS))
 
 

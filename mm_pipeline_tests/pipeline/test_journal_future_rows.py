@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from mm_pipeline.adapters.clock import FixedClock
-from mm_pipeline.adapters.journal import Answer, DeliveryOutcome, Journal, MarketNotice, sqlite_url
+from mm_pipeline.adapters.journal import DeliveryOutcome, Incident, Journal, ResponseRecord, sqlite_url
 from mm_pipeline.adapters.journal.operator_queries import OperatorQueries
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.notifications import Response, ResponseKind
@@ -38,12 +38,12 @@ def written_ahead(journal: Journal) -> None:
     at = NOW + AHEAD
     journal.observe_grids([grid(stop_loss=2900.0)], at)
     journal.record_evaluations([evaluation(24, state="UNKNOWN", recorded_at=at)])
-    journal.record_notices([MarketNotice(market="kucoin:ETH/USDT", tick_at=at, code="clock_skewed", message="off")])
+    journal.record_notices([Incident(market="kucoin:ETH/USDT", tick_at=at, code="clock_skewed", message="off")])
     page = a_page(page="ahead", grids=("eth-v3",), evaluated_at=NOON + AHEAD, decided_at=at)
     assert journal.notifications.commit([a_decided(page, page.grids[0])], [page], channels={"phone": 0}, due_at=at)
     response = Response(grid="eth-v3", at=at, kind=ResponseKind.FLAT, page="")
     by = {"source": "command", "by_whom": "me", "settings_hash": "", "code_version": ""}
-    journal.responses.record([Answer(response=response, recorded_at=at, **by)])
+    journal.responses.record([ResponseRecord(response=response, recorded_at=at, **by)])
 
 
 def everything(journal: Journal) -> list[int]:
@@ -191,9 +191,9 @@ def test_evaluation_made_again_replaces_what_is_no_longer_true(journal: Journal)
 
 
 def test_notice_that_ended_is_taken_back_and_may_come_again(journal: Journal) -> None:
-    skewed = MarketNotice(market="kucoin:ETH/USDT", tick_at=NOON, code="clock_skewed", message="off")
-    others = [MarketNotice(market=skewed.market, tick_at=NOON + BAR, code="clock_skewed", message="off")]
-    others += [MarketNotice(market="kucoin:BTC/USDT", tick_at=NOON, code="clock_skewed", message="off")]
+    skewed = Incident(market="kucoin:ETH/USDT", tick_at=NOON, code="clock_skewed", message="off")
+    others = [Incident(market=skewed.market, tick_at=NOON + BAR, code="clock_skewed", message="off")]
+    others += [Incident(market="kucoin:BTC/USDT", tick_at=NOON, code="clock_skewed", message="off")]
     journal.record_notices([skewed, *others])
     assert journal.end_notices([skewed.market], tick_at=NOON, codes=["another"]) == 0
     assert journal.end_notices([skewed.market], tick_at=NOON) == 1

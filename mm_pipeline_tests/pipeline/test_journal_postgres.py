@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from mm_pipeline.adapters.journal import Answer, Journal, MarketNotice, sqlite_url
+from mm_pipeline.adapters.journal import Incident, Journal, ResponseRecord, sqlite_url
 from mm_pipeline.adapters.journal import schema as declared
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.migrations import MIGRATIONS, Migration
@@ -57,13 +57,11 @@ def test_text_from_outside_is_kept_without_control_characters(journal: Journal) 
     hostile = "ann\x00\x1b[2J\r\x9b1m"
     at = NOON + timedelta(minutes=1)
     response = Response(grid="eth-v3", at=at, kind=ResponseKind.FLAT)
-    made = Answer(
+    made = ResponseRecord(
         response=response, source="mm flat", by_whom=hostile, recorded_at=at, settings_hash="", code_version=""
     )
     assert journal.responses.record([made])
-    journal.record_notices(
-        [MarketNotice(market="grid:eth", tick_at=NOON, code="grid_file", message=f"a\nb\t{hostile}")]
-    )
+    journal.record_notices([Incident(market="grid:eth", tick_at=NOON, code="grid_file", message=f"a\nb\t{hostile}")])
     (answer,) = journal.responses.select(grid="eth-v3")
     assert answer.by_whom == r"ann\x00\x1b[2J\r\x9b1m"
     (notice,) = journal.notices(market="grid:eth")
@@ -222,8 +220,8 @@ def test_clock_that_jumped_back_still_puts_the_newest_version_in_force(journal: 
 
 
 def test_notice_is_kept_once_a_tick_and_code(journal: Journal) -> None:
-    notice = MarketNotice(market="kucoin:ETH/USDT", tick_at=NOON, code="rate_limited", message="429 for a minute")
-    other = MarketNotice(market="kucoin:BTC/USDT", tick_at=NOON + BAR, code="rate_limited", message="429")
+    notice = Incident(market="kucoin:ETH/USDT", tick_at=NOON, code="rate_limited", message="429 for a minute")
+    other = Incident(market="kucoin:BTC/USDT", tick_at=NOON + BAR, code="rate_limited", message="429")
     assert journal.record_notices([notice, other]) == 2
     assert journal.record_notices([notice]) == 0
     assert journal.notices() == [notice, other]
@@ -263,7 +261,7 @@ def test_each_change_of_a_circuit_is_a_signed_row(journal: Journal) -> None:
 def test_rows_cannot_be_changed_or_deleted(journal: Journal, database: Database, table: str, change: str) -> None:
     journal.observe_grids([grid()], NOON)
     journal.record_evaluations([evaluation()])
-    journal.record_notices([MarketNotice(market="m", tick_at=NOON, code="c", message="")])
+    journal.record_notices([Incident(market="m", tick_at=NOON, code="c", message="")])
     journal.circuits.save("kucoin", CircuitState(1, None, ""), at_ms=0)
     column = {"market_notices": "market", "circuit_states": "name"}.get(table, "grid")
     with pytest.raises(StorageError, match=f"{table} is append-only"), database.writing() as connection:

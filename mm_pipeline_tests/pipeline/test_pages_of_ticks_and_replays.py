@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.journal import Answer, Evaluation, Journal, sqlite_url
-from mm_pipeline.application.delivery import ChannelLadder
-from mm_pipeline.application.notify import tell
+from mm_pipeline.adapters.journal import Evaluation, Journal, ResponseRecord, sqlite_url
+from mm_pipeline.application.delivery import ChannelOrder
+from mm_pipeline.application.notify import decide_and_page
 from mm_pipeline.domain.candles import RAW_SCHEMA, fill_gaps
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.grid import Grid, GridVersion
@@ -49,7 +49,7 @@ class TickingWatch:
 
     def delivery(self) -> Any:
         nobody = SimpleNamespace(follow=lambda: None)
-        return SimpleNamespace(ladder=ChannelLadder({}, frozenset()), answers=nobody)
+        return SimpleNamespace(ladder=ChannelOrder({}, frozenset()), answers=nobody)
 
     def bars(self, plan: object) -> Any:
         raise KeyError("this watch keeps no bars, so its pages go without charts")
@@ -89,7 +89,9 @@ def ticked(rows: pl.DataFrame, grid: Grid, responses: list[Response], watch: Tic
         watch.clock_at = at + watch.settings.notify.decided_after
         while waiting and waiting[0].at <= watch.clock_at:
             response = _as_by_command(waiting.pop(0), journal)
-            answer = Answer(response=response, source="mm ack", by_whom="", recorded_at=response.at, **WRITTEN_BY)
+            answer = ResponseRecord(
+                response=response, source="mm ack", by_whom="", recorded_at=response.at, **WRITTEN_BY
+            )
             journal.responses.record([answer])
         evaluation = Evaluation(
             kind=EvaluationKind.EXIT,
@@ -105,7 +107,7 @@ def ticked(rows: pl.DataFrame, grid: Grid, responses: list[Response], watch: Tic
         journal.record_evaluations([evaluation])
         seen = states.slice(max(0, number - 4), min(number, 4) + 1)
         known = {("eth", EvaluationKind.EXIT): GridStates(rows=seen, grids={version: grid}, kind="exit")}
-        decided += [one.decision for one in tell(watch, SimpleNamespace(), known).decided]  # type: ignore[arg-type]
+        decided += [one.decision for one in decide_and_page(watch, SimpleNamespace(), known).decided]  # type: ignore[arg-type]
     return decided
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from mm_pipeline.application import notify as telling
-from mm_pipeline.domain.notifications import EMERGENCY, Decision, Judged, decide_all
+from mm_pipeline.domain.notifications import EMERGENCY, Decision, Judgement, decide_all
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.pushover import PaperPushover
 from mm_pipeline.reporting.pages import chart as page_chart
@@ -37,7 +37,7 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PagingIns
 def test_grid_that_nothing_can_be_decided_about_is_told_of_and_keeps_no_other(
     watch: PagingInstallation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail_for_eth(judged: Sequence[Judged], *rest: Any) -> Any:
+    def fail_for_eth(judged: Sequence[Judgement], *rest: Any) -> Any:
         if any(one.grid == "eth" for one in judged):
             raise ZeroDivisionError
         return decide_all(judged, *rest)

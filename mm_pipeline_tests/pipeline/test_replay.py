@@ -1,4 +1,4 @@
-"""``mm replay`` end to end: files in, frames and summary out, and every refusal with its mend."""
+"""``mm replay`` end to end: files in, frames and summary out, and every refusal with its hint."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -210,4 +210,4 @@ def test_any_text_is_either_read_or_refused_with_a_mend(text: str) -> None:
     if refusal is None:
         assert all(key.isprintable() for key in content)
     else:
-        assert (refusal.file, bool(refusal.mend)) == ("x.yaml", True)
+        assert (refusal.file, bool(refusal.hint)) == ("x.yaml", True)

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_pipeline.adapters.journal import Answer, Decided, Evaluation, Journal, sqlite_url
+from mm_pipeline.adapters.journal import DecisionRecord, Evaluation, Journal, ResponseRecord, sqlite_url
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.notifications import (
     Decision,
     History,
-    Judged,
+    Judgement,
     NotifyPolicy,
     Response,
     ResponseKind,
@@ -95,7 +95,7 @@ def steps(draw: st.DrawFn) -> list[Step]:
 class Carried:
     """What a replay has in hand: evaluations as they were said last, decisions, and answers, by time."""
 
-    judged: dict[datetime, Judged] = field(default_factory=dict)
+    judged: dict[datetime, Judgement] = field(default_factory=dict)
     decisions: dict[datetime, Decision] = field(default_factory=dict)
     responses: list[Response] = field(default_factory=list)
 
@@ -130,7 +130,7 @@ def copied(empty: Path) -> Iterator[Journal]:
             yield journal
 
 
-def record(journal: Journal, one: Judged, version: str, *, is_live: bool, input_hash: str) -> None:
+def record(journal: Journal, one: Judgement, version: str, *, is_live: bool, input_hash: str) -> None:
     row = Evaluation(
         grid=one.grid,
         evaluated_at=one.evaluated_at,
@@ -151,7 +151,7 @@ def record(journal: Journal, one: Judged, version: str, *, is_live: bool, input_
 
 def commit(journal: Journal, made: list[Decision]) -> None:
     decided = [
-        Decided(decision=one, grid_version="", decided_at=one.evaluated_at + DECIDED_AFTER, **WRITTEN_BY)
+        DecisionRecord(decision=one, grid_version="", decided_at=one.evaluated_at + DECIDED_AFTER, **WRITTEN_BY)
         for one in made
     ]
     assert journal.notifications.commit(decided, [], channels={}, due_at=NOON)
@@ -166,7 +166,7 @@ def answer(journal: Journal, step: Step, at: datetime, told: list[Decision]) -> 
     page = told[-1].page if step.answer in ("ack", "missed") else ""
     happened_at = at - 5 * BAR if step.answer.endswith(" before") else at
     response = Response(grid=GRID, at=happened_at, kind=kind, page=page, known_at=at)
-    made = Answer(response=response, source="test", by_whom="", recorded_at=at, **WRITTEN_BY)
+    made = ResponseRecord(response=response, source="test", by_whom="", recorded_at=at, **WRITTEN_BY)
     return response if journal.responses.record([made]) else None
 
 

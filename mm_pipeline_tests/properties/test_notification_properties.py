@@ -8,7 +8,7 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm_pipeline.domain.notifications import Decision, Judged, NotifyPolicy, Response, ResponseKind, replay
+from mm_pipeline.domain.notifications import Decision, Judgement, NotifyPolicy, Response, ResponseKind, replay
 from mm_pipeline_tests.notification_stories import BAR, LETTERS, NOON, POLICY, judged
 from mm_pipeline_tests.reference.notifications import Done, Rules, Said, Told, notifications
 
@@ -57,9 +57,9 @@ answers = st.lists(
 """After which told decision, how many minutes later, what is answered, and of which grid."""
 
 
-def told_of(grid: str, story: list[Run]) -> list[Judged]:
+def told_of(grid: str, story: list[Run]) -> list[Judgement]:
     """The story as evaluations; what is known of a blind grid is what was said before, now and then nothing."""
-    found: list[Judged] = []
+    found: list[Judgement] = []
     bar, known = 0, None
     for run in story:
         bar += run.pause
@@ -77,7 +77,7 @@ def told_of(grid: str, story: list[Run]) -> list[Judged]:
     return found
 
 
-def as_said(one: Judged) -> Said:
+def as_said(one: Judgement) -> Said:
     return Said(
         at=(one.evaluated_at - NOON) // MINUTE,
         grid=one.grid,
@@ -114,7 +114,7 @@ def as_told(made: list[Decision]) -> list[Told]:
 
 
 def answered(
-    wanted: list[tuple[int, int, str, str]], states: list[Judged], policy: NotifyPolicy
+    wanted: list[tuple[int, int, str, str]], states: list[Judgement], policy: NotifyPolicy
 ) -> tuple[list[Response], list[Done]]:
     """Scripted responses for both sides: each comes after a page, and acknowledges the one told last before."""
     responses: list[Response] = []

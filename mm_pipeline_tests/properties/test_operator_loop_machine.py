@@ -28,7 +28,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from mm_pipeline.adapters.journal import Answer, DeliveryOutcome, Journal, Page, sqlite_url
+from mm_pipeline.adapters.journal import DeliveryOutcome, Journal, Page, ResponseRecord, sqlite_url
 from mm_pipeline.contracts import states as contracts
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
@@ -285,7 +285,9 @@ class OperatorLoop(RuleBasedStateMachine):
 
     def answer(self, name: str, kind: ResponseKind, page: str = "") -> None:
         response = Response(grid=name, at=self.clock.at, kind=kind, page=page)
-        made = Answer(response=response, source="command", by_whom="op", recorded_at=self.clock.at, **WRITTEN_BY)
+        made = ResponseRecord(
+            response=response, source="command", by_whom="op", recorded_at=self.clock.at, **WRITTEN_BY
+        )
         self.journal.responses.record([made])
         self.survive(self._follow)
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from mm_pipeline.adapters.clock import FixedClock
-from mm_pipeline.adapters.journal import Answer, Decided, DeliveryOutcome
+from mm_pipeline.adapters.journal import DecisionRecord, DeliveryOutcome, ResponseRecord
 from mm_pipeline.domain.notifications import FLATS, Cause, Notice, ResponseKind
 from mm_pipeline.domain.notifications import Response as Word
 from mm_pipeline.settings import Settings, load_settings
@@ -208,7 +208,7 @@ class WatchMachine(RuleBasedStateMachine):
 
     def _answer(self, kind: ResponseKind, page: str = "") -> None:
         word = Word(grid="eth", at=self.world.now, kind=kind, page=page)
-        made = Answer(response=word, source="command", by_whom="op", recorded_at=self.world.now, **WRITTEN_BY)
+        made = ResponseRecord(response=word, source="command", by_whom="op", recorded_at=self.world.now, **WRITTEN_BY)
         self.watch.journal.responses.record([made])
 
     # What must hold
@@ -244,7 +244,7 @@ class WatchMachine(RuleBasedStateMachine):
         ended = {DeliveryOutcome.SENT, DeliveryOutcome.ANSWERED, DeliveryOutcome.SUPERSEDED}
         assert events & ended or page in {one.page for one in journal.outbox.waiting()}, (page, events)
 
-    def _told_since(self, since: datetime) -> list[Decided]:
+    def _told_since(self, since: datetime) -> list[DecisionRecord]:
         self.watch.journal.keep_time(FixedClock(self.world.now), tolerance=MINUTE)
         return [one for one in self.watch.journal.notifications.decisions("eth", since=since) if one.decision.is_told]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from mm_pipeline.adapters.journal import Answer, Journal, sqlite_url
+from mm_pipeline.adapters.journal import Journal, ResponseRecord, sqlite_url
 from mm_pipeline.application.delivery import follow_up as answers_module
-from mm_pipeline.application.delivery.follow_up import Heard
+from mm_pipeline.application.delivery.follow_up import FollowUp
 from mm_pipeline.application.opening.channels import Delivery
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.notifications import Cause, ReceiptState, ReceiptStatus, Response, ResponseKind
@@ -60,7 +60,7 @@ class Desk:
         self.clock.at = max(self.clock.at, changes.get("evaluated_at", AT) + MINUTE)
         self.delivery().relay.run()
 
-    def follow(self, **changes: Any) -> Heard:
+    def follow(self, **changes: Any) -> FollowUp:
         return self.delivery(**changes).answers.follow()
 
     def heard(self) -> list[str]:
@@ -70,7 +70,7 @@ class Desk:
         self.clock.pass_(timedelta(milliseconds=1))  # after the page was decided
         now = self.clock.now()
         response = Response(grid="eth", at=at or now, kind=kind, page=page)
-        answer = Answer(response=response, source="mm", by_whom="ann", recorded_at=now, **WRITTEN_BY)
+        answer = ResponseRecord(response=response, source="mm", by_whom="ann", recorded_at=now, **WRITTEN_BY)
         assert self.journal.responses.record([answer]) == 1
 
     def evaluate(self, *states: str, first: datetime, kind: EvaluationKind = EvaluationKind.EXIT) -> None:
@@ -86,7 +86,7 @@ class Desk:
         return [one.receipt for one in self.journal.outbox.open_receipts(now=self.clock.now())]
 
 
-def kinds(heard: Heard) -> list[str]:
+def kinds(heard: FollowUp) -> list[str]:
     return [answer.response.kind.value for answer in heard.answers]
 
 
@@ -176,7 +176,7 @@ def test_receipt_of_a_phone_that_is_gone_waits_for_it(desk: Desk) -> None:
     desk.send()
     desk.phone.acknowledge("phone-1")
     delivery = delivery_over(desk.journal, {"log": ScriptedChannel("log", desk.clock)}, desk.clock)
-    assert delivery.answers.follow() == Heard((), ())
+    assert delivery.answers.follow() == FollowUp((), ())
     assert desk.heard() == ["acknowledged"]
 
 

@@ -1,4 +1,4 @@
-"""Calibration files: what is written is read back; anything else is refused by file, key and mend."""
+"""Calibration files: what is written is read back; anything else is refused by file, key and hint."""
 
 import re
 from collections.abc import Callable
@@ -118,7 +118,7 @@ def test_a_file_that_calibrate_cannot_have_made_is_refused(situation: str, tmp_p
         load_calibration(tmp_path)
     assert refusal.value.file == str(path)
     assert key in str(refusal.value)
-    assert refusal.value.mend
+    assert refusal.value.hint
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_file_that_is_not_a_strict_mapping_is_refused(text: str, tmp_path: Pat
     (tmp_path / "confidence.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"confidence\.yaml") as refusal:
         load_calibration(tmp_path)
-    assert refusal.value.mend
+    assert refusal.value.hint
 
 
 def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_feature_that_never_varies_gets_coefficient_zero() -> None:
 def test_an_outcome_that_is_always_the_same_is_refused(outcome: Floats) -> None:
     with pytest.raises(PipelineError, match="cannot be fitted") as refusal:
         fit_logistic(np.arange(len(outcome), dtype=float)[:, None], outcome, 1.0)
-    assert refusal.value.mend
+    assert refusal.value.hint
 
 
 def test_a_feature_that_separates_the_outcomes_is_refused_without_ridge_and_tamed_with_it() -> None:

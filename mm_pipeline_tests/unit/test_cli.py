@@ -91,7 +91,7 @@ def test_error_is_told_with_its_mend_and_without_traceback(error: Exception, cod
     result = CliRunner().invoke(group, ["raising"])
     assert result.exit_code == code
     assert result.stdout == ""
-    assert result.stderr == f"error: {error.problem}\n  {error.mend}\n"  # type: ignore[attr-defined]
+    assert result.stderr == f"error: {error.problem}\n  {error.hint}\n"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

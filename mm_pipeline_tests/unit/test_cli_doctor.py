@@ -75,7 +75,7 @@ def test_dead_exchange_fails_with_its_mend(home: Path, tmp_path: Path) -> None:
     assert code == 1
     [finding] = found["exchange kucoin"]
     assert finding["status"] == "fail"
-    assert "mm paper-exchange" in finding["mend"]
+    assert "mm paper-exchange" in finding["hint"]
 
 
 def test_several_exchanges_are_asked(home: Path, tmp_path: Path, paper: PaperExchange) -> None:

@@ -57,7 +57,7 @@ def test_bad_grid_is_named_and_the_good_one_still_listed(tmp_path: Path) -> None
     assert (problem["grid"], problem["key"]) == ("wide", "upper")
     assert problem["file"].endswith("b.yaml")
     assert problem["problem"] == "upper 3000 is not above lower 3070."
-    assert problem["mend"] == "Swap or correct lower and upper."
+    assert problem["hint"] == "Swap or correct lower and upper."
 
 
 def test_files_that_declare_one_id_are_a_problem(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_grid_that_starts_in_the_future_is_a_problem_with_what_to_write(tmp_path
     assert (problem["grid"], problem["key"]) == ("eth", "started_at")
     assert problem["file"].endswith("a.yaml")
     assert "starts in the future" in problem["problem"]
-    assert "`enabled: false`" in problem["mend"]
+    assert "`enabled: false`" in problem["hint"]
 
 
 def test_grid_whose_file_is_gone_is_a_problem_until_it_is_retired(
@@ -121,7 +121,7 @@ def test_grid_whose_file_is_gone_is_a_problem_until_it_is_retired(
     assert checked.exit_code == 1
     [problem] = json.loads(checked.stdout)["problems"]
     assert (problem["grid"], "no longer watched" in problem["problem"]) == ("eth", True)
-    assert "mm grids retire eth" in problem["mend"].lower()
+    assert "mm grids retire eth" in problem["hint"].lower()
     retired = CliRunner().invoke(main, ["grids", "retire", "eth", "--by", "me", *options])
     assert json.loads(retired.stdout) == {"grids": [{"grid": "eth", "retired": True, "alarm_ended": False}]}
     assert CliRunner().invoke(main, ["grids", "check", *options]).exit_code == 0

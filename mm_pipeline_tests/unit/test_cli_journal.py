@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 from rich.console import Console
 
-from mm_pipeline.adapters.journal import DeliveryOutcome, Evaluation, Journal, MarketNotice, sqlite_url
+from mm_pipeline.adapters.journal import DeliveryOutcome, Evaluation, Incident, Journal, sqlite_url
 from mm_pipeline.adapters.journal.operator_queries import OperatorQueries
 from mm_pipeline.application.operator.journal_line import LineKind
 from mm_pipeline.application.operator.journal_story import DEFAULT_KINDS, Span, journal_lines
@@ -51,9 +51,9 @@ def tell_the_story(journal: Journal) -> None:
     )
     journal.record_notices(
         [
-            MarketNotice(market="kucoin:BTC/USDT", tick_at=AT + BAR, code="exchange_unavailable", message="it is away"),
-            MarketNotice(market="grid:eth", tick_at=AT + BAR, code="grid_file", message="eth.yaml has a problem"),
-            MarketNotice(market="pipeline", tick_at=AT + BAR, code="run_failed", message="a run failed"),
+            Incident(market="kucoin:BTC/USDT", tick_at=AT + BAR, code="exchange_unavailable", message="it is away"),
+            Incident(market="grid:eth", tick_at=AT + BAR, code="grid_file", message="eth.yaml has a problem"),
+            Incident(market="pipeline", tick_at=AT + BAR, code="run_failed", message="a run failed"),
         ]
     )
     warned = AT + 2 * BAR

@@ -110,7 +110,7 @@ def test_port_in_use_is_refused_with_its_mend() -> None:
         taken.listen()
         with pytest.raises(PipelineError, match="cannot be listened on") as told:
             listen(taken.getsockname()[1])
-    assert "--port" in told.value.mend
+    assert "--port" in told.value.hint
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from mm_pipeline.adapters.account import AccountReading
-from mm_pipeline.adapters.journal import Answer, FlatCheck, FlatFinding, Journal, sqlite_url
-from mm_pipeline.application.account_positions import Seen
+from mm_pipeline.adapters.journal import FlatCheck, FlatFinding, Journal, ResponseRecord, sqlite_url
+from mm_pipeline.application.account_positions import AccountView
 from mm_pipeline.application.flat_check import FlatChecks, contradictions
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.read_accounts import Accounts
@@ -72,7 +72,7 @@ def looked(
         prices={},
         new_fills=0,
     )
-    seen = Seen(
+    seen = AccountView(
         grid=GRID,
         position=position_of(GRID, fills, rest, balances, 105.0, policy=policy, increments=steps),
         source=PositionSource.EXCHANGE,
@@ -94,9 +94,9 @@ def checks(journal: Journal, at: datetime) -> FlatChecks:
     return FlatChecks(cast("Watch", watch), cast("Plan", SimpleNamespace(last_ms=to_ms(at))), Accounts())
 
 
-def word() -> Answer:
+def word() -> ResponseRecord:
     response = Response(grid="eth", at=SAID, kind=ResponseKind.FLAT)
-    return Answer(response=response, source="mm flat", by_whom="ann", recorded_at=SAID, **WRITTEN_BY)
+    return ResponseRecord(response=response, source="mm flat", by_whom="ann", recorded_at=SAID, **WRITTEN_BY)
 
 
 def kinds(journal: Journal) -> list[ResponseKind]:

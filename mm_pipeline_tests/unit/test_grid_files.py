@@ -1,4 +1,4 @@
-"""Grid files: each hostile example is refused with its file, key and mend, and never stops the others."""
+"""Grid files: each hostile example is refused with its file, key and hint, and never stops the others."""
 
 import os
 from pathlib import Path
@@ -33,7 +33,7 @@ def swapped(old: str, new: str) -> bytes:
     return BAD.replace(old, new).encode()
 
 
-# name -> content, the key that the error names, a word of its problem, a word of its mend
+# name -> content, the key that the error names, a word of its problem, a word of its hint
 HOSTILE: dict[str, tuple[bytes, str, str, str]] = {
     "duplicate_key": (swapped("fee:", "levels: 7\nfee:"), "levels", "twice", "Keep one"),
     "unknown_key": (swapped("fee:", "leverage: 5\nfee:"), "leverage", "not a known key", "Remove it"),
@@ -133,7 +133,7 @@ def test_hostile_file_is_refused_with_file_key_and_mend_while_the_others_load(na
     assert problem.error.file == problem.file
     assert problem.error.key == key
     assert problem_word in problem.error.problem
-    assert mend_word in problem.error.mend
+    assert mend_word in problem.error.hint
     assert str(problem.error).isprintable()
     with pytest.raises(ConfigError) as refused:
         check_grid_file(tmp_path / "bad.yaml")
@@ -150,7 +150,7 @@ def test_several_faults_in_one_file_are_told_together(tmp_path: Path) -> None:
 
 def test_misspelt_key_is_told_the_known_one(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_bytes(swapped("fee:", "fees: 1\nfee:"))
-    assert only_problem(tmp_path).error.mend == "Write fee if that is meant, or remove it."
+    assert only_problem(tmp_path).error.hint == "Write fee if that is meant, or remove it."
 
 
 def test_same_id_in_two_files_refuses_both(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_same_id_in_two_files_refuses_both(tmp_path: Path) -> None:
     assert folder.grids == ()
     assert [(problem.grid_id, problem.error.key) for problem in folder.problems] == [("good", "id")] * 2
     assert "b.yml" in folder.problems[0].error.problem
-    assert "its own id" in folder.problems[0].error.mend
+    assert "its own id" in folder.problems[0].error.hint
 
 
 def test_same_id_in_a_faulty_file_refuses_the_sound_one_too(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_last_line_without_its_end_is_named(tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text(GOOD.rstrip("\n"))
     error = only_problem(tmp_path).error
     assert f"line {len(GOOD.splitlines())}) does not end" in error.problem
-    assert "line break" in error.mend
+    assert "line break" in error.hint
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_IDS))
@@ -230,7 +230,7 @@ def test_folder_without_grids_is_a_problem_of_its_own(tmp_path: Path, is_there: 
     assert problem.grid_id is None
     assert problem.file == str(folder)
     assert "grid folder" in problem.error.problem
-    assert problem.error.mend
+    assert problem.error.hint
 
 
 def test_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_entries_that_are_no_plain_files_are_refused_without_waiting(tmp_path: P
     (tmp_path / "loop.yaml").symlink_to("loop.yaml")
     problems = load_grids(tmp_path).problems
     assert [problem.grid_id for problem in problems] == ["dangling", "folder", "loop", "pipe"]
-    assert all(problem.error.mend for problem in problems)
+    assert all(problem.error.hint for problem in problems)
 
 
 def test_file_name_with_control_characters_is_shown_escaped(tmp_path: Path) -> None:

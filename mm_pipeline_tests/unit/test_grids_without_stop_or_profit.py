@@ -64,7 +64,7 @@ def test_grid_without_a_stop_is_declared_by_none(tmp_path: Path) -> None:
 def test_stop_of_0_or_of_nothing_is_refused_and_told_what_to_write(tmp_path: Path, stop: str) -> None:
     error = refusal(tmp_path, DECLARED.replace("stop_loss: 2900\n", stop))
     assert error.key == "stop_loss"
-    assert "none`" in error.mend
+    assert "none`" in error.hint
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_enabled_grid_that_does_not_earn_its_fees_is_refused_unless_it_is_allowe
         text = text.replace(old, new)
     error = refusal(tmp_path, text)
     assert f"an interval of {said} in fees" in error.problem
-    assert "`allow_unprofitable: true`" in error.mend
+    assert "`allow_unprofitable: true`" in error.hint
     assert folder_of(tmp_path, text.replace("true", "false")).problems == ()
     (allowed,) = folder_of(tmp_path, text + "allow_unprofitable: true\n").grids
     assert said in (unprofitable(allowed) or "")

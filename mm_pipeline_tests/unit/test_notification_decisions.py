@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mm_pipeline.adapters.journal import Answer, Decided, Journal, Page, sqlite_url
+from mm_pipeline.adapters.journal import DecisionRecord, Journal, Page, ResponseRecord, sqlite_url
 from mm_pipeline.domain.notifications import Response, ResponseKind, decide_all, judged_in, replay
 from mm_pipeline.settings import Settings, describe, load_settings
 from mm_pipeline_tests.grid_samples import hundreds_grid
@@ -585,14 +585,16 @@ def pages_of(settings: Settings) -> dict[str, Page]:
         return {page.page: page for page in journal.notifications.pages()}
 
 
-def answer(journal: Journal, decided: list[Decided], clock: MovingClock) -> None:
+def answer(journal: Journal, decided: list[DecisionRecord], clock: MovingClock) -> None:
     """What ``ANSWERED`` says."""
     for one in decided:
         kind = ANSWERED.get(one.decision.grid.upper())
         if kind is not None:
             page = one.decision.page if kind is ResponseKind.ACKNOWLEDGED else ""
             said = Response(grid=one.decision.grid, at=clock.at, kind=kind, page=page)
-            journal.responses.record([Answer(response=said, source="", by_whom="", recorded_at=clock.at, **WRITTEN_BY)])
+            journal.responses.record(
+                [ResponseRecord(response=said, source="", by_whom="", recorded_at=clock.at, **WRITTEN_BY)]
+            )
 
 
 @lru_cache(maxsize=1)

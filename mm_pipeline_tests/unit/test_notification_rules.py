@@ -10,7 +10,7 @@ import pytest
 
 from mm_pipeline.domain.notifications import (
     History,
-    Judged,
+    Judgement,
     Response,
     ResponseKind,
     decide_all,
@@ -287,7 +287,7 @@ def test_one_answer_that_revises_the_bars_before_ends_no_emergency() -> None:
 # A stop that is edited
 
 
-def stopped(stops: list[float], *, held: float) -> list[Judged]:
+def stopped(stops: list[float], *, held: float) -> list[Judgement]:
     """A bar each, with the stop that was breached."""
     declared = hundreds_grid()
     rows = [

@@ -91,7 +91,7 @@ def test_scalar_that_could_be_read_in_two_ways_is_refused_with_its_key(written: 
         parse_mapping(f"a:\n  b:\n  - {written}", file="x.yaml")
     assert (refused.value.file, refused.value.key) == ("x.yaml", "a.b[0]")
     assert "(line 3)" in refused.value.problem
-    assert refused.value.mend
+    assert refused.value.hint
 
 
 def test_nested_duplicate_key_is_refused_by_its_dotted_name() -> None:
@@ -121,17 +121,17 @@ def test_nested_complaint_names_dotted_key_and_mend() -> None:
     error = complaint({"data": {"max_age": "35 minutes", "share": 0.5}, "names": ()})
     assert (error.file, error.key) == ("settings.yaml", "data.max_age")
     assert error.problem.endswith("'35 minutes' is not a duration.")
-    assert error.mend == "Write it like 90s, 35min, 4h or 7d."
+    assert error.hint == "Write it like 90s, 35min, 4h or 7d."
 
 
 def test_several_complaints_are_all_told() -> None:
     error = complaint({"data": {"max_age": "35min", "shares": 0.5}, "names": ("a", 7)})
     assert error.key == "data.share"
     assert "data.shares: is not a known key." in error.problem
-    assert "data.shares: Write share if that is meant, or remove it." in error.mend
-    assert "names[1]: Write text" in error.mend
+    assert "data.shares: Write share if that is meant, or remove it." in error.hint
+    assert "names[1]: Write text" in error.hint
 
 
 def test_unlike_key_is_told_the_known_ones_of_its_level() -> None:
     error = complaint({"data": {"max_age": "35min", "share": 0.5, "zzz": 1}, "names": ()})
-    assert error.mend == "Remove it; the known keys are max_age, share."
+    assert error.hint == "Remove it; the known keys are max_age, share."

@@ -271,12 +271,12 @@ def test_what_would_disarm_the_watch_is_refused(tmp_path: Path, section: str, ke
 
 
 @pytest.mark.parametrize(
-    ("written", "mend"), [("flapping_count: 9", "flapping_count: 8"), ("flapping_of: 3", "flapping_count: 3")]
+    ("written", "hint"), [("flapping_count: 9", "flapping_count: 8"), ("flapping_of: 3", "flapping_count: 3")]
 )
-def test_more_unknowns_than_evaluations_looked_at_are_refused(tmp_path: Path, written: str, mend: str) -> None:
+def test_more_unknowns_than_evaluations_looked_at_are_refused(tmp_path: Path, written: str, hint: str) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(f"notify: {{unknown: {{{written}}}}}\n")
-    with pytest.raises(ConfigError, match=f"notify.unknown: flapping_count.* flapping_of.* Write {mend} or less"):
+    with pytest.raises(ConfigError, match=f"notify.unknown: flapping_count.* flapping_of.* Write {hint} or less"):
         load_settings(file)
     file.write_text("notify: {unknown: {flapping_count: 8}}\n")
     assert load_settings(file).notify.unknown.flapping_count == 8

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from mm_pipeline.adapters.journal import Answer, Decided, Journal, sqlite_url
+from mm_pipeline.adapters.journal import DecisionRecord, Journal, ResponseRecord, sqlite_url
 from mm_pipeline.application.operator.last_pages import PageBook
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.verify_flat import is_exit_open, needs_check
@@ -60,7 +60,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 def say(journal: Journal, words: list[Word]) -> None:
     for kind, at, known_at in words:
         response = Response(grid="eth", at=NOON + at * MINUTE, kind=kind)
-        answer = Answer(
+        answer = ResponseRecord(
             response=response, source="test", by_whom="ann", recorded_at=NOON + known_at * MINUTE, **WRITTEN_BY
         )
         assert journal.responses.record([answer]) == 1
@@ -74,7 +74,7 @@ def live(journal: Journal, letters: str, grid: Grid = GRID) -> list[datetime]:
         now = one.evaluated_at + MINUTE
         before = journal.histories.before(one, now=now, started_at={"a1b2": grid.started_at}, policy=POLICY)
         for made in decide_all([one], {"eth": before}, POLICY):
-            decided = Decided(decision=made, grid_version="a1b2", decided_at=now, **WRITTEN_BY)
+            decided = DecisionRecord(decision=made, grid_version="a1b2", decided_at=now, **WRITTEN_BY)
             assert journal.notifications.commit([decided], [], channels={}, due_at=now)
             paged += [one.evaluated_at] if made.is_told and made.notice is Notice.MANDATORY_EXIT else []
         assert journal.record_evaluations([evaluation(bar, grid="eth", state=one.state)]) == 1

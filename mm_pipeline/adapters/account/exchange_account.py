@@ -24,7 +24,7 @@ from mm_pipeline.domain.account import (
     ReadSpan,
 )
 from mm_pipeline.domain.candles import CircuitStore, ExchangePolicy
-from mm_pipeline.domain.errors import CandleSourceError, ConfigError, ConflictingFlows, MarketNotFound
+from mm_pipeline.domain.errors import ConfigError, ConflictingFlows, ExchangeError, MarketNotFound
 from mm_pipeline.domain.market import Market
 
 KUCOIN = "kucoin"
@@ -230,7 +230,7 @@ class ExchangeAccount:
         limit_s = self._session.policy.deadline.total_seconds() * self._policy.flow_time_share
         try:
             self._session.run(task, closes_circuit=False, opens_circuit=False, limit_s=limit_s)
-        except (CandleSourceError, ConflictingFlows) as error:
+        except (ExchangeError, ConflictingFlows) as error:
             _logger.warning("flows of %s are not known up to now: %s", account, error)
         span = self._fills.flow_span(account)
         return replace(

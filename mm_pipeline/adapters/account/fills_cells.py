@@ -30,9 +30,9 @@ _SHOWN: Final = 60
 class RowFault(Exception):
     """A row that cannot be read: which column, why, and what to do."""
 
-    def __init__(self, column: str, problem: str, mend: str) -> None:
-        self.column, self.problem, self.mend = column, problem, mend
-        super().__init__(f"{column}: {problem} {mend}")
+    def __init__(self, column: str, problem: str, hint: str) -> None:
+        self.column, self.problem, self.hint = column, problem, hint
+        super().__init__(f"{column}: {problem} {hint}")
 
 
 def shown(text: str) -> str:

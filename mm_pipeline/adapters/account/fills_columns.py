@@ -80,9 +80,9 @@ _LARGEST_OFFSET: Final = timedelta(hours=14)
 class ColumnFault(Exception):
     """A header that cannot be used: why, and what to do."""
 
-    def __init__(self, problem: str, mend: str) -> None:
-        self.problem, self.mend = problem, mend
-        super().__init__(f"{problem} {mend}")
+    def __init__(self, problem: str, hint: str) -> None:
+        self.problem, self.hint = problem, hint
+        super().__init__(f"{problem} {hint}")
 
 
 @dataclass(frozen=True, kw_only=True)

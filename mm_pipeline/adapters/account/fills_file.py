@@ -40,10 +40,10 @@ class RowProblem:
     row: int
     column: str
     problem: str
-    mend: str
+    hint: str
 
     def __str__(self) -> str:
-        return f"{self.file}, row {self.row}, {self.column}: {self.problem} {self.mend}"
+        return f"{self.file}, row {self.row}, {self.column}: {self.problem} {self.hint}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,7 @@ def _layout(header: list[str], file: str, zone: tzinfo | None) -> Layout:
     try:
         layout = layout_of(header)
     except ColumnFault as fault:
-        raise FillsFileError(f"{file}: {fault.problem}", fault.mend) from fault
+        raise FillsFileError(f"{file}: {fault.problem}", fault.hint) from fault
     if layout is None:
         names = ", ".join(header)
         raise FillsFileError(
@@ -228,7 +228,7 @@ def _read_rows(
                 raise RowFault("id", f"{fill.trade_id} is also the id of row {ids[key]}.", "Remove one.")
         except RowFault as fault:
             problems.append(
-                RowProblem(file=file, row=place, column=fault.column, problem=fault.problem, mend=fault.mend)
+                RowProblem(file=file, row=place, column=fault.column, problem=fault.problem, hint=fault.hint)
             )
             continue
         ids[key] = place

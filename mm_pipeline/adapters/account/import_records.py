@@ -127,7 +127,7 @@ class FrameImports:
         after = self._settled(left)
         try:
             before = self._settled(own)
-        except ConflictingFills:  # let in by an earlier version; taking it out mends that
+        except ConflictingFills:  # let in by an earlier version; taking it out repairs that
             kept = self._fills.told(IMPORTED, record.market)
             before = [SettledFill(fill=fill, sources=frozenset(), has_two_fees=False) for fill in kept]
         for one in left:

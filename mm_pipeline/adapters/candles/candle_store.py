@@ -60,7 +60,7 @@ class MarketBars:
     gaps_ms: Times = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
-class CandleShelf:
+class CandleStore:
     """Candles by market and time.
 
     An exchange sends no candle for a bar without trades, so a hole can only be filled flat where it was asked for. The

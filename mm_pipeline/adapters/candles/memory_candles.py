@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from mm_pipeline.domain.candles.frames import check_raw
-from mm_pipeline.domain.errors import CandleSourceError, MarketNotFound
+from mm_pipeline.domain.errors import ExchangeError, MarketNotFound
 from mm_pipeline.domain.market import Market
 
 
@@ -23,7 +23,7 @@ class MemoryCandles:
     """
 
     def __init__(
-        self, candles: Mapping[Market, pl.DataFrame], problems: Mapping[Market, CandleSourceError] | None = None
+        self, candles: Mapping[Market, pl.DataFrame], problems: Mapping[Market, ExchangeError] | None = None
     ) -> None:
         self.candles = dict(candles)
         self.problems = dict(problems or {})

@@ -19,7 +19,7 @@ from mm_pipeline.domain.candles import (
     with_covers,
 )
 from mm_pipeline.domain.candles.missing import gaps_to_confirm
-from mm_pipeline.domain.errors import CandleSourceError, PipelineError
+from mm_pipeline.domain.errors import ExchangeError, PipelineError
 from mm_pipeline.domain.market import Market, Timeframe
 
 _STEP_MS = Timeframe.M15.ms
@@ -123,7 +123,7 @@ class CandleUpdate:
     duplicates_dropped: int = 0
     requests_made: int = 0
     clock_offset_ms: int | None = None
-    problem: CandleSourceError | None = None
+    problem: ExchangeError | None = None
 
 
 def quarantined_times(quarantine: pl.DataFrame) -> Integers:

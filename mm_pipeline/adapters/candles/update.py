@@ -32,7 +32,7 @@ from mm_pipeline.domain.candles.missing import (
     quiet_slots,
     with_gaps_of_unknown_time,
 )
-from mm_pipeline.domain.errors import CandleSourceError, MarketNotFound, PipelineError
+from mm_pipeline.domain.errors import ExchangeError, MarketNotFound, PipelineError
 from mm_pipeline.domain.market import Market, Timeframe
 
 _STEP_MS = Timeframe.M15.ms
@@ -71,10 +71,10 @@ def update_candles(
             raw = source.fetch(stored.market, start_ms=part.start_ms, end_ms=part.end_ms)
             update = _absorb(update, raw, part, now_ms=now_ms, waits_ms=waits_ms)
         update = _cover(update, source, end_ms=min(end_ms, closed_ms), now_ms=now_ms, policy=policy)
-    except CandleSourceError as problem:
+    except ExchangeError as problem:
         update = replace(update, problem=problem)
     except PipelineError as error:  # unknown to ccxt, or the circuit's store is away: this market's trouble alone
-        update = replace(update, problem=CandleSourceError(error.problem, error.mend))
+        update = replace(update, problem=ExchangeError(error.problem, error.hint))
     return replace(update, requests_made=source.requests_made - asked_before)
 
 

@@ -39,8 +39,8 @@ class ConsoleChannel:
             stream.flush()
         except (OSError, ValueError, AttributeError) as error:  # closed, or there is no standard error at all
             problem = f"channel {self._name}: the page cannot be printed ({type(error).__name__}: {error})."
-            mend = "Run it where standard error goes somewhere."
-            raise ChannelError(problem, mend, is_final=False, retry_after_s=_RETRY_AFTER_S) from error
+            hint = "Run it where standard error goes somewhere."
+            raise ChannelError(problem, hint, is_final=False, retry_after_s=_RETRY_AFTER_S) from error
         return Accepted()
 
 

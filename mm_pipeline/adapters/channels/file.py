@@ -41,8 +41,8 @@ class FileChannel:
             _append(self._path, json.dumps(_line(message), ensure_ascii=False).encode() + _NEWLINE)
         except OSError as error:
             problem = f"channel {self._name}: {self._path} cannot be written ({error.strerror or error})."
-            mend = "Make room, or let this user write there."
-            raise ChannelError(problem, mend, is_final=False, retry_after_s=_RETRY_AFTER_S) from error
+            hint = "Make room, or let this user write there."
+            raise ChannelError(problem, hint, is_final=False, retry_after_s=_RETRY_AFTER_S) from error
         return Accepted()
 
 

@@ -153,11 +153,11 @@ class PushoverApi:
         body = _json_object(outcome.content)
         said = self._quoted(body, outcome.content)
         if outcome.status == 429:
-            mend = "Wait for its reset, or buy more messages; another channel can take the page."
-            raise self._final(f"Pushover's monthly quota is used up ({said}).", mend)
+            hint = "Wait for its reset, or buy more messages; another channel can take the page."
+            raise self._final(f"Pushover's monthly quota is used up ({said}).", hint)
         if 400 <= outcome.status < 500:
-            mend = "Check the token, the user key and the device."
-            raise self._final(f"Pushover refused with status {outcome.status} ({said}).", mend)
+            hint = "Check the token, the user key and the device."
+            raise self._final(f"Pushover refused with status {outcome.status} ({said}).", hint)
         if outcome.status != 200:
             is_unclear = outcome.status in _GATEWAYS
             problem = f"Pushover answered with status {outcome.status} ({said})."
@@ -177,12 +177,12 @@ class PushoverApi:
             text = text.replace(secret, "***")
         return text[:_QUOTED_CHARACTERS] or "empty body"
 
-    def _transient(self, problem: str, mend: str, *, is_unclear: bool = False) -> ChannelError:
+    def _transient(self, problem: str, hint: str, *, is_unclear: bool = False) -> ChannelError:
         told = f"channel {self._channel}: {problem}"
-        return ChannelError(told, mend, is_final=False, retry_after_s=RETRY_AFTER_S, is_unclear=is_unclear)
+        return ChannelError(told, hint, is_final=False, retry_after_s=RETRY_AFTER_S, is_unclear=is_unclear)
 
-    def _final(self, problem: str, mend: str) -> ChannelError:
-        return ChannelError(f"channel {self._channel}: {problem}", mend, is_final=True)
+    def _final(self, problem: str, hint: str) -> ChannelError:
+        return ChannelError(f"channel {self._channel}: {problem}", hint, is_final=True)
 
 
 def _is_unconnected(error: Exception) -> bool:

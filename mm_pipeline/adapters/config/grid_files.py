@@ -82,7 +82,7 @@ def check_grid_file(path: Path) -> Grid:
     Raises
     ------
     ConfigError
-        With the file, the key and the mend.
+        With the file, the key and the hint.
     """
     reading = _read(path, path.parent)
     if reading.grid is None:
@@ -90,9 +90,9 @@ def check_grid_file(path: Path) -> Grid:
     return reading.grid
 
 
-def _no_grids(folder: Path, problem: str, mend: str) -> GridFolder:
+def _no_grids(folder: Path, problem: str, hint: str) -> GridFolder:
     file = shown(folder)
-    return GridFolder((), (GridProblem(file, None, ConfigError(problem, mend, file=file)),))
+    return GridFolder((), (GridProblem(file, None, ConfigError(problem, hint, file=file)),))
 
 
 def _read(path: Path, folder: Path) -> _Reading:
@@ -110,7 +110,7 @@ def _read(path: Path, folder: Path) -> _Reading:
     except ValidationError as error:
         return _Reading(path, None, declared_id, validation_errors(file, error, Grid))
     except (OSError, RuntimeError) as error:  # resolve() raises either for a loop of links
-        broken = ConfigError("is a link that leads nowhere.", "Remove it or mend the link.", file=file)
+        broken = ConfigError("is a link that leads nowhere.", "Remove it or correct the link.", file=file)
         broken.__cause__ = error
         return _Reading(path, None, None, broken)
 

@@ -1,4 +1,4 @@
-"""Load one YAML document so that it can be read in one way only; every refusal names the file, the key and the mend.
+"""Load one YAML document so that it can be read in one way only; every refusal names the file, the key and the hint.
 
 Settings, policies and grids are read through here. What the keys mean does not belong here: the pydantic models know,
 and ``validation_errors`` turns their complaints into the same kind of error.
@@ -113,19 +113,19 @@ def validation_errors(file: str, error: ValidationError, model: type[BaseModel] 
     file
         Name of the file, as the operator knows it.
     error
-        What pydantic raised. A message of a validator of ours reads ``problem; mend``.
+        What pydantic raised. A message of a validator of ours reads ``problem; hint``.
     model
         The model that was filled; with it a misspelt key is told its nearest known one.
 
     Returns
     -------
-    An error whose ``key`` is the first dotted key at fault; problem and mend tell all of them.
+    An error whose ``key`` is the first dotted key at fault; problem and hint tell all of them.
     """
     complaints = [_complaint(details, model) for details in error.errors(include_url=False)]
-    first_key, first_problem, first_mend = complaints[0]
+    first_key, first_problem, first_hint = complaints[0]
     problems = [first_problem, *(f"{key}: {problem}" if key else problem for key, problem, _ in complaints[1:])]
-    mends = [first_mend, *(f"{key}: {mend}" if key else mend for key, _, mend in complaints[1:])]
-    return ConfigError(" ".join(problems), " ".join(mends), file=file, key=first_key)
+    hints = [first_hint, *(f"{key}: {hint}" if key else hint for key, _, hint in complaints[1:])]
+    return ConfigError(" ".join(problems), " ".join(hints), file=file, key=first_key)
 
 
 def shown(name: str | Path) -> str:
@@ -231,8 +231,8 @@ class _Reader:
         try:
             return read_plain_scalar(text)
         except ValueError as error:
-            problem, _, mend = str(error).partition("; ")
-            raise self._error(key, f"{problem}.", _sentence(mend), event) from error
+            problem, _, hint = str(error).partition("; ")
+            raise self._error(key, f"{problem}.", _sentence(hint), event) from error
 
     def _judge(self, event: yaml.Event, key: str, depth: int) -> None:
         self.nodes += 1
@@ -246,13 +246,13 @@ class _Reader:
             problem = f"nests deeper than {MAX_DEPTH} levels or holds more than {MAX_NODES} values."
             raise self._error(key, problem, "Make the file simpler.", event)
 
-    def _error(self, key: str, problem: str, mend: str, event: yaml.Event | None = None) -> ConfigError:
+    def _error(self, key: str, problem: str, hint: str, event: yaml.Event | None = None) -> ConfigError:
         place = f" (line {event.start_mark.line + 1})" if event is not None and event.start_mark else ""
-        return ConfigError(f"{problem.removesuffix('.')}{place}.", mend, file=self.file, key=key)
+        return ConfigError(f"{problem.removesuffix('.')}{place}.", hint, file=self.file, key=key)
 
 
 def _complaint(details: ErrorDetails, model: type[BaseModel] | None) -> tuple[str, str, str]:
-    """Dotted key, problem and mend of one pydantic complaint."""
+    """Dotted key, problem and hint of one pydantic complaint."""
     location = details["loc"]
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in location).removeprefix(".")
     kind, message = details["type"], details["msg"]
@@ -261,10 +261,10 @@ def _complaint(details: ErrorDetails, model: type[BaseModel] | None) -> tuple[st
     if kind == "extra_forbidden":
         return key, "is not a known key.", _spelling_mend(location, model)
     if kind == "value_error":
-        problem, _, mend = message.removeprefix("Value error, ").rpartition("; ")
-        return key, f"{(problem or mend).removesuffix('.')}.", _sentence(mend if problem else "correct the value")
-    mend = _MENDS.get(kind, "Correct the value.").format(**details.get("ctx", {}))
-    return key, f"{_said(message)}.", mend
+        problem, _, hint = message.removeprefix("Value error, ").rpartition("; ")
+        return key, f"{(problem or hint).removesuffix('.')}.", _sentence(hint if problem else "correct the value")
+    hint = _MENDS.get(kind, "Correct the value.").format(**details.get("ctx", {}))
+    return key, f"{_said(message)}.", hint
 
 
 def _said(message: str) -> str:

@@ -52,7 +52,7 @@ def read_plain_scalar(text: str) -> Scalar:
     ------
     ValueError
         Where YAML versions read the scalar differently, or a number or time cannot be used.
-        The message is ``problem; mend``.
+        The message is ``problem; hint``.
     """
     if text in _NULLS:
         return None
@@ -78,10 +78,10 @@ def _finite(text: str) -> float:
 
 
 def _instant(text: str) -> datetime:
-    mend = f"write it like 2025-01-31T00:00:00Z, or {_QUOTE_IT}"
+    hint = f"write it like 2025-01-31T00:00:00Z, or {_QUOTE_IT}"
     if not _TIME.fullmatch(text):
-        raise ValueError(f"{text[:40]!r} is not an ISO 8601 time with a UTC offset; {mend}")
+        raise ValueError(f"{text[:40]!r} is not an ISO 8601 time with a UTC offset; {hint}")
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{text!r} is not a time that exists; {mend}") from error
+        raise ValueError(f"{text!r} is not a time that exists; {hint}") from error

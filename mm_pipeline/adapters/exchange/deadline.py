@@ -8,7 +8,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from mm_pipeline.domain.errors import CandleSourceError, DeadlineExceeded
+from mm_pipeline.domain.errors import DeadlineExceeded, ExchangeError
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ class Deadline:
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
-        self.last_problem: CandleSourceError | None = None
+        self.last_problem: ExchangeError | None = None
         self._end_s = time.monotonic() + limit_s
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mm_pipeline.domain.errors import (
-    CandleSourceError,
+    ExchangeError,
     ExchangeUnavailable,
     MalformedAnswer,
     MarketNotFound,
@@ -52,7 +52,7 @@ class LastAnswer:
         return f"status {self.status}, body {cut!r}"
 
 
-def as_source_error(error: Exception, *, exchange: str, task: str, answer: LastAnswer) -> CandleSourceError:
+def as_source_error(error: Exception, *, exchange: str, task: str, answer: LastAnswer) -> ExchangeError:
     """Name the cause of a failed call.
 
     Parameters
@@ -66,7 +66,7 @@ def as_source_error(error: Exception, *, exchange: str, task: str, answer: LastA
     """
     import ccxt
 
-    if isinstance(error, CandleSourceError):
+    if isinstance(error, ExchangeError):
         return error
     who = f"{exchange} was asked for {task} and"
     if _is_rate_limit(error, answer):
@@ -81,12 +81,10 @@ def as_source_error(error: Exception, *, exchange: str, task: str, answer: LastA
             f"{who} could not be reached or answered an error ({came}).",
             "Check the network and the exchange's status page.",
         )
-    return CandleSourceError(
-        f"{who} refused ({type(error).__name__}: {error}).", "Read its message and mend the cause."
-    )
+    return ExchangeError(f"{who} refused ({type(error).__name__}: {error}).", "Read its message and remove the cause.")
 
 
-def _unreadable(error: Exception, who: str, answer: LastAnswer) -> CandleSourceError:
+def _unreadable(error: Exception, who: str, answer: LastAnswer) -> ExchangeError:
     """An answer in another form than its reader expects; or, without an answer, a fault of the program."""
     cause = f"{type(error).__name__}: {error}"
     if answer.status is None:

@@ -11,7 +11,7 @@ from mm_pipeline.adapters.exchange.client import ExchangeClient
 from mm_pipeline.adapters.exchange.deadline import Deadline
 from mm_pipeline.adapters.exchange.errors import as_source_error
 from mm_pipeline.domain.candles import ExchangePolicy
-from mm_pipeline.domain.errors import CandleSourceError, RateLimited
+from mm_pipeline.domain.errors import ExchangeError, RateLimited
 
 C = TypeVar("C", bound=ExchangeClient)
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class Asking(Generic[C]):
 
     def _pause(self, error: Exception) -> bool | float:
         """Whether to repeat, and after how many seconds where the exchange says so."""
-        if not (isinstance(error, CandleSourceError) and error.is_transient):
+        if not (isinstance(error, ExchangeError) and error.is_transient):
             return False
         _logger.info("%s (%s)", error.problem, error.code)
         rest_s = self.client.last_answer.rest_s if isinstance(error, RateLimited) else 0.0

@@ -23,7 +23,7 @@ from mm_pipeline.domain.candles import (
     after_failure,
     circuit_phase,
 )
-from mm_pipeline.domain.errors import CandleSourceError, CircuitOpen, ClockSkewed, DeadlineExceeded, RateLimited
+from mm_pipeline.domain.errors import CircuitOpen, ClockSkewed, DeadlineExceeded, ExchangeError, RateLimited
 from mm_pipeline.domain.instants import from_ms
 
 C = TypeVar("C", bound=ExchangeClient)
@@ -133,7 +133,7 @@ class ExchangeSession(Generic[C]):
                     self.policy.deadline.total_seconds() if limit_s is None else limit_s,
                     lambda deadline: task(self._asking(client, attempts=attempts, deadline=deadline)),
                 )
-            except CandleSourceError as error:
+            except ExchangeError as error:
                 if isinstance(error, DeadlineExceeded):
                     self._client = None  # its thread may still be reading from it
                 if opens_circuit:
@@ -181,7 +181,7 @@ class ExchangeSession(Generic[C]):
         client.on_request(before_request)
         return Asking(client, exchange=self.exchange, policy=self.policy, attempts=attempts, deadline=deadline)
 
-    def _note_failure(self, state: CircuitState, error: CandleSourceError, client: C) -> None:
+    def _note_failure(self, state: CircuitState, error: ExchangeError, client: C) -> None:
         if not (error.is_transient or isinstance(error, DeadlineExceeded)):
             return
         rest_s = client.last_answer.rest_s if isinstance(error, RateLimited) else 0.0

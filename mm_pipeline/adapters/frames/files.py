@@ -39,7 +39,7 @@ class FrameFiles:
     Raises
     ------
     StorageError
-        From every method, naming the file and the mend.
+        From every method, naming the file and the hint.
     FrameDamaged
         From reading a file whose content is not what was written; it is moved aside first.
     """
@@ -127,7 +127,7 @@ class FrameFiles:
         except Exception as error:  # backends raise their own library's errors beside OSError
             raise StorageError(
                 f"{self.full_path(path)} could not be written: {error}.",
-                "Free disk space, or mend the address or its permissions; no file was left half-written.",
+                "Free disk space, or correct the address or its permissions; no file was left half-written.",
             ) from error
         finally:
             for temporary in staged.values():

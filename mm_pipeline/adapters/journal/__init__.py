@@ -5,24 +5,23 @@ from mm_pipeline.adapters.journal.database import sqlite_url
 from mm_pipeline.adapters.journal.flat_checks import FlatCheck, FlatFinding, JournalFlatChecks
 from mm_pipeline.adapters.journal.journal import Journal
 from mm_pipeline.adapters.journal.page_records import (
-    Answer,
     Claim,
-    Decided,
+    DecisionRecord,
     DeliveryEvent,
     DeliveryOutcome,
     OpenReceipt,
     Page,
+    ResponseRecord,
     Waiting,
 )
-from mm_pipeline.adapters.journal.records import Evaluation, GridHistoryRow, MarketNotice
+from mm_pipeline.adapters.journal.records import Evaluation, GridHistoryRow, Incident
 from mm_pipeline.adapters.journal.responses import words_in_force
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 
 __all__ = [
-    "Answer",
     "CircuitChange",
     "Claim",
-    "Decided",
+    "DecisionRecord",
     "DeliveryEvent",
     "DeliveryOutcome",
     "Evaluation",
@@ -30,12 +29,13 @@ __all__ = [
     "FlatCheck",
     "FlatFinding",
     "GridHistoryRow",
+    "Incident",
     "Journal",
     "JournalCircuits",
     "JournalFlatChecks",
-    "MarketNotice",
     "OpenReceipt",
     "Page",
+    "ResponseRecord",
     "Waiting",
     "sqlite_url",
     "words_in_force",

@@ -70,7 +70,7 @@ class Database:
     Raises
     ------
     StorageError
-        From everything here, naming the database (never its password) and the mend.
+        From everything here, naming the database (never its password) and the hint.
     """
 
     def __init__(self, url: str, *, lock_wait: timedelta = LOCK_WAIT) -> None:
@@ -154,12 +154,12 @@ class Database:
     def _failed(self, error: SQLAlchemyError) -> StorageError:
         name = self._engine.url.render_as_string(hide_password=True)
         is_outage = isinstance(error, OperationalError | InterfaceError | PoolTimeout)
-        mend = (
+        hint = (
             "Check that the database is running, reachable and has space; the next tick tries again."
             if is_outage
             else "Nothing was written; the rows or the tables are not what this version expects: see mm doctor."
         )
-        return StorageError(f"journal {name}: {_reason(error)}.", mend)
+        return StorageError(f"journal {name}: {_reason(error)}.", hint)
 
 
 def _prepare_connection(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from mm_pipeline.adapters.journal import schema
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.insertion import insert_new
-from mm_pipeline.adapters.journal.page_records import Decided, Page
+from mm_pipeline.adapters.journal.page_records import DecisionRecord, Page
 from mm_pipeline.adapters.journal.schema import UtcMillis, outbox
 from mm_pipeline.adapters.journal.valid import decisions, pages
 from mm_pipeline.domain.notifications import (
@@ -62,7 +62,7 @@ class JournalNotifications:
 
     def commit(
         self,
-        decided: Sequence[Decided],
+        decided: Sequence[DecisionRecord],
         told: Sequence[Page],
         *,
         channels: Mapping[str, int],
@@ -108,7 +108,7 @@ class JournalNotifications:
         since: datetime | None = None,
         until: datetime | None = None,
         page: str | None = None,
-    ) -> list[Decided]:
+    ) -> list[DecisionRecord]:
         """Decisions with ``since <= evaluated_at < until``, oldest first."""
         query = sa.select(*(decisions.c[name] for name in (*_DECISION, *_BY)))
         if grid is not None:
@@ -125,7 +125,7 @@ class JournalNotifications:
 
     def that_matter(
         self, grid: str, kind: str, *, since: datetime, until: datetime, within: timedelta
-    ) -> list[Decided]:
+    ) -> list[DecisionRecord]:
         """Decisions that deciding anew depends on, between ``since`` (included) and ``until``, oldest first.
 
         The newest of each notice, told or held back for each reason, and all from ``within`` before the newest told on.
@@ -139,7 +139,7 @@ class JournalNotifications:
         rows = {row.id: row for row in (*newest, *recent)}
         return [_decided_of(rows[number]) for number in sorted(rows, key=lambda one: (rows[one].evaluated_at, one))]
 
-    def standing(self, grid: str) -> list[Decided]:
+    def standing(self, grid: str) -> list[DecisionRecord]:
         """What an acknowledgement of a grid answers, newest first: the newest told decision.
 
         Where that takes nothing back (UNKNOWN, a reminder), the one that stood before too, and the emergency that
@@ -149,20 +149,20 @@ class JournalNotifications:
         pages = {one.decision.page: one for one in found if one is not None}
         return sorted(pages.values(), key=lambda one: one.decision.evaluated_at, reverse=True)
 
-    def _emergency(self, grid: str) -> Decided | None:
+    def _emergency(self, grid: str) -> DecisionRecord | None:
         """The newest emergency page of a grid, where neither an all-clear nor a sold-out was decided after it."""
         found = self.newest_told(grid, but=frozenset(Notice) - {Notice.MANDATORY_EXIT})
         if found is None:
             return None
         return None if is_over_after(one.decision for one in self._after(grid, found)) else found
 
-    def _after(self, grid: str, found: Decided) -> list[Decided]:
+    def _after(self, grid: str, found: DecisionRecord) -> list[DecisionRecord]:
         at = found.decision.evaluated_at
         return [one for one in self.decisions(grid, since=at) if one.decision.evaluated_at > at]
 
     def newest_told(
         self, grid: str, *, but: Notice | Collection[Notice] = (), kind: str | None = None
-    ) -> Decided | None:
+    ) -> DecisionRecord | None:
         """The newest decision about a grid that has a page, of one ``kind`` if asked; ``but`` leaves out notices."""
         query = sa.select(*(decisions.c[name] for name in (*_DECISION, *_BY)))
         query = query.where((decisions.c.grid == grid) & decisions.c.held_back.is_(None))
@@ -258,14 +258,14 @@ def _select_pages(*, with_image: bool) -> sa.Select[Any]:
     return sa.select(*(pages.c[name] for name in _PAGE if with_image or name != "image"))
 
 
-def _decision_row(one: Decided) -> dict[str, Any]:
+def _decision_row(one: DecisionRecord) -> dict[str, Any]:
     row = {name: getattr(one.decision, name) for name in _DECISION} | {name: getattr(one, name) for name in _BY}
     row |= {"notice": str(row["notice"]), "cause": str(row["cause"]), "triggers": list(row["triggers"])}
     row["held_back"] = None if one.decision.held_back is None else str(one.decision.held_back)
     return row
 
 
-def _decided_of(row: sa.Row[Any]) -> Decided:
+def _decided_of(row: sa.Row[Any]) -> DecisionRecord:
     values = dict(row._mapping)
     values |= {
         "notice": Notice(values["notice"]),
@@ -273,6 +273,6 @@ def _decided_of(row: sa.Row[Any]) -> Decided:
         "triggers": tuple(values["triggers"]),
         "held_back": None if values["held_back"] is None else HeldBack(values["held_back"]),
     }
-    return Decided(
+    return DecisionRecord(
         decision=Decision(**{name: values[name] for name in _DECISION}), **{name: values[name] for name in _BY}
     )

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.decisions import JournalNotifications
-from mm_pipeline.adapters.journal.page_records import Answer
+from mm_pipeline.adapters.journal.page_records import ResponseRecord
 from mm_pipeline.adapters.journal.responses import JournalResponses
 from mm_pipeline.adapters.journal.schema import UtcMillis
 from mm_pipeline.adapters.journal.valid import evaluations
@@ -25,7 +25,7 @@ from mm_pipeline.domain.notifications import (
     LONGEST_FLAPPING,
     SEEN_OPEN,
     History,
-    Judged,
+    Judgement,
     Notice,
     NotifyPolicy,
     Response,
@@ -79,7 +79,7 @@ class JournalHistories:
 
     def before(
         self,
-        judged: Judged,
+        judged: Judgement,
         *,
         now: datetime,
         started_at: Mapping[str, datetime],
@@ -130,7 +130,7 @@ class JournalHistories:
         return max((one.response.at for one in given if one.known_at < range_began), default=None)
 
 
-def _known(answer: Answer) -> Response:
+def _known(answer: ResponseRecord) -> Response:
     """A response with the moment from which on decisions take it into account."""
     return replace(answer.response, known_at=answer.known_at)
 
@@ -140,7 +140,7 @@ class _Reader:
     """Asks for evaluations before one of a grid, within one transaction."""
 
     connection: sa.Connection
-    judged: Judged
+    judged: Judgement
     started_at: Mapping[str, datetime]
     anew_at: datetime | None
 
@@ -171,7 +171,7 @@ class _Reader:
         )
         began = recent[length - 1].evaluated_at if length < len(recent) else self._run_began(last.state, range_began)
         start = self.started_at.get(last.grid_version) or self._last_start()
-        before = Judged(
+        before = Judgement(
             grid=self.judged.grid,
             kind=self.judged.kind,
             evaluated_at=last.evaluated_at,

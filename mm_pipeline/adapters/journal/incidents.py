@@ -10,14 +10,14 @@ import sqlalchemy as sa
 
 from mm_pipeline.adapters.journal import schema
 from mm_pipeline.adapters.journal.insertion import insert_new
-from mm_pipeline.adapters.journal.records import MarketNotice
+from mm_pipeline.adapters.journal.records import Incident
 from mm_pipeline.adapters.journal.setting_aside import MADE_AGAIN, set_aside
 from mm_pipeline.adapters.journal.valid import market_notices as table
 
 _KEY = ("market", "tick_at", "code")
 
 
-def record(connection: sa.Connection, notices: Iterable[MarketNotice]) -> int:
+def record(connection: sa.Connection, notices: Iterable[Incident]) -> int:
     """Add those whose market, tick and code are new; how many were."""
     return insert_new(connection, schema.market_notices, _KEY, [asdict(notice) for notice in notices])
 
@@ -33,7 +33,7 @@ def end(connection: sa.Connection, markets: Collection[str], tick_at: datetime, 
 
 def select(
     connection: sa.Connection, *, market: str | None, since: datetime | None, until: datetime | None
-) -> list[MarketNotice]:
+) -> list[Incident]:
     """Notices with ``since <= tick_at < until``, oldest tick first."""
     query = sa.select(table.c.market, table.c.tick_at, table.c.code, table.c.message)
     if market is not None:
@@ -42,4 +42,4 @@ def select(
         query = query.where(table.c.tick_at >= since)
     if until is not None:
         query = query.where(table.c.tick_at < until)
-    return [MarketNotice(**row._mapping) for row in connection.execute(query.order_by(table.c.tick_at, table.c.id))]
+    return [Incident(**row._mapping) for row in connection.execute(query.order_by(table.c.tick_at, table.c.id))]

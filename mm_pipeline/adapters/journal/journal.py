@@ -16,7 +16,7 @@ from mm_pipeline.adapters.journal.decisions import JournalNotifications
 from mm_pipeline.adapters.journal.flat_checks import JournalFlatChecks
 from mm_pipeline.adapters.journal.histories import JournalHistories
 from mm_pipeline.adapters.journal.outbox import JournalOutbox
-from mm_pipeline.adapters.journal.records import Evaluation, GridHistoryRow, MarketNotice
+from mm_pipeline.adapters.journal.records import Evaluation, GridHistoryRow, Incident
 from mm_pipeline.adapters.journal.responses import JournalResponses
 from mm_pipeline.adapters.journal.setting_aside import FutureRows
 from mm_pipeline.adapters.journal.upgrade import migrate
@@ -244,7 +244,7 @@ class Journal:
             )
         return found if found is not None and found.state == evaluations.MANDATORY_EXIT else None
 
-    def record_notices(self, batch: Iterable[MarketNotice]) -> int:
+    def record_notices(self, batch: Iterable[Incident]) -> int:
         """Add what was wrong with markets at a tick; how many were new by market, tick and code."""
         rows = list(batch)
         with self._database.writing() as connection:
@@ -260,7 +260,7 @@ class Journal:
 
     def notices(
         self, market: str | None = None, *, since: datetime | None = None, until: datetime | None = None
-    ) -> list[MarketNotice]:
+    ) -> list[Incident]:
         """Notices with ``since <= tick_at < until``, oldest first."""
         with self._database.reading() as connection:
             return notices.select(connection, market=market, since=since, until=until)

@@ -14,7 +14,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from mm_pipeline.adapters.journal.journal import Journal
-from mm_pipeline.adapters.journal.page_records import Answer, Decided, DeliveryOutcome
+from mm_pipeline.adapters.journal.page_records import DecisionRecord, DeliveryOutcome, ResponseRecord
 from mm_pipeline.adapters.journal.records import Evaluation
 from mm_pipeline.adapters.journal.schema import delivery_events
 from mm_pipeline.adapters.journal.valid import decisions, evaluations, pages
@@ -55,7 +55,7 @@ class OperatorQueries:
             began: datetime | None = connection.scalar(first)
         return newest.evaluated_at if began is None else began
 
-    def newest_told(self, grid: str, kind: EvaluationKind, *, without: Sequence[Notice] = ()) -> Decided | None:
+    def newest_told(self, grid: str, kind: EvaluationKind, *, without: Sequence[Notice] = ()) -> DecisionRecord | None:
         """The newest decision of a kind about a grid for which there is a page, of any notice but those named."""
         is_wanted = (decisions.c.grid == grid) & (decisions.c.kind == kind.value) & decisions.c.held_back.is_(None)
         if without:
@@ -164,7 +164,7 @@ class OperatorQueries:
         return frame.cast({"evaluated_at": EVALUATED_SCHEMA["evaluated_at"]}).sort("grid", "evaluated_at")
 
 
-def _known(answer: Answer) -> Response:
+def _known(answer: ResponseRecord) -> Response:
     """A response, with the moment at which it was known where that is later than it happened."""
     is_later = answer.known_at > answer.response.at
     return replace(answer.response, known_at=answer.known_at) if is_later else answer.response

@@ -52,7 +52,7 @@ class Page:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decided:
+class DecisionRecord:
     """A decision with what it was made by."""
 
     decision: Decision
@@ -93,7 +93,7 @@ class DeliveryEvent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class ResponseRecord:
     """A response with where it came from: a provider's receipt, a command, an account, or the watch itself."""
 
     response: Response

@@ -72,7 +72,7 @@ class GridHistoryRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MarketNotice:
+class Incident:
     """What was wrong with a market's candles at a tick; ``code`` is the stable name of the cause."""
 
     market: str

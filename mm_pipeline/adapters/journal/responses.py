@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from mm_pipeline.adapters.journal import schema
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.insertion import insert_new
-from mm_pipeline.adapters.journal.page_records import Answer
+from mm_pipeline.adapters.journal.page_records import ResponseRecord
 from mm_pipeline.adapters.journal.valid import responses
 from mm_pipeline.domain.notifications import SEEN_OPEN, Response, ResponseKind
 
@@ -30,7 +30,7 @@ class JournalResponses:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, answers: Iterable[Answer]) -> int:
+    def record(self, answers: Iterable[ResponseRecord]) -> int:
         """Add what is new; how many were. A page is answered in one way once, whoever else answers it later."""
         rows = [_row(answer) for answer in answers]
         with self._database.writing() as connection:
@@ -45,7 +45,7 @@ class JournalResponses:
         known_since: datetime | None = None,
         pages: Collection[str] | None = None,
         kinds: Collection[ResponseKind] | None = None,
-    ) -> list[Answer]:
+    ) -> list[ResponseRecord]:
         """Answers with ``since <= at < until``, oldest first.
 
         ``known_since`` keeps those that happened, or were recorded, at that moment or later.
@@ -67,7 +67,7 @@ class JournalResponses:
             return [_answer_of(row) for row in connection.execute(query.order_by(responses.c.at, responses.c.id))]
 
 
-def words_in_force(answers: Iterable[Answer], *, started_at: datetime | None) -> list[Answer]:
+def words_in_force(answers: Iterable[ResponseRecord], *, started_at: datetime | None) -> list[ResponseRecord]:
     """Words that a position is closed, or open again, in the order in which they were known: the last is in force.
 
     Left out is what closes nothing: see ``Response.closes``, by which decisions take words too.
@@ -79,7 +79,7 @@ def words_in_force(answers: Iterable[Answer], *, started_at: datetime | None) ->
     started_at
         Start of the grid's range; None where it is not known.
     """
-    words: list[Answer] = []
+    words: list[ResponseRecord] = []
     open_at: datetime | None = None
     for answer in sorted(answers, key=lambda one: one.known_at):
         response = answer.response
@@ -91,7 +91,7 @@ def words_in_force(answers: Iterable[Answer], *, started_at: datetime | None) ->
     return words
 
 
-def _row(answer: Answer) -> dict[str, Any]:
+def _row(answer: ResponseRecord) -> dict[str, Any]:
     response = answer.response
     about = response.page or response.at.isoformat()
     return {
@@ -104,6 +104,6 @@ def _row(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _answer_of(row: sa.Row[Any]) -> Answer:
+def _answer_of(row: sa.Row[Any]) -> ResponseRecord:
     response = Response(grid=row.grid, at=row.at, kind=ResponseKind(row.kind), page=row.page)
-    return Answer(response=response, **{name: getattr(row, name) for name in _BY})
+    return ResponseRecord(response=response, **{name: getattr(row, name) for name in _BY})

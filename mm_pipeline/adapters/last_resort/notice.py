@@ -134,7 +134,7 @@ class LastResort:
         since = f"since {outage.since:%Y-%m-%d %H:%M} UTC"
         text = (
             f"{problem.problem}\nThis is so {since}. Until it ends no page can be sent, whatever your grids do. "
-            f"Look at them yourself{f': {self.watched}' if self.watched else ''}.\n{problem.mend}"
+            f"Look at them yourself{f': {self.watched}' if self.watched else ''}.\n{problem.hint}"
         )
         message = Message(
             page_id=f"{PAGE_PREFIX}-{int(now.timestamp())}",

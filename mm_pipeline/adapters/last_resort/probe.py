@@ -131,8 +131,8 @@ def _unwritable(folders: Iterable[Path]) -> Iterator[StorageError]:
                 opened.flush()
                 os.fsync(descriptor)
         except OSError as error:
-            mend = "Free disk space: the watch goes on by itself." if error.errno in _SPACE else "Check the disk."
-            yield StorageError(f"{folder} cannot be written: {error.strerror or error}.", mend)
+            hint = "Free disk space: the watch goes on by itself." if error.errno in _SPACE else "Check the disk."
+            yield StorageError(f"{folder} cannot be written: {error.strerror or error}.", hint)
         finally:
             with suppress(OSError):
                 file.unlink()

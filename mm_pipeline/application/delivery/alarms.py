@@ -10,7 +10,7 @@ from typing import Final
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.journal import Journal, Page
 from mm_pipeline.adapters.journal.page_records import ALARM
-from mm_pipeline.application.delivery.channel_order import ChannelLadder
+from mm_pipeline.application.delivery.channel_order import ChannelOrder
 
 PRIORITY: Final = 1
 """An alarm is heard, but rings once."""
@@ -26,7 +26,7 @@ class Alarms:
         When the journal fails.
     """
 
-    def __init__(self, journal: Journal, ladder: ChannelLadder, *, clock: Clock, written_by: Mapping[str, str]) -> None:
+    def __init__(self, journal: Journal, ladder: ChannelOrder, *, clock: Clock, written_by: Mapping[str, str]) -> None:
         self._journal = journal
         self._ladder = ladder
         self._clock = clock

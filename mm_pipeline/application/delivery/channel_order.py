@@ -10,7 +10,7 @@ from mm_pipeline.domain.notifications import Channel, DeliveryPolicy
 
 
 @dataclass(frozen=True)
-class ChannelLadder:
+class ChannelOrder:
     """Channels by name, most trusted first.
 
     Attributes

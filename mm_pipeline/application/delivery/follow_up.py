@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mm_pipeline.adapters.clock import Clock
-from mm_pipeline.adapters.journal import Answer, DeliveryOutcome, Journal, OpenReceipt, Page
-from mm_pipeline.application.delivery.channel_order import ChannelLadder
+from mm_pipeline.adapters.journal import DeliveryOutcome, Journal, OpenReceipt, Page, ResponseRecord
+from mm_pipeline.application.delivery.channel_order import ChannelOrder
 from mm_pipeline.application.delivery.page_answers import PageAnswers
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
@@ -35,10 +35,10 @@ _LOOK_BACK = timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class Heard:
+class FollowUp:
     """What one round found: answers that are new, and questions that failed."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[ResponseRecord, ...]
     problems: tuple[str, ...]
 
 
@@ -54,7 +54,7 @@ class Answers:
     def __init__(
         self,
         journal: Journal,
-        ladder: ChannelLadder,
+        ladder: ChannelOrder,
         *,
         policy: NotifyPolicy,
         clock: Clock,
@@ -66,12 +66,12 @@ class Answers:
         self._clock = clock
         self._written_by = written_by
 
-    def follow(self) -> Heard:
+    def follow(self) -> FollowUp:
         """Ask about every open emergency, end those that need not ring any more, and note windows that have passed.
 
         A channel that did not answer is not asked again in this round: windows that passed must not wait for it.
         """
-        answers: list[Answer] = []
+        answers: list[ResponseRecord] = []
         problems: list[str] = []
         silent: set[str] = set()
         for receipt in self._journal.outbox.open_receipts(now=self._clock.now()):
@@ -90,7 +90,7 @@ class Answers:
                 problems.append(f"{receipt.channel}: {type(error).__name__} when asked about a receipt")
         self._end_unclear(problems, silent)
         answers += self._missed()
-        return Heard(tuple(answers), tuple(problems))
+        return FollowUp(tuple(answers), tuple(problems))
 
     def record(
         self,
@@ -101,10 +101,10 @@ class Answers:
         source: str,
         by: str = "",
         grids: Collection[str] | None = None,
-    ) -> list[Answer]:
+    ) -> list[ResponseRecord]:
         """Journal an answer for every grid of a page, or for these; the answers that are new."""
         made = [
-            Answer(
+            ResponseRecord(
                 response=Response(grid=grid, at=at, kind=kind, page=page.page),
                 source=source,
                 by_whom=by,
@@ -116,7 +116,7 @@ class Answers:
         ]
         return [answer for answer in made if self._journal.responses.record([answer])]
 
-    def _follow(self, receipt: OpenReceipt, answers: list[Answer]) -> None:
+    def _follow(self, receipt: OpenReceipt, answers: list[ResponseRecord]) -> None:
         channel = self._channel_of(receipt)
         if channel is None:
             return
@@ -193,7 +193,7 @@ class Answers:
             return True
         return is_over_after(one.decision for one in made if one.decision.evaluated_at > page.evaluated_at)
 
-    def _missed(self) -> list[Answer]:
+    def _missed(self) -> list[ResponseRecord]:
         """Windows that passed with nobody answering; what asked for an exit goes to the next channel.
 
         A page that came late has its whole window from then on.
@@ -206,7 +206,7 @@ class Answers:
             return []
         sent_at = self._journal.outbox.first_sent(since=since, records=self._ladder.records)
         known = PageAnswers.since(self._journal, min(page.evaluated_at for page in open_ones))
-        answers: list[Answer] = []
+        answers: list[ResponseRecord] = []
         for page in open_ones:
             sent = sent_at.get(page.page)
             if sent is not None and sent > now:  # by a clock that was ahead: it came at any time since it was decided
@@ -222,7 +222,7 @@ class Answers:
             return None
         return page.respond_by + max(sent_at - page.decided_at, timedelta(0))
 
-    def _missed_by(self, page: Page, ends_at: datetime, known: PageAnswers) -> list[Answer]:
+    def _missed_by(self, page: Page, ends_at: datetime, known: PageAnswers) -> list[ResponseRecord]:
         is_noted = any(
             answer.response.kind is ResponseKind.MISSED and answer.response.page == page.page
             for grid in page.grids

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mm_pipeline.adapters.journal import DeliveryOutcome, Journal
-from mm_pipeline.application.delivery.channel_order import ChannelCircuits, ChannelLadder
+from mm_pipeline.application.delivery.channel_order import ChannelCircuits, ChannelOrder
 from mm_pipeline.domain.notifications import DeliveryPolicy
 
 
@@ -24,7 +24,7 @@ class ChannelHealth:
     """
 
     def __init__(
-        self, journal: Journal, ladder: ChannelLadder, *, policy: DeliveryPolicy, unusable: Mapping[str, str]
+        self, journal: Journal, ladder: ChannelOrder, *, policy: DeliveryPolicy, unusable: Mapping[str, str]
     ) -> None:
         self._journal = journal
         self._ladder = ladder

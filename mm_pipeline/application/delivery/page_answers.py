@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from mm_pipeline.adapters.journal import Answer, Decided, Journal, Page, words_in_force
+from mm_pipeline.adapters.journal import DecisionRecord, Journal, Page, ResponseRecord, words_in_force
 from mm_pipeline.adapters.journal.page_records import ALARM
 from mm_pipeline.domain.notifications import ASKS_FOR_EXIT, FLATS, Notice, ResponseKind, replaces
 
@@ -20,8 +20,8 @@ class PageAnswers:
     ``retired`` says when each grid was retired whose watch has ended: its operator has said that nothing is left.
     """
 
-    told: Mapping[str, Sequence[Decided]]
-    answers: Mapping[str, Sequence[Answer]]
+    told: Mapping[str, Sequence[DecisionRecord]]
+    answers: Mapping[str, Sequence[ResponseRecord]]
     retired: Mapping[str, datetime] = field(default_factory=dict)
 
     @classmethod
@@ -48,8 +48,8 @@ class PageAnswers:
 
     @classmethod
     def _read(cls, journal: Journal, grids: Sequence[str | None], *, since: datetime) -> PageAnswers:
-        told: dict[str, list[Decided]] = {}
-        answers: dict[str, list[Answer]] = {}
+        told: dict[str, list[DecisionRecord]] = {}
+        answers: dict[str, list[ResponseRecord]] = {}
         for grid in grids:
             decisions = [one for one in journal.notifications.decisions(grid, since=since) if one.decision.is_told]
             for one in decisions:
@@ -58,7 +58,7 @@ class PageAnswers:
                 answers.setdefault(answer.response.grid, []).append(answer)
         return cls(told, answers, journal.retired_grids())
 
-    def newer(self, grid: str, page: Page, *, before: datetime | None = None) -> list[Decided]:
+    def newer(self, grid: str, page: Page, *, before: datetime | None = None) -> list[DecisionRecord]:
         """What was told of a grid in the page's place, decided before a moment."""
         notice = None if page.notice == ALARM else Notice(page.notice)
         return [
@@ -91,7 +91,7 @@ class PageAnswers:
             return True
         return page.notice in _ENDED_BY_FLAT and _is_flat(self._given(grid, by), since=page.decided_at)
 
-    def _given(self, grid: str, by: datetime | None) -> list[Answer]:
+    def _given(self, grid: str, by: datetime | None) -> list[ResponseRecord]:
         return [answer for answer in self.answers.get(grid, ()) if by is None or answer.response.at <= by]
 
     def is_answered_whole(self, page: Page) -> bool:
@@ -103,11 +103,11 @@ class PageAnswers:
         return bool(page.grids) and all(self.is_moot(grid, page) for grid in page.grids)
 
 
-def _acknowledges(given: Sequence[Answer], pages: Collection[str]) -> bool:
+def _acknowledges(given: Sequence[ResponseRecord], pages: Collection[str]) -> bool:
     return any(answer.response.kind is ResponseKind.ACKNOWLEDGED and answer.response.page in pages for answer in given)
 
 
-def _is_flat(given: Sequence[Answer], *, since: datetime) -> bool:
+def _is_flat(given: Sequence[ResponseRecord], *, since: datetime) -> bool:
     """Whether the newest word on it, known after ``since``, is that the position is closed."""
     words = [one for one in words_in_force(given, started_at=None) if one.known_at > since]
     return bool(words) and words[-1].response.kind in FLATS

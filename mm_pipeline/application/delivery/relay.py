@@ -20,7 +20,7 @@ from datetime import datetime
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.journal import Claim, DeliveryOutcome, Journal, Page, Waiting
 from mm_pipeline.application.delivery.alarms import Alarms
-from mm_pipeline.application.delivery.channel_order import ChannelCircuits, ChannelLadder
+from mm_pipeline.application.delivery.channel_order import ChannelCircuits, ChannelOrder
 from mm_pipeline.application.delivery.follow_up import page_tag
 from mm_pipeline.application.delivery.page_answers import PageAnswers
 from mm_pipeline.domain.errors import StorageError
@@ -35,7 +35,7 @@ Render = Callable[[Claim, datetime], Message]
 
 
 @dataclass(frozen=True)
-class Sent:
+class DeliveryAttempt:
     """One attempt of a relay run, as it ended."""
 
     page: str
@@ -62,7 +62,7 @@ class Relay:
     def __init__(
         self,
         journal: Journal,
-        ladder: ChannelLadder,
+        ladder: ChannelOrder,
         *,
         policy: DeliveryPolicy,
         clock: Clock,
@@ -78,10 +78,10 @@ class Relay:
         self._circuits = ChannelCircuits(journal.circuits, policy)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
-    def run(self) -> list[Sent]:
+    def run(self) -> list[DeliveryAttempt]:
         """Deliver what is due, for at most ``run_for``; every attempt that was made."""
         ends_at = time.monotonic() + self._policy.run_for.total_seconds()
-        made: list[Sent] = []
+        made: list[DeliveryAttempt] = []
         failing: set[str] = set()
         self._pass_by_unusable()
         self._rescue_unclaimable()
@@ -111,7 +111,7 @@ class Relay:
         now_ms = self._clock.now_ms()
         return [name for name in self._ladder.channels if not self._circuits.is_open(name, now_ms=now_ms)]
 
-    def _attempt(self, claim: Claim) -> Sent:
+    def _attempt(self, claim: Claim) -> DeliveryAttempt:
         if self._journal.outbox.is_superseded(claim.page):
             return self._end(claim, DeliveryOutcome.SUPERSEDED, "something newer was told of these grids")
         if self._is_settled(claim):
@@ -192,11 +192,13 @@ class Relay:
             is_over.set()
             thread.join()
 
-    def _end(self, claim: Claim, outcome: DeliveryOutcome, detail: str, *, receipt: str | None = None) -> Sent:
+    def _end(
+        self, claim: Claim, outcome: DeliveryOutcome, detail: str, *, receipt: str | None = None
+    ) -> DeliveryAttempt:
         self._journal.outbox.end(claim, outcome, at=self._clock.now(), detail=detail, receipt=receipt)
-        return Sent(claim.page.page, claim.channel, claim.attempt, outcome, detail)
+        return DeliveryAttempt(claim.page.page, claim.channel, claim.attempt, outcome, detail)
 
-    def _refused(self, claim: Claim, error: ChannelError) -> Sent:
+    def _refused(self, claim: Claim, error: ChannelError) -> DeliveryAttempt:
         """Not to be repeated: the next channel takes over, and an alarm tells of this one."""
         self._circuits.succeeded(claim.channel, now_ms=self._clock.now_ms())
         sent = self._end(claim, DeliveryOutcome.REFUSED, str(error))
@@ -208,11 +210,11 @@ class Relay:
         self._alarms.raise_about(
             f"{channel} {what}",
             f"CHANNEL {channel} {what}",
-            f"Pages do not reach you through {channel}: {error.problem}\n{error.mend}".strip(),
+            f"Pages do not reach you through {channel}: {error.problem}\n{error.hint}".strip(),
             without=[channel],
         )
 
-    def _failed(self, claim: Claim, error: ChannelError) -> Sent:
+    def _failed(self, claim: Claim, error: ChannelError) -> DeliveryAttempt:
         """To be repeated; from so many attempts on beside the next channel."""
         now = self._clock.now()
         self._circuits.failed(claim.channel, now_ms=self._clock.now_ms(), problem=error.problem)
@@ -225,7 +227,7 @@ class Relay:
             )
         if claim.channel not in self._usable():
             self._alarm_about(claim.channel, "takes no pages", error)
-        return Sent(claim.page.page, claim.channel, claim.attempt, outcome, str(error))
+        return DeliveryAttempt(claim.page.page, claim.channel, claim.attempt, outcome, str(error))
 
     def _escalate(self, page: str, rank: int, detail: str, *, without: Sequence[str] = ()) -> None:
         following = self._ladder.after(rank, tried=without)

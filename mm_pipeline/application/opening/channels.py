@@ -11,7 +11,7 @@ from typing import Protocol
 from mm_pipeline.adapters.channels import ChannelConfig, channel_of, records_of
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.journal import Claim, Journal
-from mm_pipeline.application.delivery import Alarms, Answers, ChannelHealth, ChannelLadder, Relay
+from mm_pipeline.application.delivery import Alarms, Answers, ChannelHealth, ChannelOrder, Relay
 from mm_pipeline.application.delivery.follow_up import page_tag
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.notifications import Accepted, Channel, ChannelError, Message
@@ -55,14 +55,14 @@ class _Unusable:
     error: ConfigError
 
     def send(self, message: Message) -> Accepted:
-        raise ChannelError(self.error.problem, self.error.mend, is_final=False)
+        raise ChannelError(self.error.problem, self.error.hint, is_final=False)
 
 
 @dataclass(frozen=True)
 class Delivery:
     """Everything that happens to a page after it was decided, over one journal and one set of channels."""
 
-    ladder: ChannelLadder
+    ladder: ChannelOrder
     relay: Relay
     answers: Answers
     alarms: Alarms
@@ -79,7 +79,7 @@ def delivery_of(
 ) -> Delivery:
     """Wire relay, answers and alarms together."""
     secondary = frozenset(config.name for config in settings.channels if config.is_secondary)
-    ladder = ChannelLadder(channels, secondary & set(channels), records_of(settings.channels) & set(channels))
+    ladder = ChannelOrder(channels, secondary & set(channels), records_of(settings.channels) & set(channels))
     journal.sign(written_by)
     journal.keep_time(clock, tolerance=settings.exchange_access.max_clock_offset)
     alarms = Alarms(journal, ladder, clock=clock, written_by=written_by)

@@ -8,15 +8,15 @@ from enum import StrEnum
 from typing import Any, Final
 
 from mm_pipeline.adapters.journal import (
-    Answer,
     CircuitChange,
-    Decided,
+    DecisionRecord,
     DeliveryEvent,
     DeliveryOutcome,
     Evaluation,
     GridHistoryRow,
-    MarketNotice,
+    Incident,
     Page,
+    ResponseRecord,
 )
 from mm_pipeline.domain.candles import HEALTHY
 from mm_pipeline.domain.instants import from_ms
@@ -99,7 +99,7 @@ def of_grid(row: GridHistoryRow, *, is_first: bool) -> JournalLine:
     return JournalLine(at=row.seen_at, kind=LineKind.GRID, subject=row.grid_id, what=what, detail=detail, data=data)
 
 
-def of_notice(notice: MarketNotice) -> JournalLine:
+def of_notice(notice: Incident) -> JournalLine:
     """What was wrong with a market, a grid's file or a run."""
     subject = notice.market.removeprefix(GRID_NOTICE)
     return JournalLine(
@@ -126,7 +126,7 @@ def of_evaluation(one: Evaluation, kind: LineKind) -> JournalLine:
     )
 
 
-def of_decision(decided: Decided) -> JournalLine:
+def of_decision(decided: DecisionRecord) -> JournalLine:
     """What was decided to tell, or held back."""
     decision = decided.decision
     held = "" if decision.is_told else f", held back ({decision.held_back})"
@@ -172,7 +172,7 @@ def of_delivery(event: DeliveryEvent, page: Page) -> JournalLine:
     )
 
 
-def of_answer(answer: Answer) -> JournalLine:
+def of_answer(answer: ResponseRecord) -> JournalLine:
     """What an operator did, or did not."""
     response = answer.response
     by = f" by {answer.by_whom}" if answer.by_whom else ""

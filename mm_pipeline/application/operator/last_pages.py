@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from mm_pipeline.adapters.journal import (
-    Answer,
-    Decided,
+    DecisionRecord,
     DeliveryOutcome,
     Journal,
     OpenReceipt,
     Page,
+    ResponseRecord,
     Waiting,
     words_in_force,
 )
@@ -158,14 +158,14 @@ class PageBook:
         )
         return None if newest is None else self._last_page(newest), due
 
-    def flat(self, grid_id: str, *, started_at: datetime | None) -> Answer | None:
+    def flat(self, grid_id: str, *, started_at: datetime | None) -> ResponseRecord | None:
         """The word in force that the position of a range is closed, by the rule of decisions; None where none is."""
         answers = self.journal.responses.select(grid_id, known_since=started_at)
         known = (answer for answer in answers if answer.known_at <= self.now)
         words = words_in_force(known, started_at=started_at)
         return words[-1] if words and words[-1].response.kind in FLATS else None
 
-    def _asked_by(self, asking: Decided, grid: Grid | None) -> datetime | None:
+    def _asked_by(self, asking: DecisionRecord, grid: Grid | None) -> datetime | None:
         """End of the window of a page that nobody has answered; None of a page about a range that was left."""
         decision = asking.decision
         if grid is not None and decision.evaluated_at < grid.started_at:
@@ -177,13 +177,13 @@ class PageBook:
         (page,) = self.journal.notifications.pages(ids=[decision.page])
         return page.respond_by
 
-    def _acknowledged(self, told: Decided) -> Answer | None:
+    def _acknowledged(self, told: DecisionRecord) -> ResponseRecord | None:
         decision = told.decision
         found = self.journal.responses.select(decision.grid, since=decision.evaluated_at)
         of_page = (answer for answer in found if answer.response.page in (decision.page, ""))
         return next((one for one in of_page if one.response.kind is ResponseKind.ACKNOWLEDGED), None)
 
-    def _last_page(self, told: Decided) -> LastPage:
+    def _last_page(self, told: DecisionRecord) -> LastPage:
         (page,) = self.journal.notifications.pages(ids=[told.decision.page])
         sent_on: dict[str, datetime] = {}
         seen = set()

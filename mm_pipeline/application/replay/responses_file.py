@@ -39,7 +39,7 @@ def read_responses(path: Path, grid_id: str) -> list[Response]:
     Raises
     ------
     ConfigError
-        With file, key and mend, when it cannot be used.
+        With file, key and hint, when it cannot be used.
     """
     try:
         content = _ResponsesFile.model_validate(load_mapping(path))

@@ -146,7 +146,7 @@ def _write_report(
 
 def _chart(folder: Path, found: GridEvaluation) -> bytes:
     """Price and states of the last days, from the frames that the run wrote."""
-    from mm_pipeline.adapters.candles.candle_store import CandleShelf
+    from mm_pipeline.adapters.candles.candle_store import CandleStore
     from mm_pipeline.adapters.config.home import frames_dir
     from mm_pipeline.adapters.frames.store import FrameStore
     from mm_pipeline.domain.instants import to_ms
@@ -156,7 +156,7 @@ def _chart(folder: Path, found: GridEvaluation) -> bytes:
         raise ValueError(f"{found.grid_id} has no declaration to draw")
     start, end = found.evaluated_at - timedelta(days=CHART_DAYS), found.evaluated_at
     store = FrameStore(str(frames_dir(folder)))
-    bars = CandleShelf(store).bars(found.grid.market, start_ms=to_ms(start), end_ms=to_ms(end)).bars
+    bars = CandleStore(store).bars(found.grid.market, start_ms=to_ms(start), end_ms=to_ms(end)).bars
     metrics = store.read("regime_metrics_1h", found.grid.market.path_key, start=start, end=end)
     return state_chart_png(bars, found.rows, grid=found.grid, metrics_1h=metrics, days=CHART_DAYS)
 

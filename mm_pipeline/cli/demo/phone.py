@@ -14,7 +14,7 @@ from mm_pipeline.cli.demo.markets import TOKEN_VARIABLE, USER_VARIABLE
 from mm_pipeline.paper.pushover import PaperPushover
 
 if TYPE_CHECKING:
-    from mm_pipeline.adapters.journal import Answer, Page
+    from mm_pipeline.adapters.journal import Page, ResponseRecord
     from mm_pipeline.settings import Settings
 
 KEYS: Final = {TOKEN_VARIABLE: "a" * 30, USER_VARIABLE: "u" * 30}
@@ -28,7 +28,7 @@ class Paged:
     """One emergency of the demo, from the page to its acknowledgement in the journal."""
 
     page: Page
-    answer: Answer
+    answer: ResponseRecord
 
     @property
     def response_s(self) -> float:

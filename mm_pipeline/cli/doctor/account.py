@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mm_pipeline.cli.account_access import open_account
 from mm_pipeline.cli.doctor.findings import Finding, Findings, Status
-from mm_pipeline.domain.errors import CandleSourceError
+from mm_pipeline.domain.errors import ExchangeError
 from mm_pipeline.settings import Settings
 
 
@@ -17,7 +17,7 @@ def account(settings: Settings) -> Findings:
         return
     try:
         key = reader.check_key()
-    except CandleSourceError as error:
-        yield Finding("account", Status.FAIL, error.problem, error.mend)
+    except ExchangeError as error:
+        yield Finding("account", Status.FAIL, error.problem, error.hint)
         return
     yield Finding("account", Status.OK, f"{key.account}, may: {', '.join(sorted(key.permissions))}")

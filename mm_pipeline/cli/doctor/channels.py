@@ -20,7 +20,7 @@ def channels(settings: Settings) -> Findings:
         try:
             channel_of(config, home, access=settings.channel_access)
         except ConfigError as error:
-            yield Finding(f"channel {config.name}", Status.FAIL, f"{role}: {error.problem}", error.mend)
+            yield Finding(f"channel {config.name}", Status.FAIL, f"{role}: {error.problem}", error.hint)
             continue
         reaching += config.reaches_a_person
         if config.name in failing:
@@ -54,6 +54,6 @@ def _heartbeat(settings: Settings) -> Finding:
     variable = settings.heartbeat_url_env
     if os.environ.get(variable):
         return Finding("heartbeat", Status.OK, f"{variable} is set, not shown")
-    mend = "Give it a URL of a service that tells you when it was not asked for half an hour."
+    hint = "Give it a URL of a service that tells you when it was not asked for half an hour."
     status = Status.WARN if settings.is_paper else Status.FAIL
-    return Finding("heartbeat", status, f"{variable} is not set: a dead watch is silent", mend)
+    return Finding("heartbeat", status, f"{variable} is not set: a dead watch is silent", hint)

@@ -1,4 +1,4 @@
-"""What ``mm doctor`` looks at: each check asks the real part and answers ok, warn or fail with a mend; none writes.
+"""What ``mm doctor`` looks at: each check asks the real part and answers ok, warn or fail with a hint; none writes.
 
 A missing journal or frame store is not a fault: the first run makes it.
 """
@@ -31,7 +31,7 @@ from mm_pipeline.cli.doctor.channels import channels
 from mm_pipeline.cli.doctor.findings import Finding, Findings, Status
 from mm_pipeline.cli.doctor.watch import watch
 from mm_pipeline.domain.candles import CandleSource, ExchangePolicy, epoch_ms
-from mm_pipeline.domain.errors import CandleSourceError, ExchangeUnavailable, PipelineError
+from mm_pipeline.domain.errors import ExchangeError, ExchangeUnavailable, PipelineError
 from mm_pipeline.domain.grid import unprofitable
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Market, Timeframe
@@ -69,7 +69,7 @@ def run(name: str, check: Callable[[], Findings]) -> list[Finding]:
     try:
         return list(check())
     except PipelineError as error:
-        return [Finding(name, Status.FAIL, error.problem, error.mend)]
+        return [Finding(name, Status.FAIL, error.problem, error.hint)]
 
 
 def _home(settings: Settings) -> Findings:
@@ -80,8 +80,8 @@ def _home(settings: Settings) -> Findings:
     free_mb, limits = shutil.disk_usage(_nearest(home)).free / 1e6, settings.last_resort
     is_low = free_mb < limits.warn_free_mb
     status = Status.FAIL if free_mb < limits.fail_free_mb else Status.WARN if is_low else Status.OK
-    mend = "" if status is Status.OK else f"Free some space, or point {HOME_VARIABLE} to another disk."
-    yield Finding("disk", status, f"{free_mb / 1000:.1f} GB free", mend)
+    hint = "" if status is Status.OK else f"Free some space, or point {HOME_VARIABLE} to another disk."
+    yield Finding("disk", status, f"{free_mb / 1000:.1f} GB free", hint)
     yield from _privacy(home)
 
 
@@ -114,17 +114,17 @@ def _calibration() -> Findings:
 
 def _grids(deployment: Deployment, folder: GridFolder) -> Findings:
     for problem in folder.problems:
-        yield Finding("grids", Status.FAIL, problem.error.problem, problem.error.mend)
+        yield Finding("grids", Status.FAIL, problem.error.problem, problem.error.hint)
     for grid in folder.grids:
         if (loss := unprofitable(grid)) is not None:
-            mend = "Declare fewer levels or wider bounds: each trade loses."
-            yield Finding("grids", Status.WARN, f"{grid.id}: {loss}", mend)
+            hint = "Declare fewer levels or wider bounds: each trade loses."
+            yield Finding("grids", Status.WARN, f"{grid.id}: {loss}", hint)
     enabled = sum(grid.enabled for grid in folder.grids)
     if folder.grids:
         disabled = len(folder.grids) - enabled
         seen = f"{deployment.grids_folder}: {enabled} enabled, {disabled} disabled"
-        mend = "" if enabled else "No grid is watched for its exit: set enabled: true in one."
-        yield Finding("grids", Status.OK if enabled else Status.WARN, seen, mend)
+        hint = "" if enabled else "No grid is watched for its exit: set enabled: true in one."
+        yield Finding("grids", Status.OK if enabled else Status.WARN, seen, hint)
 
 
 def _journal(settings: Settings) -> Findings:
@@ -161,10 +161,10 @@ def _exchange(exchange: str, markets: list[Market], settings: Settings, clock: C
     source = sources[exchange]
     try:
         offset_ms = source.clock_offset_ms()
-    except CandleSourceError as error:
+    except ExchangeError as error:
         is_down = settings.is_paper and isinstance(error, ExchangeUnavailable)
-        mend = "Start it: mm paper-exchange, or mm up." if is_down else error.mend
-        yield Finding(name, Status.FAIL, f"{where}: {error.problem}", mend)
+        hint = "Start it: mm paper-exchange, or mm up." if is_down else error.hint
+        yield Finding(name, Status.FAIL, f"{where}: {error.problem}", hint)
         return
     yield Finding(name, Status.OK, f"reachable at {where}")
     yield _clock(exchange, offset_ms, settings.exchange_access)
@@ -178,8 +178,8 @@ def _clock(exchange: str, offset_ms: int | None, policy: ExchangePolicy) -> Find
     limit_s = policy.max_clock_offset.total_seconds()
     is_within = abs(offset_ms) / 1000 <= limit_s
     seen = f"{offset_ms / 1000:+.1f} s against {exchange}, limit {limit_s:g} s"
-    mend = "" if is_within else "Let this machine's clock follow a time server."
-    return Finding("clock", Status.OK if is_within else Status.FAIL, seen, mend)
+    hint = "" if is_within else "Let this machine's clock follow a time server."
+    return Finding("clock", Status.OK if is_within else Status.FAIL, seen, hint)
 
 
 def _market(source: CandleSource, market: Market, settings: Settings, clock: Clock) -> Finding:
@@ -188,8 +188,8 @@ def _market(source: CandleSource, market: Market, settings: Settings, clock: Clo
     end_ms = now_ms // Timeframe.M15.ms * Timeframe.M15.ms
     try:
         rows = source.fetch(market, start_ms=end_ms - Timeframe.H4.ms, end_ms=end_ms)
-    except CandleSourceError as error:
-        return Finding(str(market), Status.FAIL, error.problem, error.mend)
+    except ExchangeError as error:
+        return Finding(str(market), Status.FAIL, error.problem, error.hint)
     if rows.is_empty():
         return Finding(str(market), Status.FAIL, "listed, but no candle in the last 4 h", "Check that it still trades.")
     closed_ms = int(epoch_ms(rows["open_time"]).max()) + Timeframe.M15.ms
@@ -197,8 +197,8 @@ def _market(source: CandleSource, market: Market, settings: Settings, clock: Clo
     is_fresh = timedelta(minutes=age_min) <= settings.data.max_age
     seen = f"listed, newest candle closed {from_ms(closed_ms):%H:%M} UTC, {age_min:.0f} min ago"
     limit = settings.data.model_dump(mode="json")["max_age"]
-    mend = "" if is_fresh else f"Older than data.max_age ({limit}): its grids are UNKNOWN now."
-    return Finding(str(market), Status.OK if is_fresh else Status.WARN, seen, mend)
+    hint = "" if is_fresh else f"Older than data.max_age ({limit}): its grids are UNKNOWN now."
+    return Finding(str(market), Status.OK if is_fresh else Status.WARN, seen, hint)
 
 
 def _secrets() -> Findings:

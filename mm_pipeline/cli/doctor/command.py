@@ -72,8 +72,8 @@ def _tell(findings: list[Finding], *, as_json: bool) -> None:
     for finding in findings:
         mark = Text(f" {finding.status.value:^4} ", style=_STYLES[finding.status])
         console.print(Text.assemble(mark, "  ", (f"{finding.check:<20}", "bold"), finding.seen), soft_wrap=True)
-        if finding.mend:
-            console.print(Text(f"{'':28}{finding.mend}"), soft_wrap=True)
+        if finding.hint:
+            console.print(Text(f"{'':28}{finding.hint}"), soft_wrap=True)
 
 
 def _show_settings(deployment: Deployment, *, as_json: bool) -> None:

@@ -22,7 +22,7 @@ class Finding:
     check: str
     status: Status
     seen: str
-    mend: str = ""
+    hint: str = ""
 
 
 Findings = Iterator[Finding]

@@ -42,10 +42,10 @@ def _dagster(home: Path, policy: SupervisionPolicy, clock: Clock, *, is_running:
     due = now - policy.silent_for
     silent = [name for name in BEATING if name not in beats or from_ms(int(beats[name].timestamp * 1000)) < due]
     if is_running and silent:
-        mend = "mm up replaces it; where this lasts, see the log."
-        yield Finding("daemon", Status.FAIL, f"no sign of life from {', '.join(silent)}", mend)
+        hint = "mm up replaces it; where this lasts, see the log."
+        yield Finding("daemon", Status.FAIL, f"no sign of life from {', '.join(silent)}", hint)
 
 
 def _parted(problem: str) -> tuple[str, str]:
-    seen, _, mend = problem.partition(". ")
-    return seen, mend
+    seen, _, hint = problem.partition(". ")
+    return seen, hint

@@ -14,7 +14,7 @@ from mm_pipeline.cli.lazy_group import REFUSED
 from mm_pipeline.cli.options import UTC_TIME, json_option, settings_option
 
 if TYPE_CHECKING:
-    from mm_pipeline.adapters.journal import Answer, Decided, Journal
+    from mm_pipeline.adapters.journal import DecisionRecord, Journal, ResponseRecord
     from mm_pipeline.domain.notifications import Response
     from mm_pipeline.settings import Deployment
 
@@ -170,7 +170,7 @@ def reopen(*, grid_ids: tuple[str, ...], by: str | None, settings_file: Path | N
     _tell([{"grid": grid, "reopened_at": known_at} for grid in grid_ids], lines, as_json=as_json)
 
 
-def _standing(journal: Journal, grid: str) -> list[Decided]:
+def _standing(journal: Journal, grid: str) -> list[DecisionRecord]:
     from mm_pipeline.cli.journal_access import check_grid
 
     check_grid(journal, grid)
@@ -194,19 +194,19 @@ def _record(
     source: str,
     by: str | None,
     known_at: datetime,
-) -> list[Answer]:
+) -> list[ResponseRecord]:
     """Journal responses, and end the alarms that they answer as far as the provider can be reached now.
 
     Returns
     -------
     Those that were new. An alarm that could not be ended here is ended by the receipts sensor.
     """
-    from mm_pipeline.adapters.journal import Answer
+    from mm_pipeline.adapters.journal import ResponseRecord
     from mm_pipeline.cli.delivery_access import end_alarms, written_by
 
     made_by = written_by(deployment.settings)
     answers = [
-        Answer(response=one, source=source, by_whom=by or getpass.getuser(), recorded_at=known_at, **made_by)
+        ResponseRecord(response=one, source=source, by_whom=by or getpass.getuser(), recorded_at=known_at, **made_by)
         for one in responses
     ]
     new = [answer for answer in answers if journal.responses.record([answer])]
@@ -214,7 +214,7 @@ def _record(
     return new
 
 
-def _acknowledged(grid: str, standing: list[Decided], *, is_new: bool) -> str:
+def _acknowledged(grid: str, standing: list[DecisionRecord], *, is_new: bool) -> str:
     if not standing:
         return f"{grid}: nothing was ever told of it, so there is nothing to acknowledge."
     told = [f"{one.decision.notice.value} of {one.decision.evaluated_at:%Y-%m-%d %H:%M} UTC" for one in standing]

@@ -77,9 +77,9 @@ def _sent(channel: Channel, message: Message) -> dict[str, Any]:
     try:
         accepted = channel.send(message)
     except ChannelError as error:
-        return {"channel": channel.name, "taken": False, "problem": error.problem, "mend": error.mend}
+        return {"channel": channel.name, "taken": False, "problem": error.problem, "hint": error.hint}
     quota = {"remaining": accepted.quota_remaining, "limit": accepted.quota_limit}
-    return {"channel": channel.name, "taken": True, "problem": "", "mend": "", "quota": quota}
+    return {"channel": channel.name, "taken": True, "problem": "", "hint": "", "quota": quota}
 
 
 def _tell(rows: list[dict[str, Any]], *, as_json: bool) -> None:
@@ -94,5 +94,5 @@ def _tell(rows: list[dict[str, Any]], *, as_json: bool) -> None:
         quota = row.get("quota") or {}
         left = f", {quota['remaining']} of {quota['limit']} messages left" if quota.get("limit") else ""
         click.echo(f"{row['channel']}: {'taken' + left if row['taken'] else 'NOT taken: ' + row['problem']}")
-        if row["mend"]:
-            click.echo(f"  {row['mend']}")
+        if row["hint"]:
+            click.echo(f"  {row['hint']}")

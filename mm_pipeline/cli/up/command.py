@@ -115,17 +115,17 @@ def check_key(settings: Settings) -> None:
     Raises
     ------
     ConfigError
-        Naming what it may do and the mend. A key that cannot be asked about now is asked about by each run.
+        Naming what it may do and the hint. A key that cannot be asked about now is asked about by each run.
     """
     from mm_pipeline.cli.account_access import open_account
-    from mm_pipeline.domain.errors import CandleSourceError
+    from mm_pipeline.domain.errors import ExchangeError
 
     account = open_account(settings)
     if account is None:
         return
     try:
         key = account.check_key()
-    except CandleSourceError as error:
+    except ExchangeError as error:
         click.echo(f"note: the account cannot be read now: {error}", err=True)
     else:
         click.echo(f"account     {key.account}, permissions {', '.join(sorted(key.permissions))}")

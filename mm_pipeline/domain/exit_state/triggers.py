@@ -17,7 +17,7 @@ from mm_pipeline.domain.columns import floats_of
 from mm_pipeline.domain.exit_state.policy import ExitStatePolicy
 from mm_pipeline.domain.indicators.trend import linear_drop
 from mm_pipeline.domain.indicators.windows import lagged, moving
-from mm_pipeline.domain.market_view import Known, MarketView
+from mm_pipeline.domain.market_view import AsOf, MarketView
 
 MANDATORY: Final = ("regime_trend", "range_invalidated", "closes_outside", "stop_loss_breached")
 LATEST: Final = ("transition_persists", "half_life_doubled", "volatility_expanded")
@@ -77,7 +77,7 @@ def grid_triggers(analysis: pl.DataFrame, policy: ExitStatePolicy) -> dict[str, 
     }
 
 
-def _regime_trend(hourly: Known, four_hourly: Known, policy: ExitStatePolicy) -> Trigger:
+def _regime_trend(hourly: AsOf, four_hourly: AsOf, policy: ExitStatePolicy) -> Trigger:
     is_trend = _is_shown(hourly, "TREND")
     if policy.regime_trend.is_confirmed_on_4h:
         is_trend = np.minimum(
@@ -87,7 +87,7 @@ def _regime_trend(hourly: Known, four_hourly: Known, policy: ExitStatePolicy) ->
     return Trigger(is_trend, np.ones(len(is_trend)), margin, margin > 0)
 
 
-def _transition_persists(hourly: Known, four_hourly: Known, policy: ExitStatePolicy) -> Trigger:
+def _transition_persists(hourly: AsOf, four_hourly: AsOf, policy: ExitStatePolicy) -> Trigger:
     """Either timeframe is enough; the one nearer to firing is shown. Runs are counted only as far as is asked."""
     rules = policy.transition_persists
     run_1h = _transition_run(hourly, rules.bars_1h)
@@ -99,13 +99,13 @@ def _transition_persists(hourly: Known, four_hourly: Known, policy: ExitStatePol
     return Trigger(np.where(is_1h, run_1h, run_4h), threshold, margin, margin >= 0)
 
 
-def _half_life_doubled(hourly: Known, policy: ExitStatePolicy) -> Trigger:
+def _half_life_doubled(hourly: AsOf, policy: ExitStatePolicy) -> Trigger:
     rules = policy.half_life_doubled
     kappa = "ou_kappa" if rules.kappa == "plain" else "ou_kappa_upper"
     return _at_most(_largest_over_baseline(hourly, kappa, rules.bars), 1.0 / rules.ratio)
 
 
-def _confidence_declining(hourly: Known, policy: ExitStatePolicy) -> Trigger:
+def _confidence_declining(hourly: AsOf, policy: ExitStatePolicy) -> Trigger:
     """Falls by its least-squares line at all, and from the first to the last bar by the threshold."""
     rules = policy.confidence_declining
     fitted, drop = (hourly.pick(fall) for fall in linear_drop(hourly.timeline.floats("confidence"), rules.bars))
@@ -113,7 +113,7 @@ def _confidence_declining(hourly: Known, policy: ExitStatePolicy) -> Trigger:
     return Trigger(drop, np.full(len(drop), rules.drop), margin, (fitted > 0) & (drop >= rules.drop))
 
 
-def _efficiency_rising(hourly: Known, policy: ExitStatePolicy) -> Trigger:
+def _efficiency_rising(hourly: AsOf, policy: ExitStatePolicy) -> Trigger:
     """High, and above its value some bars ago, on every one of the bars it runs over."""
     rules = policy.efficiency_rising
     ratio = hourly.timeline.floats("efficiency_ratio_24")
@@ -127,23 +127,23 @@ def _efficiency_rising(hourly: Known, policy: ExitStatePolicy) -> Trigger:
     )
 
 
-def _reversion_slowing(hourly: Known, policy: ExitStatePolicy) -> Trigger:
+def _reversion_slowing(hourly: AsOf, policy: ExitStatePolicy) -> Trigger:
     rules = policy.reversion_slowing
     return _at_most(_largest_over_baseline(hourly, "ou_kappa", rules.bars), rules.ratio)
 
 
-def _largest_over_baseline(hourly: Known, kappa: str, bars: int) -> Floats:
+def _largest_over_baseline(hourly: AsOf, kappa: str, bars: int) -> Floats:
     """Largest share of its baseline that kappa had on the last ``bars`` bars; NaN where one of them has no value."""
     share = hourly.timeline.floats(kappa) / hourly.timeline.floats("ou_kappa_baseline")
     return hourly.pick(moving(np.maximum, share, bars))
 
 
-def _is_shown(known: Known, verdict: str) -> Floats:
+def _is_shown(known: AsOf, verdict: str) -> Floats:
     """1 where this verdict is shown, 0 where another, NaN where none."""
     return known.pick(known.timeline.is_named("verdict", verdict))
 
 
-def _transition_run(known: Known, needed: int) -> Floats:
+def _transition_run(known: AsOf, needed: int) -> Floats:
     """Consecutive bars, up to ``needed``, on which the shown verdict has been TRANSITION; NaN where none is shown."""
     is_transition = known.timeline.is_named("verdict", "TRANSITION")
     position = np.arange(len(is_transition))

@@ -26,7 +26,7 @@ from mm_pipeline.domain.notifications.decision import (
 )
 from mm_pipeline.domain.notifications.delivery import DeliveryPolicy, backoff
 from mm_pipeline.domain.notifications.history import History
-from mm_pipeline.domain.notifications.judgement import ENTRY, EXIT, Judged, is_held, judged_in
+from mm_pipeline.domain.notifications.judgement import ENTRY, EXIT, Judgement, is_held, judged_in
 from mm_pipeline.domain.notifications.policy import LONGEST_FLAPPING, NotifyPolicy, PageBudget
 from mm_pipeline.domain.notifications.response import FLATS, SEEN_OPEN, Response, ResponseKind, unrefuted
 
@@ -50,7 +50,7 @@ __all__ = [
     "DeliveryPolicy",
     "HeldBack",
     "History",
-    "Judged",
+    "Judgement",
     "Message",
     "Notice",
     "NotifyPolicy",

@@ -79,12 +79,12 @@ class ChannelError(PipelineError):
     """
 
     def __init__(
-        self, problem: str, mend: str = "", *, is_final: bool, retry_after_s: float = 0.0, is_unclear: bool = False
+        self, problem: str, hint: str = "", *, is_final: bool, retry_after_s: float = 0.0, is_unclear: bool = False
     ) -> None:
         self.is_final = is_final
         self.retry_after_s = retry_after_s
         self.is_unclear = is_unclear
-        super().__init__(problem, mend)
+        super().__init__(problem, hint)
 
 
 class ReceiptState(StrEnum):

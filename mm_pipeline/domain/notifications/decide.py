@@ -12,13 +12,13 @@ from itertools import groupby
 
 from mm_pipeline.domain.notifications.decision import Decision, Notice
 from mm_pipeline.domain.notifications.history import History
-from mm_pipeline.domain.notifications.judgement import EXIT, Judged
+from mm_pipeline.domain.notifications.judgement import EXIT, Judgement
 from mm_pipeline.domain.notifications.policy import NotifyPolicy
 from mm_pipeline.domain.notifications.response import Response
 from mm_pipeline.domain.notifications.rules import due_contradicted, due_entry, due_exit
 
 
-def decide(judged: Judged, before: History, policy: NotifyPolicy) -> Decision | None:
+def decide(judged: Judgement, before: History, policy: NotifyPolicy) -> Decision | None:
     """Decide about one grid at one live evaluation.
 
     Parameters
@@ -55,7 +55,7 @@ def decide(judged: Judged, before: History, policy: NotifyPolicy) -> Decision | 
     )
 
 
-def decide_all(judged: Sequence[Judged], histories: Mapping[str, History], policy: NotifyPolicy) -> list[Decision]:
+def decide_all(judged: Sequence[Judgement], histories: Mapping[str, History], policy: NotifyPolicy) -> list[Decision]:
     """Decide about every grid at one moment; grids that are blind for one cause share a page.
 
     Parameters
@@ -84,7 +84,7 @@ def decide_all(judged: Sequence[Judged], histories: Mapping[str, History], polic
 
 
 def replay(
-    judged: Iterable[Judged],
+    judged: Iterable[Judgement],
     responses: Iterable[Response],
     policy: NotifyPolicy,
     histories: Mapping[str, History] | None = None,
@@ -123,7 +123,7 @@ def replay(
     return decisions
 
 
-def page_id(notice: Notice, judged: Judged, grids: Iterable[str]) -> str:
+def page_id(notice: Notice, judged: Judgement, grids: Iterable[str]) -> str:
     """Name of the page about these grids at this evaluation: equal content, equal name, on any daemon."""
     text = "\n".join([notice, judged.kind, judged.evaluated_at.isoformat(), *sorted(grids)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -20,7 +20,7 @@ from mm_pipeline.domain.notifications.decision import (
     ends_emergency,
     resumes_emergency,
 )
-from mm_pipeline.domain.notifications.judgement import Judged
+from mm_pipeline.domain.notifications.judgement import Judgement
 from mm_pipeline.domain.notifications.policy import LONGEST_FLAPPING, PageBudget
 from mm_pipeline.domain.notifications.response import FLATS, SEEN_OPEN, Response, ResponseKind
 
@@ -71,7 +71,7 @@ class History:
         When its account showed that a report of flat is not true, until that is told.
     """
 
-    judged: Judged | None = None
+    judged: Judgement | None = None
     started_at: datetime | None = None
     run: int = 0
     run_began_at: datetime | None = None
@@ -89,7 +89,7 @@ class History:
     open_at: datetime | None = None
     contradicted_at: datetime | None = None
 
-    def at(self, judged: Judged) -> History:
+    def at(self, judged: Judgement) -> History:
         """The history with this evaluation as its newest."""
         started_at = judged.started_at or self.started_at
         before = self if self.is_of(judged) else self._left_at(judged)
@@ -107,7 +107,7 @@ class History:
             quiet_before=before.run if before.judged is not None and before.judged.state == Notice.NORMAL else 0,
         )
 
-    def _left_at(self, judged: Judged) -> History:
+    def _left_at(self, judged: Judgement) -> History:
         """What counts in a new range: pages are acknowledged by name, and a position may be known to be closed now."""
         contradicted_at = self.contradicted_at
         is_contradicted = contradicted_at is not None and contradicted_at >= judged.evaluated_at
@@ -118,7 +118,7 @@ class History:
             contradicted_at=contradicted_at if is_contradicted else None,
         )
 
-    def is_of(self, judged: Judged) -> bool:
+    def is_of(self, judged: Judgement) -> bool:
         """Whether an evaluation goes on from here: of the same kind and range, as far as the range is known."""
         if self.judged is None or self.judged.kind != judged.kind:
             return False
@@ -224,7 +224,7 @@ class History:
         """Whether somebody has acknowledged the page of a decision."""
         return decision.page in self.acknowledged
 
-    def pages_within(self, judged: Judged, budget: PageBudget) -> int:
+    def pages_within(self, judged: Judgement, budget: PageBudget) -> int:
         """Pages about the grid within the budget's stretch of time before an evaluation."""
         return sum(at > judged.evaluated_at - budget.per for at in self.paged_at)
 

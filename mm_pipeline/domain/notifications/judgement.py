@@ -33,7 +33,7 @@ _MARKET = re.compile(r"[a-z0-9]+:[A-Z0-9]+/[A-Z0-9]+|\b[A-Z0-9]+/[A-Z0-9]+\b")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class Judgement:
     """What was said of a grid at an evaluation.
 
     Attributes
@@ -76,7 +76,7 @@ class Judged:
         return None if self.kind == ENTRY else self.started_at
 
 
-def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPolicy, *, kind: str) -> list[Judged]:
+def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPolicy, *, kind: str) -> list[Judgement]:
     """Read a frame of exit or entry states, row for row.
 
     A grid above its range holds nothing in the model: its price has touched the highest level, where the last interval
@@ -105,7 +105,7 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPol
         _or_null(states, FAILED_FETCHES, pl.Int64()),
         pl.when(is_unknown).then(_or_null(states, "last_known_state")).alias("last_known_state"),
     ]
-    made: list[Judged] = []
+    made: list[Judgement] = []
     last_shown: _Shown | None = None
     for row in states.select(columns).rows(named=True):
         grid = grids.get(row["grid_version"])
@@ -137,7 +137,7 @@ def _may_hold_still(row: dict[str, Any], grid: Grid | None, last: _Shown) -> boo
     return may_be and _is_same_range(last.grid, grid)
 
 
-def _is_in_emergency(row: dict[str, Any], made: list[Judged], before: _Shown | None) -> bool:
+def _is_in_emergency(row: dict[str, Any], made: list[Judgement], before: _Shown | None) -> bool:
     """Whether an emergency began before this evaluation, or with it, and two that say NORMAL have not ended it."""
     if row["state"] == MANDATORY_EXIT:
         return True
@@ -149,8 +149,8 @@ def _is_same_range(before: Grid | None, now: Grid | None) -> bool:
     return before is None or now is None or before.started_at == now.started_at
 
 
-def _judged(row: dict[str, Any], grid: Grid | None, kind: str, *, has_some: bool) -> Judged:
-    return Judged(
+def _judged(row: dict[str, Any], grid: Grid | None, kind: str, *, has_some: bool) -> Judgement:
+    return Judgement(
         grid=row["grid"],
         kind=kind,
         evaluated_at=row["evaluated_at"],

@@ -37,7 +37,7 @@ from typing import Final
 
 from mm_pipeline.domain.notifications.decision import ASKS_FOR_EXIT, Cause, Decision, HeldBack, Notice
 from mm_pipeline.domain.notifications.history import History
-from mm_pipeline.domain.notifications.judgement import ENTRY, STOP, Judged
+from mm_pipeline.domain.notifications.judgement import ENTRY, STOP, Judgement
 from mm_pipeline.domain.notifications.policy import NotifyPolicy
 
 _CLEARED: Final = frozenset({*ASKS_FOR_EXIT, Notice.UNKNOWN})
@@ -59,7 +59,7 @@ def due_contradicted(now: History) -> Due | None:
     return None if now.contradicted_at is None else Due(Notice.MANDATORY_EXIT, Cause.CONTRADICTED)
 
 
-def due_exit(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+def due_exit(judged: Judgement, now: History, policy: NotifyPolicy) -> Due | None:
     """What is due about an enabled grid, with this evaluation in its history; None where nothing is."""
     if judged.state == Notice.NORMAL:
         return _due_normal(judged, now, policy) or _due_still_enabled(judged, now, policy)
@@ -71,7 +71,7 @@ def due_exit(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
     return _due_reissue(judged, now, policy) or _due_by_state(judged, now, policy)
 
 
-def _due_by_state(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+def _due_by_state(judged: Judgement, now: History, policy: NotifyPolicy) -> Due | None:
     """Of a position that is open: what its state asks for; nothing milder than an emergency where nothing is held."""
     if judged.state == Notice.UNKNOWN:
         return _due_unknown(judged, now, policy) or _due_reminder(judged, now, policy)
@@ -83,11 +83,11 @@ def _due_by_state(judged: Judged, now: History, policy: NotifyPolicy) -> Due | N
     return _due_latest(judged, now, policy) if is_latest else _due_in_warning(judged, now, policy)
 
 
-def _due_in_warning(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+def _due_in_warning(judged: Judgement, now: History, policy: NotifyPolicy) -> Due | None:
     return _due_warning(judged, now, policy) or _due_calm(judged, now, policy)
 
 
-def _due_calm(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+def _due_calm(judged: Judgement, now: History, policy: NotifyPolicy) -> Due | None:
     """End an acknowledged emergency, and send nothing: WARNING may be the mildest state for as long as a grid lives."""
     last = now.emergency
     if last is None or not now.is_acknowledged(last):
@@ -97,7 +97,7 @@ def _due_calm(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
     return Due(Notice.NORMAL, Cause.CHANGE, held_back=HeldBack.CALM) if is_calm else None
 
 
-def _due_mandatory(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+def _due_mandatory(judged: Judgement, now: History, policy: NotifyPolicy) -> Due | None:
     last = now.emergency
     if last is None and not _is_stopped_out(judged, now) and now.unended is not None:
         return _due_resumed(judged, now.unended, policy)
@@ -108,7 +108,7 @@ def _due_mandatory(judged: Judged, now: History, policy: NotifyPolicy) -> Due | 
     return None if _names_all(last, judged) else Due(Notice.MANDATORY_EXIT, Cause.NEW_TRIGGER, last)
 
 
-def _due_resumed(judged: Judged, last: Decision, policy: NotifyPolicy) -> Due:
+def _due_resumed(judged: Judgement, last: Decision, policy: NotifyPolicy) -> Due:
     """An emergency that a sold-out had ended stands again; a latched trigger is no new emergency at each return."""
     if not _names_all(last, judged):
         return Due(Notice.MANDATORY_EXIT, Cause.NEW_TRIGGER, last)
@@ -121,7 +121,7 @@ def _reissue_wait(last: Decision, policy: NotifyPolicy) -> timedelta:
     return rules.expire if last.number <= rules.quick_reissues else rules.then_every
 
 
-def _due_reissue(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+def _due_reissue(judged: Judgement, now: History, policy: NotifyPolicy) -> Due | None:
     """Issue an emergency anew that nobody has answered, unless a new trigger pages anyway."""
     last = now.emergency
     if last is None or now.is_acknowledged(last) or _is_stopped_out(judged, now):
@@ -134,7 +134,7 @@ def _due_reissue(judged: Judged, now: History, policy: NotifyPolicy) -> Due | No
     )
 
 
-def _due_reminder(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+def _due_reminder(judged: Judgement, now: History, policy: NotifyPolicy) -> Due | None:
     """Remind of an emergency that was acknowledged and still stands."""
     last, rules = now.emergency, policy.reminder
     stands = judged.kind == ENTRY or Notice.MANDATORY_EXIT in (judged.state, judged.last_known_state)
@@ -147,14 +147,14 @@ def _due_reminder(judged: Judged, now: History, policy: NotifyPolicy) -> Due | N
     return Due(Notice.REMINDER, Cause.REPEAT, told) if _since(judged, told) >= rules.then_every else None
 
 
-def _is_stopped_out(judged: Judged, now: History) -> bool:
+def _is_stopped_out(judged: Judgement, now: History) -> bool:
     """Whether the stop was touched, and nothing says that anything is left."""
     page = now.unended
     named = (*judged.mandatory, *(() if page is None else page.triggers))
     return any(_is_stop(name) for name in named) and not judged.is_held
 
 
-def _names_all(page: Decision, judged: Judged) -> bool:
+def _names_all(page: Decision, judged: Judgement) -> bool:
     """Whether a page names every mandatory trigger; one from before stops were named with their price names none."""
     return set(judged.mandatory) <= set(page.triggers)
 
@@ -164,7 +164,7 @@ def _is_stop(name: str) -> bool:
     return name.partition("@")[0] == STOP
 
 
-def _due_still_enabled(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+def _due_still_enabled(judged: Judgement, now: History, policy: NotifyPolicy) -> Due | None:
     """Say once that a grid whose operator reported it flat is still watched."""
     if now.flat_at is None or now.is_verified or judged.evaluated_at < now.flat_at + policy.still_enabled.after:
         return None
@@ -173,7 +173,7 @@ def _due_still_enabled(judged: Judged, now: History, policy: NotifyPolicy) -> Du
     return None if is_told else _bound(Due(Notice.STILL_ENABLED, Cause.CHANGE), judged, now, policy)
 
 
-def _due_unknown(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+def _due_unknown(judged: Judgement, now: History, policy: NotifyPolicy) -> Due | None:
     rules, told = policy.unknown, now.told.get(Notice.UNKNOWN)
     if told is None or not now.is_in_run(told):
         has_lasted = max(now.run, judged.blind_for) >= rules.after_evaluations
@@ -187,7 +187,7 @@ def _due_unknown(judged: Judged, now: History, policy: NotifyPolicy) -> Due | No
     return Due(Notice.UNKNOWN, Cause.REPEAT, told) if is_due else None
 
 
-def _due_sold_out(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+def _due_sold_out(judged: Judgement, now: History, policy: NotifyPolicy) -> Due | None:
     """Say once that all is sold; an emergency that nobody has answered must be over first."""
     emergency, before = now.emergency, _unconfirmed_before(now)
     quiet = now.quiet_before if emergency is None else min(now.quiet_before, now.since(emergency) - 1)
@@ -207,7 +207,7 @@ def _unconfirmed_before(now: History) -> Decision | None:
     return held if is_before and held is not None and held.held_back is HeldBack.UNCONFIRMED else None
 
 
-def _due_latest(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+def _due_latest(judged: Judgement, now: History, policy: NotifyPolicy) -> Due | None:
     last = now.last
     if last is None or last.notice is not Notice.LATEST_ACCEPTABLE_EXIT:
         return Due(Notice.LATEST_ACCEPTABLE_EXIT, Cause.CHANGE)
@@ -216,7 +216,7 @@ def _due_latest(judged: Judged, now: History, policy: NotifyPolicy) -> Due | Non
     return Due(Notice.LATEST_ACCEPTABLE_EXIT, Cause.REPEAT, last)
 
 
-def _due_warning(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+def _due_warning(judged: Judgement, now: History, policy: NotifyPolicy) -> Due | None:
     if now.last is not None and now.last.notice is Notice.WARNING:
         return None
     rules, due = policy.warning, Due(Notice.WARNING, Cause.CHANGE)
@@ -224,7 +224,7 @@ def _due_warning(judged: Judged, now: History, policy: NotifyPolicy) -> Due | No
     return _bound(due, judged, now, policy, min_interval=rules.min_interval, held_back=not_pushed)
 
 
-def _due_normal(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+def _due_normal(judged: Judgement, now: History, policy: NotifyPolicy) -> Due | None:
     last = now.last
     if last is None or now.run < policy.normal.after_evaluations:
         return None
@@ -246,7 +246,7 @@ def _due_normal(judged: Judged, now: History, policy: NotifyPolicy) -> Due | Non
     return _bound(due, judged, now, policy, held_back=HeldBack.NOTHING_HELD if is_nothing else None)
 
 
-def due_entry(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
+def due_entry(judged: Judgement, now: History, policy: NotifyPolicy) -> Due | None:
     """What is due about a disabled grid; None where nothing is."""
     stands = _due_reissue(judged, now, policy) or _due_reminder(judged, now, policy) if now.flat_at is None else None
     if stands is not None:
@@ -259,7 +259,7 @@ def due_entry(judged: Judged, now: History, policy: NotifyPolicy) -> Due | None:
 
 def _bound(
     due: Due,
-    judged: Judged,
+    judged: Judgement,
     now: History,
     policy: NotifyPolicy,
     *,
@@ -279,5 +279,5 @@ def _bound(
     return None if is_noted and now.is_in_run(held) else replace(due, held_back=held_back)
 
 
-def _since(judged: Judged, decision: Decision) -> timedelta:
+def _since(judged: Judgement, decision: Decision) -> timedelta:
     return judged.evaluated_at - decision.evaluated_at

@@ -10,7 +10,7 @@ import polars as pl
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.isolation import isolated
 from mm_pipeline.application.market_frames import ByGrid
-from mm_pipeline.application.notify import States, Told, alarm_unclear_files, tell
+from mm_pipeline.application.notify import DecisionRun, States, alarm_unclear_files, decide_and_page
 from mm_pipeline.application.plan import Plan, WatchedGrid
 from mm_pipeline.application.storage_alarms import note_recovery
 from mm_pipeline.application.watch import Watch
@@ -38,7 +38,7 @@ def _notified(
     """SPEC 8 at every evaluation: a live run commits pages, a backfill shows which there would have been."""
     plan = plan_of(context, watch)
     states = _states(plan, exit_states, entry_states)
-    told = tell(watch, plan, states) if plan.is_live else Told()
+    told = decide_and_page(watch, plan, states) if plan.is_live else DecisionRun()
     if plan.is_live:
         alarm_unclear_files(watch, plan)
     frames = _journalled(watch, plan) if plan.is_live else _replayed(watch, plan, states)

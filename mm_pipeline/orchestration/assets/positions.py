@@ -10,7 +10,7 @@ import polars as pl
 
 from mm_pipeline.adapters.candles.candle_store import MarketBars
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
-from mm_pipeline.application.account_positions import Seen, account_row, seen_positions
+from mm_pipeline.application.account_positions import AccountView, account_row, seen_positions
 from mm_pipeline.application.isolation import isolated
 from mm_pipeline.application.market_frames import ByGrid
 from mm_pipeline.application.plan import Plan, WatchedGrid
@@ -146,7 +146,7 @@ def _frame(  # noqa: PLR0917 - bound by partial, one grid at a time
 
 def _accounts(
     watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]
-) -> tuple[dict[str, Grid], Accounts, dict[str, Seen]]:
+) -> tuple[dict[str, Grid], Accounts, dict[str, AccountView]]:
     """What accounts show now of grids that trade, or whose exit is open; a run about the past knows of none.
 
     Whatever an account brings, states are judged and pages go out.
@@ -173,7 +173,7 @@ def _wanted(watch: Watch, plan: Plan, grids: Mapping[str, WatchedGrid]) -> dict[
     }
 
 
-def _shown(watch: Watch, plan: Plan, seen: Mapping[str, Seen], accounts: Accounts) -> dict[str, pl.DataFrame]:
+def _shown(watch: Watch, plan: Plan, seen: Mapping[str, AccountView], accounts: Accounts) -> dict[str, pl.DataFrame]:
     """The newest evaluation's row of each enabled grid as its account shows it; the model's stands where that fails."""
     at = from_ms(plan.last_ms)
     rows = {
@@ -184,7 +184,7 @@ def _shown(watch: Watch, plan: Plan, seen: Mapping[str, Seen], accounts: Account
     return {grid: row for grid, row in rows.items() if row is not None}
 
 
-def _account_row(seen: Seen, at: datetime, watch: Watch) -> pl.DataFrame:
+def _account_row(seen: AccountView, at: datetime, watch: Watch) -> pl.DataFrame:
     row = account_row(seen, at, watch.settings.account)
     operator_contracts.POSITIONS.check(row)
     return row
@@ -197,7 +197,7 @@ def _with_account(positions: pl.DataFrame, shown: pl.DataFrame | None) -> pl.Dat
     return pl.concat([positions.join(shown, on="evaluated_at", how="anti"), shown])
 
 
-def _agreement(accounts: Accounts, seen: Mapping[str, Seen]) -> dg.AssetCheckResult:
+def _agreement(accounts: Accounts, seen: Mapping[str, AccountView]) -> dg.AssetCheckResult:
     """Warns where an account could not be read, or its grid is not where the model is."""
     told = {subject: str(problem) for subject, problem in accounts.problems.items()}
     for grid_id, one in seen.items():

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 import dagster as dg
 
 from mm_pipeline.adapters.journal import Evaluation
-from mm_pipeline.application.decide_states import Known, decide, is_disabled, kinds_of, unknown_entry, unknown_rows
+from mm_pipeline.application.decide_states import (
+    DecisionInputs,
+    decide,
+    is_disabled,
+    kinds_of,
+    unknown_entry,
+    unknown_rows,
+)
 from mm_pipeline.application.incidents import record_incidents
 from mm_pipeline.application.isolation import Outcome, isolated
 from mm_pipeline.application.market_frames import ByGrid, ByMarket
@@ -35,7 +42,7 @@ def _decided(  # noqa: PLR0917 - Dagster gives an asset one argument for each of
     plan = plan_of(context, watch)
     bars = watch.bars(plan)
     views = isolated(bars, lambda market: market_view_of(market, bars[market], regime_metrics, regime), context.log)
-    known = Known(plan, watch.settings.advice, views.made, watch.decisions(), positions, risk)
+    known = DecisionInputs(plan, watch.settings.advice, views.made, watch.decisions(), positions, risk)
     grids = {grid.grid_id: grid for grid in plan.grids}
     outcome = isolated(grids, lambda grid: _checked(_advice(grids[grid], grid_analysis, known)), context.log)
     record_incidents(watch, plan, {grid_subject(grid): problem for grid, problem in outcome.problems.items()})
@@ -44,7 +51,7 @@ def _decided(  # noqa: PLR0917 - Dagster gives an asset one argument for each of
     yield from _results(outcome, grids, known, journalled)
 
 
-def _advice(grid: WatchedGrid, analyses: ByGrid, known: Known) -> Advice:
+def _advice(grid: WatchedGrid, analyses: ByGrid, known: DecisionInputs) -> Advice:
     if not grid.versions:
         return Advice(unknown_rows(grid, known), contracts.ENTRY.empty())
     analysis = analyses.get(grid.grid_id)
@@ -59,7 +66,7 @@ def _checked(advice: Advice) -> Advice:
     return advice
 
 
-def _blind(outcome: Outcome[str, Advice], grids: dict[str, WatchedGrid], known: Known) -> None:
+def _blind(outcome: Outcome[str, Advice], grids: dict[str, WatchedGrid], known: DecisionInputs) -> None:
     """A grid that could not be decided is UNKNOWN at the run's newest evaluation, as the kind of grid that it is."""
     for grid_id, problem in outcome.problems.items():
         grid, at_ms = grids[grid_id], known.plan.last_ms
@@ -73,7 +80,7 @@ def _blind(outcome: Outcome[str, Advice], grids: dict[str, WatchedGrid], known: 
 def _results(
     outcome: Outcome[str, Advice],
     grids: dict[str, WatchedGrid],
-    known: Known,
+    known: DecisionInputs,
     journalled: dict[str, list[Evaluation]],
 ) -> Iterator[dg.MaterializeResult[ByGrid]]:
     kinds = {grid_id: kinds_of(grids[grid_id], known.plan) for grid_id in outcome.made}

@@ -72,7 +72,7 @@ def backfill(
             )
         except PipelineError as error:
             so_far = f"{done[0]} to {done[-1]} are done" if done else "no month is done"
-            raise PipelineError(f"{key}: {error.problem.removesuffix('.')} ({so_far}).", error.mend) from error
+            raise PipelineError(f"{key}: {error.problem.removesuffix('.')} ({so_far}).", error.hint) from error
         done.append(key)
     return done
 

@@ -194,12 +194,12 @@ def _check(
     scenario: Sequence[Segment] | None,
     switching: SwitchingParameters | None,
 ) -> None:
-    mend = "See simulate_market."
+    hint = "See simulate_market."
     if seed < 0 or bars < 1:
         raise ConfigError(f"seed {seed} and bars {bars} cannot make a market.", "Give seed >= 0 and bars >= 1.")
     if start.tzinfo is None or round(start.timestamp() * 1000) % _BAR_MS:
-        raise ConfigError(f"start {start.isoformat()} is not a 15m boundary with a time zone.", mend)
+        raise ConfigError(f"start {start.isoformat()} is not a 15m boundary with a time zone.", hint)
     if not 0 <= quiet_share <= 1:
         raise ConfigError(f"quiet_share {quiet_share} is not a share.", "Give a number from 0 to 1.")
     if scenario is not None and (switching is not None or not scenario):
-        raise ConfigError("a market needs either a scenario of one segment or more, or switching parameters.", mend)
+        raise ConfigError("a market needs either a scenario of one segment or more, or switching parameters.", hint)
