@@ -6,6 +6,7 @@ the program's own: what a run's steps call is called here in their order, with w
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
+import dagster as dg
 import polars as pl
 import pytest
 import yaml
@@ -37,6 +39,7 @@ from mm_pipeline.domain.pipeline import Frames, metrics_of, regime_of
 from mm_pipeline.orchestration import metadata as summaries
 from mm_pipeline.orchestration.assets import candles, notifications, states
 from mm_pipeline.orchestration.assets import grid_analysis as grids
+from mm_pipeline.orchestration.assets.declaration import plan_of
 from mm_pipeline.orchestration.jobs import RANGE_END_TAG, RANGE_START_TAG, tick_request
 from mm_pipeline.settings import Deployment, Settings
 from mm_pipeline_tests.dagster_samples import ETH, ranging_candles
@@ -197,17 +200,20 @@ class MachineWatch:
         request = tick_request(watch.decisions(), evaluated_ms, run_key="")
         self.runs += 1
         context = _context(request.partition_key, dict(request.tags), f"{self.folder} {self.runs}")
-        _value(candles._fetched(context, watch))
+        _value(_body(candles.candles)(context, watch))
         metrics, verdicts = self._measured(context, watch)
-        analysis = _value(grids._analysed(context, watch, metrics, verdicts))
-        exits, entries = (one.value for one in states._decided(context, watch, metrics, verdicts, analysis, {}, {}))
-        notified = _value(notifications._notified(context, watch, exits, entries))
-        (delivered,) = notifications._delivered(context, watch, notified)
+        analysis = _value(_body(grids.grid_analysis)(context, watch, metrics, verdicts))
+        exits, entries = (
+            one.value
+            for one in _body(states.exit_and_entry_states)(context, watch, metrics, verdicts, analysis, {}, {})
+        )
+        notified = _value(_body(notifications.notifications)(context, watch, exits, entries))
+        (delivered,) = _body(notifications.deliveries)(context, watch, notified)
         return str((delivered.metadata or {})["heartbeat"])
 
     def _measured(self, context: Any, watch: Watch) -> tuple[dict[str, Frames], dict[str, Frames]]:
         """Metrics and verdicts, computed once for the same closed hours."""
-        plan = candles.plan_of(context, watch)
+        plan = plan_of(context, watch)
         bars = watch.bars(plan).get(ETH)
         if bars is None:
             return {}, {}
@@ -243,6 +249,11 @@ class _Sources:
         return dict.fromkeys(exchanges, source)
 
 
+def _body(asset: dg.AssetsDefinition) -> Callable[..., Any]:
+    """The function of an asset, without the lock and the guard around it."""
+    return cast("Callable[..., Any]", inspect.unwrap(cast("Any", asset.op.compute_fn).decorated_fn))
+
+
 def _context(partition: str | None, tags: dict[str, str], run_id: str) -> Any:
     first, last = (parse_month(tags.get(tag) or str(partition)) for tag in (RANGE_START_TAG, RANGE_END_TAG))
     window = SimpleNamespace(start=first, end=next_month(last))
@@ -259,7 +270,7 @@ def _value(results: Iterator[Any]) -> Any:
 def without_pictures(beat: Callable[[str], bool]) -> Iterator[None]:
     """Pages without charts, which take longest; a heartbeat that goes nowhere; one writer, and a disk with room."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(telling._Round, "_chart", lambda *_: None)
+        patch.setattr(telling._Decisions, "_chart", lambda *_: None)
         patch.setattr(summaries, "_charts", lambda *_, **__: {})
         patch.setattr(watch_module, "send_heartbeat", beat)
         patch.setattr(candles, "turn", lambda *_: nullcontext())

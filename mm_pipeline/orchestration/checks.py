@@ -17,7 +17,7 @@ from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.months import previous_month
-from mm_pipeline.orchestration import metadata as summaries
+from mm_pipeline.orchestration import metadata
 from mm_pipeline.orchestration.resources import WatchResource
 
 PARITY: Final = "replay_parity"
@@ -44,7 +44,7 @@ def replay_parity(watch: WatchResource) -> dg.AssetCheckResult:
         metadata={
             **{name: getattr(parity, name) for name in ("equal", "revised", "incomparable", "missing")},
             "different": len(parity.differences),
-            "differences": summaries.table(
+            "differences": metadata.table(
                 [{name: str(value) for name, value in vars(each).items()} for each in parity.differences[:MAX_SHOWN]]
             ),
         },
@@ -93,7 +93,7 @@ def hourly_reconciliation(context: dg.AssetCheckExecutionContext, watch: WatchRe
     return dg.AssetCheckResult(
         passed=not rows,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"markets": len(markets), "differences": len(rows), "hours": summaries.table(rows[:MAX_SHOWN])},
+        metadata={"markets": len(markets), "differences": len(rows), "hours": metadata.table(rows[:MAX_SHOWN])},
     )
 
 

@@ -136,7 +136,7 @@ def test_backfill_materializes_the_months_it_touches_and_tells_how_far_it_is(ins
     assert months == ["2025-03"]
     assert told[-1][1:] == (9, 9)
     assert {name for name, _, _ in told} == {
-        *("candles", "regime_metrics", "regime", "grid_analysis", "hold", "advise"),
+        *("candles", "regime_metrics", "regime", "grid_analysis", "positions_and_risk", "exit_and_entry_states"),
         *("notifications", "deliveries", "archive"),
     }
     assert installation.store.keys("exit_states") == ["calm", "crashed", "far"]

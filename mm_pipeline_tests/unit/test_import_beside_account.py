@@ -29,7 +29,7 @@ def looking(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     settings = SimpleNamespace(account=SimpleNamespace(sources=sources))
     watch = SimpleNamespace(settings=settings, frames_root=str(tmp_path))
     grids = {"one": object(), "two": object()}
-    return module._Looking(watch, None, Accounts(), MARKET, grids, {}, True)  # type: ignore[arg-type]
+    return module._MarketAccount(watch, None, Accounts(), MARKET, grids, {}, True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("told", [{"one"}, {"one", "two"}])
@@ -39,7 +39,7 @@ def test_import_that_cannot_be_read_leaves_what_the_account_told(
     def on_exchange(_looking: object, grids: dict[str, object]) -> dict[str, object]:
         return {name: name if name in told else None for name in grids}
 
-    monkeypatch.setattr(module._Looking, "_on_exchange", on_exchange)
+    monkeypatch.setattr(module._MarketAccount, "_on_exchange", on_exchange)
     assert looking.seen() == {name: name for name in told}
     problems = set() if len(told) == 2 else {f"{MARKET} (import)"}
     assert set(looking.accounts.problems) == problems

@@ -28,14 +28,22 @@ from mm_pipeline.domain.errors import ArchiveError
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.months import month_start
-from mm_pipeline.orchestration.assets.declaration import declared, plan_of
+from mm_pipeline.orchestration.assets.declaration import monthly_asset, plan_of
 from mm_pipeline.orchestration.resources import WatchResource
 
 PUSHED = "pushed"
 _BAR, _HOUR = (timedelta(milliseconds=frame.ms) for frame in (Timeframe.M15, Timeframe.H1))
 
 
-def _archived(  # noqa: PLR0917 - the assets that it archives
+@monthly_asset(
+    group="operator",
+    deps=["deliveries"],
+    kinds=("git",),
+    description="Every live evaluation and every hour's metrics as YAML in a Git repository, pushed to its remote.",
+    checks=[dg.AssetCheckSpec(PUSHED, asset="archive", description="What is archived has reached the remote.")],
+    writes=False,
+)
+def archive(  # noqa: PLR0917 - the assets that it archives
     context: dg.AssetExecutionContext,
     watch: WatchResource,
     exit_states: ByGrid,
@@ -177,15 +185,3 @@ def _hours(metrics: ByMarket, verdicts: ByMarket, market: str) -> pl.DataFrame:
         return pl.DataFrame(schema={"close_time": pl.Datetime("ms", "UTC")})
     added = [name for name in judged.columns if name not in measured.columns]
     return measured.join(judged.select("close_time", *added), on="close_time", how="left", maintain_order="left")
-
-
-archive = declared(
-    dg.asset,
-    writes=False,
-    name="archive",
-    group_name="operator",
-    deps=["deliveries"],
-    kinds={"git"},
-    description="Every live evaluation and every hour's metrics as YAML in a Git repository, pushed to its remote.",
-    check_specs=[dg.AssetCheckSpec(PUSHED, asset="archive", description="What is archived has reached the remote.")],
-)(_archived)

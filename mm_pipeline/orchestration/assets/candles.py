@@ -15,13 +15,13 @@ from mm_pipeline.application.watch import Watch
 from mm_pipeline.contracts import states as contracts
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.market import Market
-from mm_pipeline.orchestration import metadata as summaries
+from mm_pipeline.orchestration import metadata
 from mm_pipeline.orchestration.assets.declaration import (
     FIRST_MONTH,
+    LIVE_FRESHNESS,
     MONTHS,
     contract_result,
-    contract_spec,
-    declared,
+    monthly_asset,
     newest_ms,
     plan_of,
 )
@@ -34,7 +34,20 @@ EVALUATED_AT = "evaluated_at"
 """Metadata: the evaluation that the run was made for; another than the tag's where this machine's clock is wrong."""
 
 
-def _fetched(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator[dg.MaterializeResult[None]]:
+@monthly_asset(
+    group="market",
+    contract=contracts.CANDLES,
+    kinds=("parquet", "ccxt"),
+    description="Clean 15m candles of every watched market; only what is missing is fetched, bad rows are quarantined.",
+    checks=[
+        dg.AssetCheckSpec(
+            FRESH, asset="candles", description="The newest bar of every market is younger than data.max_age."
+        )
+    ],
+    freshness=LIVE_FRESHNESS,
+    writes=False,
+)
+def candles(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator[dg.MaterializeResult[None]]:
     """Fetch what is missing, refuse what cannot be believed, keep the rest."""
     plan = plan_of(context, watch)
     if plan.is_live:
@@ -59,12 +72,12 @@ def _fetched(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterato
     record_incidents(watch, plan, by_name(problems))
     record_incidents(watch, plan, by_name(unconfirmed(plan, [kept.made[market].after for market in kept.made])))
     _report_look_back(context, plan, stored.made)
-    fresh = summaries.freshness(watch.bars(plan), newest_ms(plan), watch.settings.data)
+    fresh = metadata.freshness(watch.bars(plan), newest_ms(plan), watch.settings.data)
     yield dg.MaterializeResult(
-        metadata=summaries.of_candles(updates, problems, fresh) | {EVALUATED_AT: plan.evaluated_at.isoformat()},
+        metadata=metadata.of_candles(updates, problems, fresh) | {EVALUATED_AT: plan.evaluated_at.isoformat()},
         check_results=[
             contract_result("candles", kept.problems),
-            summaries.freshness_check(FRESH, fresh, problems, watch.settings.data),
+            metadata.freshness_check(FRESH, fresh, problems, watch.settings.data),
         ],
     )
 
@@ -110,22 +123,6 @@ def _set_aside_future(watch: Watch) -> None:
         )
 
 
-candles = declared(
-    dg.asset,
-    writes=False,
-    name="candles",
-    group_name="market",
-    kinds={"parquet", "ccxt"},
-    description="Clean 15m candles of every watched market; only what is missing is fetched, bad rows are quarantined.",
-    check_specs=[
-        contract_spec("candles"),
-        dg.AssetCheckSpec(
-            FRESH, asset="candles", description="The newest bar of every market is younger than data.max_age."
-        ),
-    ],
-)(_fetched)
-
-
 def _checked(update: CandleUpdate) -> CandleUpdate:
     contracts.CANDLES.check(update.after.believed)
     return update
@@ -138,5 +135,5 @@ def _report_look_back(context: dg.AssetExecutionContext, plan: Plan, touched: Ma
         key = MONTHS.get_partition_key_for_timestamp(month.timestamp())
         markets = sorted(str(market) for market, changed in touched.items() if month in changed)
         if key >= FIRST_MONTH:
-            metadata = {"why": "look-back of a later month", "markets": ", ".join(markets)}
-            context.log_event(dg.AssetMaterialization("candles", partition=key, metadata=metadata))
+            why = {"why": "look-back of a later month", "markets": ", ".join(markets)}
+            context.log_event(dg.AssetMaterialization("candles", partition=key, metadata=why))

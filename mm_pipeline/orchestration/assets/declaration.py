@@ -2,14 +2,17 @@
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, cast
 
 import dagster as dg
 
 from mm_pipeline.application.isolation import CONTRACT
 from mm_pipeline.application.plan import Plan
+from mm_pipeline.application.provenance import code_version
 from mm_pipeline.application.watch import Watch
+from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Timeframe
@@ -29,28 +32,120 @@ It keeps runs from waiting for each other in processes. That they do not disturb
 """
 
 
-def declared(decorator: Callable[..., Any], *, writes: bool = True, **options: Any) -> Any:
-    """Declare an asset as all assets here are: by month, a run for each month of a backfill, one writer at a time.
+Stage = Callable[..., Iterator[Any]]
 
-    ``writes`` False leaves the writers' lock to the stage itself. ``backfill_policy`` is still marked as beta. A run
-    of one month ends within a minute or two, and a tick that waits for the pool comes before the next.
+OWNERS: Final = ["team:watch"]
+
+LIVE_FRESHNESS: Final = dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=45))
+"""Two ticks may be missed before an asset that a tick writes counts as stale in the UI."""
+
+
+def monthly_asset(
+    *,
+    group: str,
+    description: str,
+    contract: Contract | None = None,
+    kinds: Collection[str] = ("polars",),
+    deps: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
+    checks: Sequence[dg.AssetCheckSpec] = (),
+    freshness: dg.FreshnessPolicy | None = None,
+    writes: bool = True,
+) -> Callable[[Stage], dg.AssetsDefinition]:
+    """Declare a function as the asset of its name: by month, one writer at a time, with its contract as column schema.
+
+    Parameters
+    ----------
+    contract
+        What each frame promises; None for an asset that keeps no frame.
+    checks
+        Besides the contract's own.
+    writes
+        False leaves the writers' lock to the stage itself.
     """
 
-    def declare(stage: Callable[..., Any]) -> Any:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", dg.BetaWarning)
-            made = decorator(
-                partitions_def=MONTHS,
-                backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
-                pool=POOL,
-                **options,
-            )
-        return made(_guarded(in_turn(stage) if writes else stage))
+    def declare(stage: Stage) -> dg.AssetsDefinition:
+        name = stage.__name__
+        return _made(
+            dg.asset,
+            _guarded(in_turn(stage) if writes else stage),
+            name=name,
+            group_name=group,
+            description=description,
+            kinds=set(kinds),
+            deps=list(deps),
+            metadata={**(metadata or {}), **_columns(contract)},
+            check_specs=[*([contract_spec(name)] if contract else []), *checks],
+            freshness_policy=freshness,
+            owners=OWNERS,
+            code_version=code_version(),
+        )
 
     return declare
 
 
-def _guarded(body: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+def monthly_assets(
+    *,
+    group: str,
+    outs: Mapping[str, tuple[Contract, str]],
+    deps: Sequence[str] = (),
+    checks: Sequence[dg.AssetCheckSpec] = (),
+    freshness: Mapping[str, dg.FreshnessPolicy] | None = None,
+) -> Callable[[Stage], dg.AssetsDefinition]:
+    """Declare a function as several assets that are made together: contract and description of each by its name."""
+
+    def declare(stage: Stage) -> dg.AssetsDefinition:
+        return _made(
+            dg.multi_asset,
+            _guarded(in_turn(stage)),
+            name=stage.__name__,
+            group_name=group,
+            deps=list(deps),
+            outs={
+                name: dg.AssetOut(
+                    kinds={"polars"},
+                    description=description,
+                    metadata=_columns(contract),
+                    freshness_policy=(freshness or {}).get(name),
+                    owners=OWNERS,
+                    code_version=code_version(),
+                )
+                for name, (contract, description) in outs.items()
+            },
+            check_specs=[*(contract_spec(name) for name in outs), *checks],
+        )
+
+    return declare
+
+
+def _made(decorator: Callable[..., Any], stage: Stage, **options: Any) -> dg.AssetsDefinition:
+    """By month, a run for each month of a backfill, one writer at a time, and a link to the code in the UI.
+
+    A run of one month ends within a minute or two, and a tick that waits for the pool comes before the next.
+    ``backfill_policy`` and code references are still marked as beta.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        made = decorator(
+            partitions_def=MONTHS,
+            backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
+            pool=POOL,
+            **options,
+        )(stage)
+        (linked,) = dg.with_source_code_references([made])
+    return cast("dg.AssetsDefinition", linked)
+
+
+def _columns(contract: Contract | None) -> dict[str, Any]:
+    """The contract's columns, types and rules, as the UI shows them."""
+    if contract is None:
+        return {}
+    columns = [dg.TableColumn(name, str(kind)) for name, kind in contract.columns.items()]
+    rules = dg.TableConstraints(other=list(contract.rules))
+    return {"dagster/column_schema": dg.TableSchema(columns, rules)}
+
+
+def _guarded(body: Stage) -> Stage:
     """The body of an asset; a storage that fails it is told without that storage, before Dagster hears of it."""
 
     @functools.wraps(body)

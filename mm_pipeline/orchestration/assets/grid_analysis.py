@@ -12,12 +12,18 @@ from mm_pipeline.application.market_views import analysis_of, market_view_of
 from mm_pipeline.application.plan import Plan, WatchedGrid
 from mm_pipeline.application.subjects import grid_subject
 from mm_pipeline.contracts import states as contracts
-from mm_pipeline.orchestration import metadata as summaries
-from mm_pipeline.orchestration.assets.declaration import contract_result, contract_spec, declared, plan_of
+from mm_pipeline.orchestration import metadata
+from mm_pipeline.orchestration.assets.declaration import contract_result, monthly_asset, plan_of
 from mm_pipeline.orchestration.resources import WatchResource
 
 
-def _analysed(
+@monthly_asset(
+    group="grids",
+    contract=contracts.GRID_ANALYSIS,
+    deps=["candles"],
+    description="Price against bounds and stop, and what has happened to each grid since it started, every 15 minutes.",
+)
+def grid_analysis(
     context: dg.AssetExecutionContext, watch: WatchResource, regime_metrics: ByMarket, regime: ByMarket
 ) -> Iterator[dg.MaterializeResult[ByGrid]]:
     """SPEC 5 at every evaluation, under the version of the grid that was in force then."""
@@ -30,7 +36,7 @@ def _analysed(
     empty = contracts.GRID_ANALYSIS.empty()
     yield dg.MaterializeResult(
         value=outcome.made | dict.fromkeys(outcome.problems, empty),
-        metadata=summaries.of_grids(outcome.made, outcome.problems),
+        metadata=metadata.of_grids(outcome.made, outcome.problems),
         check_results=[contract_result("grid_analysis", outcome.problems)],
     )
 
@@ -44,14 +50,3 @@ def checked(analysis: pl.DataFrame) -> pl.DataFrame:
 def unread(plan: Plan) -> list[WatchedGrid]:
     """Grids whose file could never be read: nothing is known of them but their id."""
     return [grid for grid in plan.grids if not grid.versions]
-
-
-grid_analysis = declared(
-    dg.asset,
-    name="grid_analysis",
-    group_name="grids",
-    deps=["candles"],
-    kinds={"polars"},
-    description="Price against bounds and stop, and what has happened to each grid since it started, every 15 minutes.",
-    check_specs=[contract_spec("grid_analysis")],
-)(_analysed)

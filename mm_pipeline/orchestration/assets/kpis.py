@@ -16,15 +16,22 @@ from mm_pipeline.contracts.operator import KPIS
 from mm_pipeline.domain.kpis import kpis as kpis_of
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.months import months_between, next_month
-from mm_pipeline.orchestration import metadata as summaries
-from mm_pipeline.orchestration.assets.declaration import contract_result, contract_spec, declared, plan_of
+from mm_pipeline.orchestration import metadata
+from mm_pipeline.orchestration.assets.declaration import contract_result, monthly_asset, plan_of
 from mm_pipeline.orchestration.io_managers import SNAPSHOT
 from mm_pipeline.orchestration.resources import WatchResource
 
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
 
 
-def _measured(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator[dg.MaterializeResult[ByGrid]]:
+@monthly_asset(
+    group="operator",
+    contract=KPIS,
+    deps=["notifications", "deliveries"],
+    metadata={SNAPSHOT: True},
+    description="Pages, times to acknowledge and to flat, windows missed, and which advice held, by grid and notice.",
+)
+def kpis(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator[dg.MaterializeResult[ByGrid]]:
     """SPEC 9 for every month that is asked for, from the journal; what was answered since is counted with its page."""
     frames = kpi_frames(watch, plan_of(context, watch))
     outcome = isolated(frames, lambda grid: _checked(frames[grid]), context.log)
@@ -69,20 +76,8 @@ _SHOWN = (
 def _summary(frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     """The newest month of each grid, a row a notice."""
     rows = [row for frame in frames.values() for row in _newest(frame).select(_SHOWN).iter_rows(named=True)]
-    return {"dagster/row_count": sum(len(frame) for frame in frames.values()), "kpis": summaries.table(rows)}
+    return {"dagster/row_count": sum(len(frame) for frame in frames.values()), "kpis": metadata.table(rows)}
 
 
 def _newest(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter(pl.col("evaluated_at") == pl.col("evaluated_at").max())
-
-
-kpis = declared(
-    dg.asset,
-    name="kpis",
-    group_name="operator",
-    deps=["notifications", "deliveries"],
-    kinds={"polars"},
-    metadata={SNAPSHOT: True},
-    description="Pages, times to acknowledge and to flat, windows missed, and which advice held, by grid and notice.",
-    check_specs=[contract_spec("kpis")],
-)(_measured)

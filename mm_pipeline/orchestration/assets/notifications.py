@@ -20,8 +20,8 @@ from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.months import previous_month
-from mm_pipeline.orchestration import metadata as summaries
-from mm_pipeline.orchestration.assets.declaration import contract_result, contract_spec, declared, plan_of
+from mm_pipeline.orchestration import metadata
+from mm_pipeline.orchestration.assets.declaration import LIVE_FRESHNESS, contract_result, monthly_asset, plan_of
 from mm_pipeline.orchestration.io_managers import FROM_JOURNAL
 from mm_pipeline.orchestration.resources import WatchResource
 from mm_pipeline.reporting.notification_frame import GridStates, notification_frame, replayed_notifications
@@ -32,7 +32,12 @@ WATCH_KEY = "watch"
 """Key of frames about the watch itself."""
 
 
-def _notified(
+@monthly_asset(
+    group="operator",
+    contract=operator_contracts.NOTIFICATIONS,
+    description="What the operator of each grid is told, when, and in what words; decided once, then delivered.",
+)
+def notifications(
     context: dg.AssetExecutionContext, watch: WatchResource, exit_states: ByGrid, entry_states: ByGrid
 ) -> Iterator[dg.MaterializeResult[ByGrid]]:
     """SPEC 8 at every evaluation: a live run commits pages, a backfill shows which there would have been."""
@@ -45,7 +50,7 @@ def _notified(
     outcome = isolated(frames, lambda grid: _checked(frames[grid]), context.log)
     yield dg.MaterializeResult(
         value=outcome.made,
-        metadata=summaries.of_notifications(outcome.made, told.decided),
+        metadata=metadata.of_notifications(outcome.made, told.decided),
         check_results=[contract_result("notifications", outcome.problems | told.problems)],
     )
 
@@ -113,17 +118,14 @@ def _with_month_before(watch: Watch, plan: Plan, states: GridStates) -> GridStat
     return GridStates(rows=pl.concat([before, states.rows]), grids=states.grids, kind=states.kind)
 
 
-notifications = declared(
-    dg.asset,
-    name="notifications",
-    group_name="operator",
-    kinds={"polars"},
-    description="What the operator of each grid is told, when, and in what words; decided once, then delivered.",
-    check_specs=[contract_spec("notifications")],
-)(_notified)
-
-
-def _delivered(
+@monthly_asset(
+    group="operator",
+    contract=operator_contracts.DELIVERIES,
+    metadata={FROM_JOURNAL: True},
+    description="Every attempt to deliver a page, by channel; sends what is due, and beats the external heart.",
+    freshness=LIVE_FRESHNESS,
+)
+def deliveries(
     context: dg.AssetExecutionContext, watch: WatchResource, notifications: ByGrid
 ) -> Iterator[dg.MaterializeResult[ByGrid]]:
     """Send what is due, hear what came back, and tell the outside that the watch is alive."""
@@ -137,7 +139,7 @@ def _delivered(
     outcome = isolated(frames, lambda grid: _checked_events(frames[grid]), context.log)
     yield dg.MaterializeResult(
         value=outcome.made,
-        metadata=summaries.of_deliveries(outcome.made, sent, heard, heartbeat=is_alive),
+        metadata=metadata.of_deliveries(outcome.made, sent, heard, heartbeat=is_alive),
         check_results=[contract_result("deliveries", outcome.problems)],
     )
 
@@ -180,14 +182,3 @@ def _events(watch: Watch, grids: list[str], plan: Plan) -> ByGrid:
 def _on_bar(at: datetime) -> datetime:
     """The first evaluation at or after a moment: alarms come at any time."""
     return from_ms(-(-int(at.timestamp() * 1000) // Timeframe.M15.ms) * Timeframe.M15.ms)
-
-
-deliveries = declared(
-    dg.asset,
-    name="deliveries",
-    group_name="operator",
-    kinds={"polars"},
-    metadata={FROM_JOURNAL: True},
-    description="Every attempt to deliver a page, by channel; sends what is due, and beats the external heart.",
-    check_specs=[contract_spec("deliveries")],
-)(_delivered)

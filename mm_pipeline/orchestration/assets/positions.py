@@ -29,8 +29,8 @@ from mm_pipeline.domain.months import previous_month
 from mm_pipeline.domain.pipeline import evaluations
 from mm_pipeline.domain.risk import RISK_SCHEMA, StandardisedBars, risk_rows
 from mm_pipeline.domain.risk.columns import figures_of, positions_of, with_old_import
-from mm_pipeline.orchestration import metadata as summaries
-from mm_pipeline.orchestration.assets.declaration import contract_result, contract_spec, declared, plan_of
+from mm_pipeline.orchestration import metadata
+from mm_pipeline.orchestration.assets.declaration import contract_result, monthly_assets, plan_of
 from mm_pipeline.orchestration.resources import WatchResource
 
 AGREES = "account_agrees"
@@ -44,7 +44,28 @@ class _Import(NamedTuple):
     until: datetime
 
 
-def _held(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator[dg.MaterializeResult[ByGrid]]:
+@monthly_assets(
+    group="operator",
+    deps=["candles"],
+    outs={
+        "positions": (
+            operator_contracts.POSITIONS,
+            "What every enabled grid holds and has earned: by its account, imported fills, or the model.",
+        ),
+        "risk": (
+            operator_contracts.RISK,
+            "Capital at risk, worst case and expected give-back of every enabled grid if its exit waits.",
+        ),
+    },
+    checks=[
+        dg.AssetCheckSpec(
+            AGREES, asset="positions", description="Accounts could be read, and hold what the modelled grids hold."
+        )
+    ],
+)
+def positions_and_risk(
+    context: dg.AssetExecutionContext, watch: WatchResource
+) -> Iterator[dg.MaterializeResult[ByGrid]]:
     """SPEC 7 at every evaluation of the model; a live run asks the account too, and adds to what is stored."""
     plan = plan_of(context, watch)
     bars = watch.past_bars(plan)
@@ -66,7 +87,7 @@ def _held(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator[d
         yield dg.MaterializeResult(
             asset_key=asset,
             value=frames.made,
-            metadata=summaries.of_positions(asset, frames.made, seen, verified),
+            metadata=metadata.of_positions(asset, frames.made, seen, verified),
             check_results=[contract_result(asset, {**rows.problems, **frames.problems}), *agreement],
         )
 
@@ -216,28 +237,3 @@ def _agreement(accounts: Accounts, seen: Mapping[str, AccountView]) -> dg.AssetC
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"accounts_read": len(seen), **told},
     )
-
-
-positions_and_risk = declared(
-    dg.multi_asset,
-    name="hold",
-    group_name="operator",
-    deps=["candles"],
-    outs={
-        "positions": dg.AssetOut(
-            kinds={"polars"},
-            description="What every enabled grid holds and has earned: by its account, imported fills, or the model.",
-        ),
-        "risk": dg.AssetOut(
-            kinds={"polars"},
-            description="Capital at risk, worst case and expected give-back of every enabled grid if its exit waits.",
-        ),
-    },
-    check_specs=[
-        contract_spec("positions"),
-        contract_spec("risk"),
-        dg.AssetCheckSpec(
-            AGREES, asset="positions", description="Accounts could be read, and hold what the modelled grids hold."
-        ),
-    ],
-)(_held)

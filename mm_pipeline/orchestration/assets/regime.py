@@ -11,8 +11,8 @@ from mm_pipeline.contracts import states as contracts
 from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.pipeline import COARSE, Frames, metrics_of, regime_of
-from mm_pipeline.orchestration import metadata as summaries
-from mm_pipeline.orchestration.assets.declaration import contract_result, contract_spec, declared, plan_of
+from mm_pipeline.orchestration import metadata
+from mm_pipeline.orchestration.assets.declaration import contract_result, monthly_asset, plan_of
 from mm_pipeline.orchestration.io_managers import TIMEFRAMES
 from mm_pipeline.orchestration.resources import WatchResource
 
@@ -20,7 +20,14 @@ _Contracts = Mapping[Timeframe, Contract]
 _DECLARED = {TIMEFRAMES: [timeframe.value for timeframe in COARSE]}
 
 
-def _metrics(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator[dg.MaterializeResult[ByMarket]]:
+@monthly_asset(
+    group="market",
+    contract=contracts.REGIME_METRICS[Timeframe.H1],
+    deps=["candles"],
+    metadata=_DECLARED,
+    description="Volatility, trend, mean reversion and range behaviour of every closed 1h and 4h bar.",
+)
+def regime_metrics(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator[dg.MaterializeResult[ByMarket]]:
     """Metrics of SPEC 3 from filled bars; bars before the first month become its look-back context."""
     plan, policy = plan_of(context, watch), watch.market_policy
     bars = watch.bars(plan)
@@ -31,7 +38,13 @@ def _metrics(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterato
     yield _result("regime_metrics", outcome, contracts.REGIME_METRICS)
 
 
-def _verdicts(
+@monthly_asset(
+    group="market",
+    contract=contracts.REGIME[Timeframe.H1],
+    metadata=_DECLARED,
+    description="Verdict (RANGE_OK, RANGE_WEAK, TRANSITION, TREND), probabilities and confidence of every closed bar.",
+)
+def regime(
     context: dg.AssetExecutionContext, watch: WatchResource, regime_metrics: ByMarket
 ) -> Iterator[dg.MaterializeResult[ByMarket]]:
     """Verdicts of SPEC 4 from metrics."""
@@ -58,28 +71,6 @@ def _result(asset: str, outcome: Outcome[Market, Frames], of: _Contracts) -> dg.
     value |= {market.path_key: empty for market in outcome.problems}
     return dg.MaterializeResult(
         value=value,
-        metadata=summaries.of_markets(outcome.made, outcome.problems),
+        metadata=metadata.of_markets(outcome.made, outcome.problems),
         check_results=[contract_result(asset, outcome.problems)],
     )
-
-
-regime_metrics = declared(
-    dg.asset,
-    name="regime_metrics",
-    group_name="market",
-    deps=["candles"],
-    kinds={"polars"},
-    metadata=_DECLARED,
-    description="Volatility, trend, mean reversion and range behaviour of every closed 1h and 4h bar.",
-    check_specs=[contract_spec("regime_metrics")],
-)(_metrics)
-
-regime = declared(
-    dg.asset,
-    name="regime",
-    group_name="market",
-    kinds={"polars"},
-    metadata=_DECLARED,
-    description="Verdict (RANGE_OK, RANGE_WEAK, TRANSITION, TREND), probabilities and confidence of every closed bar.",
-    check_specs=[contract_spec("regime")],
-)(_verdicts)

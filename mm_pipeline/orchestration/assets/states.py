@@ -24,12 +24,24 @@ from mm_pipeline.contracts import states as contracts
 from mm_pipeline.domain.advice import Advice
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
-from mm_pipeline.orchestration import metadata as summaries
-from mm_pipeline.orchestration.assets.declaration import contract_result, contract_spec, declared, plan_of
+from mm_pipeline.orchestration import metadata
+from mm_pipeline.orchestration.assets.declaration import LIVE_FRESHNESS, contract_result, monthly_assets, plan_of
 from mm_pipeline.orchestration.resources import WatchResource
 
 
-def _decided(  # noqa: PLR0917 - Dagster gives an asset one argument for each of its inputs
+@monthly_assets(
+    group="advice",
+    deps=["candles"],
+    outs={
+        "exit_states": (
+            contracts.EXIT,
+            "Exit state of every enabled grid, with all triggers, margins, reasons and counterfactuals.",
+        ),
+        "entry_states": (contracts.ENTRY, "Entry state of every disabled grid, with the range that is proposed."),
+    },
+    freshness={"exit_states": LIVE_FRESHNESS},
+)
+def exit_and_entry_states(  # noqa: PLR0917 - Dagster gives an asset one argument for each of its inputs
     context: dg.AssetExecutionContext,
     watch: WatchResource,
     regime_metrics: ByMarket,
@@ -90,25 +102,6 @@ def _results(
         yield dg.MaterializeResult(
             asset_key=asset,
             value=frames,
-            metadata=summaries.of_states(frames, outcome.problems, journalled, known),
+            metadata=metadata.of_states(frames, outcome.problems, journalled, known),
             check_results=[contract_result(asset, outcome.problems)],
         )
-
-
-exit_and_entry_states = declared(
-    dg.multi_asset,
-    name="advise",
-    group_name="advice",
-    deps=["candles"],
-    outs={
-        "exit_states": dg.AssetOut(
-            kinds={"polars"},
-            description="Exit state of every enabled grid, with all triggers, margins, reasons and counterfactuals.",
-        ),
-        "entry_states": dg.AssetOut(
-            kinds={"polars"},
-            description="Entry state of every disabled grid, with the range that is proposed.",
-        ),
-    },
-    check_specs=[contract_spec("exit_states"), contract_spec("entry_states")],
-)(_decided)
