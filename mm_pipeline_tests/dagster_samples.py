@@ -142,16 +142,23 @@ class Installation:
         month: str | None = None,
         tags: Mapping[str, str] | None = None,
         raises: bool = True,
+        assets: Collection[str] | None = None,
     ) -> dg.ExecuteInProcessResult:
         """One run of a job with the clock standing at ``now``; a range of months is a backfill."""
         given = dict(tags or {})
+        asked = None if assets is None else [dg.AssetKey(asset) for asset in assets]
         if months is not None:
             given |= {RANGE_START_TAG: months[0], RANGE_END_TAG: months[1], LIVE_TAG: "false"}
         return (
             build_definitions(self.overrides(now))
             .resolve_job_def(job)
             .execute_in_process(
-                instance=instance, partition_key=month, tags=given, run_config=QUIET, raise_on_error=raises
+                instance=instance,
+                partition_key=month,
+                tags=given,
+                run_config=QUIET,
+                raise_on_error=raises,
+                asset_selection=asked,
             )
         )
 

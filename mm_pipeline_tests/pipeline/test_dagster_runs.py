@@ -67,6 +67,21 @@ def states(installation: Installation, grid: str, kind: str = "exit_states") -> 
     return installation.store.read(kind, grid, start=datetime(2025, 3, 1, tzinfo=UTC), end=AT + timedelta(days=20))
 
 
+@pytest.mark.parametrize(("asked", "beside"), [("exit_states", "entry_states"), ("risk", "positions")])
+def test_one_of_two_assets_that_are_made_together_can_be_asked_for_alone(
+    installation: Installation, instance: dg.DagsterInstance, asked: str, beside: str
+) -> None:
+    months = ("2025-03", "2025-03")
+    installation.run(AT, instance, months=months)
+    before = {name: states(installation, "eth", name) for name in (asked, beside) if name != "entry_states"}
+    result = installation.run(AT, instance, months=months, assets=[asked])
+    made = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events() if event.asset_key}
+    checked = {(one.asset_key.to_user_string(), one.check_name) for one in result.get_asset_check_evaluations()}
+    assert made == {asked}
+    assert {asset for asset, _ in checked} == {asked}
+    assert all(states(installation, "eth", name).equals(frame) for name, frame in before.items())
+
+
 def test_first_tick_journals_the_newest_evaluation_alone_and_fills_the_month(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:

@@ -92,13 +92,18 @@ def monthly_assets(
     checks: Sequence[dg.AssetCheckSpec] = (),
     freshness: Mapping[str, dg.FreshnessPolicy] | None = None,
 ) -> Callable[[Stage], dg.AssetsDefinition]:
-    """Declare a function as several assets that are made together: contract and description of each by its name."""
+    """Declare a function as several assets that are made together: contract and description of each by its name.
+
+    Any of them can be asked for alone: the results of the others are left out. Without that Dagster refuses some
+    selections of the UI, depending on the hash seed of its process.
+    """
 
     def declare(stage: Stage) -> dg.AssetsDefinition:
         return _made(
             dg.multi_asset,
-            _guarded(in_turn(stage)),
+            _guarded(in_turn(_selected(stage))),
             name=stage.__name__,
+            can_subset=True,
             group_name=group,
             deps=list(deps),
             outs={
@@ -109,6 +114,7 @@ def monthly_assets(
                     freshness_policy=(freshness or {}).get(name),
                     owners=OWNERS,
                     code_version=code_version(),
+                    is_required=False,
                 )
                 for name, (contract, description) in outs.items()
             },
@@ -116,6 +122,24 @@ def monthly_assets(
         )
 
     return declare
+
+
+def _selected(stage: Stage) -> Stage:
+    """The stage without the results, and the checks, that its run was not asked for."""
+
+    @functools.wraps(stage)
+    def run(context: dg.AssetExecutionContext, watch: Watch, **frames: Any) -> Iterator[Any]:
+        for result in stage(context, watch, **frames):
+            if result.asset_key in context.selected_asset_keys:
+                wanted = context.selected_asset_check_keys
+                checks = [
+                    check
+                    for check in result.check_results
+                    if dg.AssetCheckKey(result.asset_key, check.check_name) in wanted
+                ]
+                yield result._replace(check_results=checks)
+
+    return run
 
 
 def _made(decorator: Callable[..., Any], stage: Stage, **options: Any) -> dg.AssetsDefinition:
