@@ -1,5 +1,6 @@
 """Fixtures shared by every kind of test: where the recorded candles are, and a clear skip where they are not."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,8 @@ def recorded_data() -> Path:
     if not RECORDED.is_dir():
         pytest.skip("recorded candles (../shared/data) are not beside this checkout")
     return RECORDED
+
+
+def pytest_configure() -> None:
+    """Processes of tests end at a hang-up, also where this one was started to outlive its terminal."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -25,7 +25,7 @@ from mm_pipeline_tests.postgres_server import session_server
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
-TICKS = 30
+TICKS = 14
 ADDRESS = "PUSHOVER_ADDRESS"
 ERRORS = "errors.txt"
 BELOW_GRID, BELOW_STOP = 2870.0, 2700.0
@@ -40,9 +40,9 @@ class Address:
 
 
 def market() -> pl.DataFrame:
-    """Below the grid from the fifth tick on, and below the stop from the twentieth: each is a page."""
-    candles = with_price(calm_market(), BELOW_GRID, AT + 4 * BAR)
-    return with_price(candles, BELOW_STOP, AT + 19 * BAR)
+    """Below the grid from the third tick on, and below the stop from the tenth: each is a page."""
+    candles = with_price(calm_market(), BELOW_GRID, AT + 2 * BAR)
+    return with_price(candles, BELOW_STOP, AT + 9 * BAR)
 
 
 def installation(folder: Path, pushover: Any, journal_url: str) -> PagingInstallation:
@@ -53,7 +53,7 @@ def installation(folder: Path, pushover: Any, journal_url: str) -> PagingInstall
 
 def blind_at(number: int) -> bool:
     """Whether the exchange is away at a tick."""
-    return 10 <= number < 14
+    return 2 <= number < 5
 
 
 def daemon(folder: str, journal_url: str) -> None:

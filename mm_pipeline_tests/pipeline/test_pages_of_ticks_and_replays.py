@@ -26,10 +26,12 @@ from mm_pipeline.paper.markets.regimes import RegimeParameters, Segment, TrueReg
 from mm_pipeline.paper.markets.simulation import simulate_market
 from mm_pipeline.reporting.notification_frame import GridStates, replayed_notifications
 from mm_pipeline.settings import Settings, load_settings
+from mm_pipeline_tests.effort import IS_SEARCH
 from mm_pipeline_tests.markets import grid_around
 
 WRITTEN_BY = {"settings_hash": "s", "code_version": "c"}
 WARM_UP = timedelta(days=60)
+DAYS = 25 if IS_SEARCH else 10
 
 
 @dataclass
@@ -138,10 +140,10 @@ def compare(rows: pl.DataFrame, grid: Grid, days: int, settings: Settings, folde
 
 
 @pytest.mark.slow
-def test_ticks_over_25_real_days_page_what_their_replay_pages(recorded_data: Path, tmp_path: Path) -> None:
+def test_ticks_over_real_days_page_what_their_replay_pages(recorded_data: Path, tmp_path: Path) -> None:
     settings = load_settings()
     first = datetime(2024, 7, 1, tzinfo=UTC)
-    last = first + timedelta(days=25)
+    last = first + timedelta(days=DAYS)
     file = recorded_data / "binance_ETH-USDT_15m_2022-01-01_2025-09-30.parquet"
     candles = pl.read_parquet(file, columns=list(RAW_SCHEMA)).filter(
         pl.col("open_time").is_between(first - WARM_UP, last, closed="left")
@@ -149,8 +151,8 @@ def test_ticks_over_25_real_days_page_what_their_replay_pages(recorded_data: Pat
     price = float(candles.filter(pl.col("open_time") == first)["open"][0])
     grid = grid_around(price, first, id="eth", lower=price * 0.93, upper=price * 1.05, stop_loss=price * 0.75)
     rows = judged_states(candles, grid, settings, first=first, last=last)
-    assert rows.height == 25 * 96
-    live = compare(rows, grid, 25, settings, tmp_path)
+    assert rows.height == DAYS * 96
+    live = compare(rows, grid, DAYS, settings, tmp_path)
     assert {one.notice for one in live} >= {Notice.MANDATORY_EXIT, Notice.WARNING}
 
 

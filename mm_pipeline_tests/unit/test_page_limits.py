@@ -15,6 +15,7 @@ from mm_pipeline.domain.notifications.delay_risk import HORIZONS, DelayRisk
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading
 from mm_pipeline.reporting.pages import limits as page_limits
 from mm_pipeline.reporting.pages.text import marked, page_text
+from mm_pipeline_tests.effort import tries
 from mm_pipeline_tests.page_samples import (
     AT,
     M15,
@@ -98,7 +99,7 @@ DECIDED = st.builds(
     twice=st.booleans(),
     is_test=st.booleans(),
 )
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=tries(50))
 def test_any_page_is_within_the_limits_and_drops_whole_lines_from_the_end(
     *,
     decision: Decision,
