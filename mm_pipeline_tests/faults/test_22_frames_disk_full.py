@@ -25,8 +25,8 @@ MEBIBYTE = 1 << 20
 
 WRITER = """
 import os, signal, sys
-from mm_pipeline.adapters import frame_files
-from mm_pipeline.adapters.frame_store import FrameStore
+from mm_pipeline.adapters.frames import files as frame_files
+from mm_pipeline.adapters.frames.store import FrameStore
 from mm_pipeline_tests.faults.test_22_frames_disk_full import FEB, MAR, MARKET, noise
 
 root, step, at_call = sys.argv[1], sys.argv[2], int(sys.argv[3])

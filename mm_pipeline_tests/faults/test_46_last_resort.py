@@ -41,7 +41,7 @@ import polars as pl
 
 from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.domain.errors import PipelineError
-from mm_pipeline.runs import evaluate_now
+from mm_pipeline.orchestration.runs import evaluate_now
 from mm_pipeline.settings import Deployment, load_settings
 from mm_pipeline_tests.dagster_samples import ETH, FixedSources
 

@@ -186,8 +186,9 @@ def test_reader_away_for_longer_than_the_ledger_reaches_tells_of_the_hole() -> N
 CHILD = """
 import sys
 from mm_pipeline.adapters.account import Credentials, ExchangeAccount, FrameFills
-from mm_pipeline.adapters.candle_sources import MemoryCircuits
-from mm_pipeline.adapters.clock import FixedClock, from_ms
+from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
+from mm_pipeline.adapters.clock import FixedClock
+from mm_pipeline.domain.instants import from_ms
 from mm_pipeline_tests.account_samples import MARKET, account_policy
 from mm_pipeline_tests.candle_samples import exchange_policy
 

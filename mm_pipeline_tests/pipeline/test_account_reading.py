@@ -363,8 +363,9 @@ CHILD = """
 import sys
 from pathlib import Path
 from mm_pipeline.adapters.account import Credentials, ExchangeAccount, FrameFills
-from mm_pipeline.adapters.candle_sources import MemoryCircuits
-from mm_pipeline.adapters.clock import FixedClock, from_ms
+from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
+from mm_pipeline.adapters.clock import FixedClock
+from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline_tests.account_samples import account_policy
 from mm_pipeline_tests.candle_samples import exchange_policy

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 HOLD = """
 import sys, time
 from pathlib import Path
-from mm_pipeline.cli.up_family import only_one
+from mm_pipeline.cli.up.family import only_one
 with only_one(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
