@@ -30,9 +30,9 @@ from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications import TEXT_LIMIT
 from mm_pipeline.resources import Watch
+from mm_pipeline.resources.grid_notices import PIPELINE
 from mm_pipeline.resources.plan import floor_to_evaluation
 from mm_pipeline.resources.run_moment import EVALUATED_AT_TAG
-from mm_pipeline.resources.watch import PIPELINE
 
 EVALUATION_JOB: Final = "exit_evaluation"
 HOURLY_JOB: Final = "hourly_metrics"

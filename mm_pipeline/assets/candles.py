@@ -46,6 +46,7 @@ def _fetched(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Mat
     kept = each(updates, lambda market: _checked(updates[market]), context)
     with turn(context, watch):  # not while the exchange is asked, which may take minutes
         stored = each(kept.made, lambda market: watch.keep(plan, kept.made[market]), context)
+        has_new_ticks = watch.keep_ticks()
     unfetched = {
         market: with_losses(update.problem, watch.losses.get(market, []))
         for market, update in updates.items()
@@ -54,6 +55,8 @@ def _fetched(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[dg.Mat
     problems: dict[Market, PipelineError] = {**unfetched, **kept.problems, **stored.problems}
     if plan.is_live:
         warn_of_losses(watch)
+        if has_new_ticks:  # some grid may be too fine for its exchange
+            watch.observe_grids(plan.evaluated_ms)
     end_notes(watch, plan, [str(market) for market in updates if market not in problems])
     note(watch, plan, by_name(problems))
     note(watch, plan, by_name(unconfirmed(plan, [kept.made[market].after for market in kept.made])))

@@ -10,7 +10,7 @@ from mm_pipeline.assets.regime import ByMarket
 from mm_pipeline.assets.stage import contract_result, contract_spec, declared, each, note, plan_of
 from mm_pipeline.assets.views import analysis_of, market_view_of
 from mm_pipeline.resources import Plan, Watch, WatchedGrid
-from mm_pipeline.resources.watch import grid_subject
+from mm_pipeline.resources.grid_notices import grid_subject
 
 ByGrid = dict[str, pl.DataFrame]
 """Frames by grid id."""

@@ -22,7 +22,7 @@ from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import MarketView, Timeline, Times
 from mm_pipeline.domain.pipeline import COARSE
 from mm_pipeline.resources import Plan
-from mm_pipeline.resources.watch import GRID_FILE
+from mm_pipeline.resources.grid_notices import GRID_FILE
 
 BLINDING: Final = frozenset(
     {CandlesLost.code, ClockSkewed.code, MarketNotFound.code, UnconfirmedGap.code, CONTRACT, COMPUTATION}

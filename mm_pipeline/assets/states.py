@@ -15,7 +15,7 @@ from mm_pipeline.assets.views import market_view_of
 from mm_pipeline.domain.advice import Advice
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.resources import Watch, WatchedGrid
-from mm_pipeline.resources.watch import grid_subject
+from mm_pipeline.resources.grid_notices import grid_subject
 
 
 def _decided(  # noqa: PLR0917 - Dagster gives an asset one argument for each of its inputs

@@ -10,8 +10,8 @@ import dagster as dg
 
 from mm_pipeline.adapters.journal import MarketNotice
 from mm_pipeline.resources import Watch
+from mm_pipeline.resources.grid_notices import PIPELINE
 from mm_pipeline.resources.run_locks import hold_run
-from mm_pipeline.resources.watch import PIPELINE
 
 LIVE_TAG: Final = "mm/live"
 BACKFILL_TAG: Final = "dagster/backfill"

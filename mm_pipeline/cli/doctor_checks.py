@@ -19,10 +19,12 @@ from mm_pipeline.adapters.candle_sources import MemoryCircuits
 from mm_pipeline.adapters.clock import Clock, from_ms
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
 from mm_pipeline.adapters.home import HOME_VARIABLE, data_home, frames_dir, journal_file, mm_home, open_to_others
+from mm_pipeline.adapters.price_ticks import without_too_fine
 from mm_pipeline.cli.doctor_account import account
 from mm_pipeline.cli.doctor_channels import channels
 from mm_pipeline.cli.doctor_findings import Finding, Findings, Status
 from mm_pipeline.cli.doctor_watch import watch
+from mm_pipeline.cli.grids import known_ticks
 from mm_pipeline.domain.candles import CandleSource, ExchangePolicy, epoch_ms
 from mm_pipeline.domain.errors import CandleSourceError, ExchangeUnavailable, PipelineError
 from mm_pipeline.domain.grid import unprofitable
@@ -36,7 +38,8 @@ _SECRET = re.compile(r"MM_\w*(KEY|SECRET|PASSPHRASE|TOKEN|PASSWORD)")
 
 def checks(deployment: Deployment, clock: Clock) -> list[tuple[str, Callable[[], Findings]]]:
     """Every check by the name of what it looks at, in the order in which one fault explains the next."""
-    folder, settings = load_grids(deployment.grids_folder), deployment.settings
+    settings, ticks = deployment.settings, known_ticks(deployment)
+    folder = without_too_fine(load_grids(deployment.grids_folder), ticks)
     asked = [
         (f"exchange {exchange}", partial(_exchange, exchange, markets, settings, clock))
         for exchange, markets in _markets(folder, settings).items()

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from mm_pipeline.adapters.journal import Journal
 from mm_pipeline.domain.grid import GridVersion, unwatched
 from mm_pipeline.domain.notifications import Notice
+from mm_pipeline.resources.grid_notices import GRID_FILE, PIPELINE, grid_subject
 
 _MOMENT = timedelta(milliseconds=1)
 
@@ -23,8 +24,6 @@ def unclear_files(journal: Journal, at: datetime) -> dict[str, str]:
     -------
     By subject, a grid's id or ``the grid folder``: the error with file, key and what to write.
     """
-    from mm_pipeline.resources.watch import GRID_FILE, PIPELINE, grid_subject
-
     found: dict[str, str] = {}
     for grid in journal.known_grids():
         version = journal.grid_in_force(grid, at)

@@ -16,10 +16,10 @@ from mm_pipeline.adapters.clock import Clock, from_ms
 from mm_pipeline.adapters.delivery import send_heartbeat, stays_here
 from mm_pipeline.adapters.frame_store import FrameStore
 from mm_pipeline.adapters.grid_files import GridFolder, load_grids
-from mm_pipeline.adapters.journal import Journal, JournalCircuits, MarketNotice
+from mm_pipeline.adapters.journal import Journal, JournalCircuits
+from mm_pipeline.adapters.price_ticks import PriceTicks, without_too_fine
 from mm_pipeline.adapters.writing import Turns, turns_of
-from mm_pipeline.domain.candles import CandleSource, FetchRange
-from mm_pipeline.domain.grid import GridVersion, unwatched
+from mm_pipeline.domain.candles import CandleSource, FetchRange, TickSource
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.pipeline import MarketPolicy
 from mm_pipeline.resources.accounts import AccountFactory
@@ -27,6 +27,7 @@ from mm_pipeline.resources.candle_shelf import CandleShelf, MarketBars
 from mm_pipeline.resources.channels import ChannelFactory, Delivery, delivery_of
 from mm_pipeline.resources.clock import ClockResource
 from mm_pipeline.resources.exchange_time import CorrectedClock, ExchangeTime, ask_time
+from mm_pipeline.resources.grid_notices import observe_folder
 from mm_pipeline.resources.journal import JournalResource
 from mm_pipeline.resources.last_resort import StorageGuard, storage_guard
 from mm_pipeline.resources.plan import Plan, WatchedGrid, make_plan
@@ -34,13 +35,6 @@ from mm_pipeline.resources.silence import silence
 from mm_pipeline.resources.sources import SourceFactory
 from mm_pipeline.resources.update_alone import update_alone
 from mm_pipeline.settings import Deployment, Settings
-
-GRID_FILE = "grid_file"
-"""Code of a notice about a grid's file."""
-GRID_START = "grid_start"
-"""Code of a notice about a grid that starts in the future."""
-PIPELINE = "pipeline"
-"""Subject of notices about the watch itself."""
 
 _DAY_MS = 86_400_000
 
@@ -59,6 +53,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
     home: str = ""
     _plans: dict[tuple[datetime, datetime, int, bool], Plan] = PrivateAttr(default_factory=dict)
     _losses: dict[Market, list[str]] = PrivateAttr(default_factory=dict)
+    _ticks: dict[Market, float] = PrivateAttr(default_factory=dict)
     _bars: dict[tuple[Market, int, int], MarketBars] = PrivateAttr(default_factory=dict)
     _turns: Turns | None = PrivateAttr(default=None)
     _time: ExchangeTime = PrivateAttr(default_factory=ExchangeTime)
@@ -163,8 +158,8 @@ class Watch(dg.ConfigurableResource["Watch"]):
         return Path(self.archive_root)
 
     def grid_folder(self) -> GridFolder:
-        """The grid files as they are now."""
-        return load_grids(self.deployment.grids_folder)
+        """The grid files as they are now; a grid that its exchange cannot trade is a problem, as far as is known."""
+        return without_too_fine(load_grids(self.deployment.grids_folder), self.price_ticks().known())
 
     def plan(self, *, start: datetime, end: datetime, evaluated_ms: int, is_live: bool) -> Plan:
         """What a run over the months ``[start, end)`` has to do.
@@ -186,12 +181,13 @@ class Watch(dg.ConfigurableResource["Watch"]):
         if is_live:
             named = {problem.grid_id for problem in folder.problems if problem.grid_id is not None}
             grids += [WatchedGrid(grid_id, ()) for grid_id in sorted(named - {grid.grid_id for grid in grids})]
+        ticks = self.price_ticks().known()
         return make_plan(
             start=start,
             end=end,
             evaluated_ms=evaluated_ms,
             is_live=is_live,
-            grids=grids,
+            grids=[grid.at_ticks(ticks) for grid in grids],
             extra_markets=[Market.parse(text) for text in self.settings.extra_markets],
             since_window_ms=self.since_window_ms,
             warm_up_ms=(self.settings.data.warm_up_days + 1) * _DAY_MS,
@@ -204,39 +200,7 @@ class Watch(dg.ConfigurableResource["Watch"]):
         What was already decided stays: where that evaluation is journalled, a change counts from now.
         """
         self._plans.clear()
-        journal, folder = self.decisions(), self.grid_folder()
-        evaluated_at = from_ms(evaluated_ms)
-        is_decided = bool(journal.evaluations(since=evaluated_at))
-        unreadable = {problem.grid_id: problem for problem in folder.problems if problem.grid_id is not None}
-        watched = {grid for grid in journal.known_grids() if journal.grid_history(grid)[-1].grid is not None}
-        unclear = [problem for problem in folder.problems if problem.grid_id not in watched]
-        if unclear:  # a lost folder, or a file that may declare any grid that is missing now: none of them has ended
-            missing = sorted(watched - {grid.id for grid in folder.grids})
-            unreadable = dict.fromkeys(missing, unclear[0]) | unreadable
-        journal.observe_grids(folder.grids, self.now() if is_decided else evaluated_at, unreadable=list(unreadable))
-        # An earlier run of this evaluation may have noted what is well now; the rest is noted again.
-        named = [grid_subject(grid_id) for grid_id in (*journal.known_grids(), *unreadable)]
-        journal.end_notices(named, tick_at=evaluated_at)
-        journal.end_notices([PIPELINE], tick_at=evaluated_at, codes=[GRID_FILE])
-        journal.record_notices(
-            MarketNotice(market=grid_subject(grid_id), tick_at=evaluated_at, code=GRID_FILE, message=str(problem.error))
-            for grid_id, problem in unreadable.items()
-        )
-        journal.record_notices(
-            MarketNotice(market=PIPELINE, tick_at=evaluated_at, code=GRID_FILE, message=str(problem.error))
-            for problem in folder.problems
-            if problem.grid_id is None
-        )
-        journal.record_notices(
-            MarketNotice(
-                market=grid_subject(grid.id),
-                tick_at=evaluated_at,
-                code=GRID_START,
-                message=f"{folder.files.get(grid.id, 'its file')}: started_at: it is after this evaluation.",
-            )
-            for grid in folder.grids
-            if unwatched(GridVersion(grid, evaluated_at), evaluated_at) is not None
-        )
+        observe_folder(self.decisions(), self.grid_folder(), from_ms(evaluated_ms), now=self.now())
 
     def fetch(self, plan: Plan) -> dict[Market, CandleUpdate]:
         """Bring the candles of every market up to the plan's evaluation; nothing is stored."""
@@ -255,6 +219,17 @@ class Watch(dg.ConfigurableResource["Watch"]):
             return update(stored)
         except Exception:  # one by one, so that what no source foresaw stays with its own market
             return {known.market: update_alone(update, known) for known in stored}
+        finally:
+            for source in sources.values():
+                self._ticks |= source.price_ticks if isinstance(source, TickSource) else {}
+
+    def keep_ticks(self) -> bool:
+        """Keep the price steps that exchanges told while candles were fetched; whether any is new."""
+        return self.price_ticks().keep(self._ticks)
+
+    def price_ticks(self) -> PriceTicks:
+        """Where price steps are kept."""
+        return PriceTicks(self.frames_root)
 
     def _open_sources(self, plan: Plan) -> Mapping[str, CandleSource]:
         """A source for every exchange of the plan; those that were asked for their time are kept for the run."""
@@ -302,11 +277,6 @@ class Watch(dg.ConfigurableResource["Watch"]):
     def written_by(self) -> Mapping[str, str]:
         """What decides a state beside bars and grids: kept with every frame and journal row."""
         return {"settings_hash": self.settings.hash, "code_version": code_version()}
-
-
-def grid_subject(grid_id: str) -> str:
-    """How a notice names a grid, where others name a market."""
-    return f"grid:{grid_id}"
 
 
 @cache

@@ -23,8 +23,8 @@ from mm_pipeline.automation import (
 )
 from mm_pipeline.definitions import build_definitions, watch_of
 from mm_pipeline.domain.grid import Grid
+from mm_pipeline.resources.grid_notices import PIPELINE
 from mm_pipeline.resources.plan import floor_to_evaluation
-from mm_pipeline.resources.watch import PIPELINE
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources, Installation, ranging_candles
 
 pytestmark = DAGSTER_WARNINGS
