@@ -25,6 +25,7 @@ from mm_pipeline.domain.account import (
     account_summary,
     dust_base,
     fills_of_grid,
+    ladder_orders,
     net_flows_of,
     orders_of_grid,
     position_by,
@@ -132,6 +133,8 @@ class _Looking:
     def _by_account(self, grid: Grid, booked: Booked, reading: AccountReading) -> Seen | None:
         """None where nothing on the account counts as the grid's, as of one that a native bot trades.
 
+        Where its orders have the grid's size and lie beside its ladder the position is not known, and says so.
+
         A grid whose fills all count for another that they fit as well is known to the account all the same.
         """
         policy, steps = self.watch.settings.account, reading.increments
@@ -139,6 +142,7 @@ class _Looking:
         flows = () if flows_from is None else net_flows_of(grid, reading.flows)
         share = booked.share
         orders = orders_of_grid(grid, share.orders, policy=policy, increments=steps)
+        followed = ladder_orders(grid, booked.book.mine, orders, share.orders, policy=policy, increments=steps)
         position = position_by(
             grid,
             booked.book,
@@ -148,10 +152,11 @@ class _Looking:
             policy=policy,
             rates=reading.prices,
             net_flows=flows,
+            orders=followed,
         )
         self._tell_contested(grid, share)
         has_own = position.fills > 0 or position.open_orders > 0
-        if not has_own and not share.contested:
+        if not has_own and not share.contested and followed.is_followed:
             return None
         model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
         drifts = () if model is None else reconcile(position, model, policy)
@@ -169,8 +174,9 @@ class _Looking:
             is_contested=share.contested > 0,
             reading=reading,
         )
-        self.accounts.known[grid.id] = seen
-        return seen if has_own else None
+        if has_own or share.contested:  # of a grid whose orders all lie beside its ladder nothing is known
+            self.accounts.known[grid.id] = seen
+        return seen if has_own or not followed.is_followed else None
 
     def _imported(self, grids: Mapping[str, Grid]) -> dict[str, Seen | None]:
         fills = FrameFills(self.watch.frames_root).fills(IMPORTED, self.market)

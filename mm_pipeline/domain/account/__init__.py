@@ -15,6 +15,7 @@ from mm_pipeline.domain.account.closing import (
 from mm_pipeline.domain.account.fees import fee_in_base, fee_in_quote, inventory_change_base, third_currencies
 from mm_pipeline.domain.account.fill_store import FillStore, ReadSpan
 from mm_pipeline.domain.account.flows import net_flows_of
+from mm_pipeline.domain.account.following import LadderOrders, ladder_orders
 from mm_pipeline.domain.account.frames import (
     ACCOUNT_FILLS_SCHEMA,
     ACCOUNT_FLOWS_SCHEMA,
@@ -63,6 +64,7 @@ __all__ = [
     "GridBook",
     "GridFills",
     "Increments",
+    "LadderOrders",
     "NetFlow",
     "OpenOrder",
     "OrderApi",
@@ -92,6 +94,7 @@ __all__ = [
     "is_closed",
     "is_emptied",
     "is_name",
+    "ladder_orders",
     "net_flows_of",
     "orders_of_grid",
     "position_by",

@@ -12,6 +12,7 @@ from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of
 from mm_pipeline.domain.account.books import GridBook, close_books
 from mm_pipeline.domain.account.doubts import doubts_about
 from mm_pipeline.domain.account.fees import fee_in_base, fee_in_quote, inventory_change_base
+from mm_pipeline.domain.account.following import LadderOrders, ladder_orders
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.summary import capital_utilization
 from mm_pipeline.domain.account.values import AccountFill, Balance, Increments, NetFlow, OpenOrder, Side
@@ -139,7 +140,10 @@ def position_of(
     mine = fills_of_grid(grid, fills, resting, policy=policy, increments=increments, balance_base=held)
     book = close_books([grid], {grid.id: mine}, held, policy=policy)[grid.id]
     mine_resting = orders_of_grid(grid, resting, policy=policy, increments=increments)
-    return position_by(grid, book, mine_resting, held, bid, policy=policy, rates=rates, net_flows=net_flows)
+    followed = ladder_orders(grid, book.mine, mine_resting, resting, policy=policy, increments=increments)
+    return position_by(
+        grid, book, mine_resting, held, bid, policy=policy, rates=rates, net_flows=net_flows, orders=followed
+    )
 
 
 def position_by(
@@ -152,6 +156,7 @@ def position_by(
     policy: AccountPolicy,
     rates: Mapping[str, float] | None = None,
     net_flows: Iterable[NetFlow] = (),
+    orders: LadderOrders,
 ) -> AccountPosition:
     """What a grid holds and has earned by its closed book.
 
@@ -161,6 +166,8 @@ def position_by(
         The grid's own orders.
     balance_base
         All base on the account; None where it is not known.
+    orders
+        How many follow the ladder.
 
     Others as in :func:`position_of`.
     """
@@ -188,6 +195,7 @@ def position_by(
             oversold_base=earned["oversold_base"],
             locked_base=locked_base,
             balance_base=balance_base,
+            orders=orders,
             policy=policy,
         ),
         capital_utilization=capital_utilization(grid, inventory_base=inventory, bid=bid, locked_quote=locked_quote),
