@@ -53,7 +53,7 @@ def checks(deployment: Deployment, clock: Clock) -> list[tuple[str, Callable[[],
         ("frames", partial(_frames, settings)),
         ("watch", partial(watch, settings.supervision, clock)),
         *asked,
-        ("account", partial(account, settings)),
+        ("account", partial(account, settings, folder.grids)),
         ("channels", partial(channels, settings)),
         ("secrets", _secrets),
     ]

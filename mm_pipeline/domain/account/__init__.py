@@ -25,7 +25,7 @@ from mm_pipeline.domain.account.frames import (
     flows_of_frame,
 )
 from mm_pipeline.domain.account.ladder import dust_base
-from mm_pipeline.domain.account.policy import AccountPolicy, OrderApi
+from mm_pipeline.domain.account.policy import AccountPolicy, OrderApi, OrderApis
 from mm_pipeline.domain.account.position import AccountPosition, base_total, position_by, position_of
 from mm_pipeline.domain.account.reconciliation import Drift, reconcile
 from mm_pipeline.domain.account.settling import MADE_ID, SettledFill, settled
@@ -68,6 +68,7 @@ __all__ = [
     "NetFlow",
     "OpenOrder",
     "OrderApi",
+    "OrderApis",
     "PositionSource",
     "ReadSpan",
     "SettledFill",

@@ -1,0 +1,116 @@
+"""Settings that look where an account does not trade are found, and an account that trades both ways is read whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from mm_pipeline.adapters.account import MemoryFills, StateProblem
+from mm_pipeline.domain.account import OrderApi, OrderApis
+from mm_pipeline.paper.exchange import PaperExchange
+from mm_pipeline_tests.account_samples import (
+    MARKET,
+    NOW_MS,
+    account_policy,
+    paper_with,
+    reader,
+    signing_client,
+    trading_account,
+)
+
+SEED = 3
+SYMBOL = MARKET.symbol
+HF, CLASSIC, BOTH = OrderApis.HF, OrderApis.CLASSIC, OrderApis.BOTH
+
+
+@pytest.fixture
+def paper(request: pytest.FixtureRequest) -> Iterator[PaperExchange]:
+    changes = getattr(request, "param", {})
+    account = replace(trading_account(balances={"USDT": "10000", "ETH": "3"}), **changes)
+    with paper_with(account, seed=SEED) as running:
+        yield running
+
+
+def problems(paper: PaperExchange, setting: OrderApis) -> list[StateProblem]:
+    state = reader(paper, MemoryFills(), policy=account_policy(order_api=setting.value)).look([SYMBOL, "NO/SUCH"])
+    return state.problems(setting)
+
+
+def trade(paper: PaperExchange, *, is_hf: bool, is_resting: bool) -> None:
+    client = signing_client(paper, is_hf=is_hf)
+    if is_resting:
+        client.create_order(SYMBOL, "limit", "sell", 0.5, 9000)
+    else:
+        client.create_order(SYMBOL, "market", "buy", 0.1)
+    client.session.close()
+
+
+@pytest.mark.parametrize("is_resting", [True, False])
+@pytest.mark.parametrize(("used", "setting"), [(CLASSIC, HF), (HF, CLASSIC)])
+def test_setting_that_names_the_other_order_api_is_found(
+    paper: PaperExchange, used: OrderApis, setting: OrderApis, *, is_resting: bool
+) -> None:
+    trade(paper, is_hf=used is HF, is_resting=is_resting)
+    (problem,) = problems(paper, setting)
+    counts = "1 orders rest and 0 fills" if is_resting else "0 orders rest and 1 fills"
+    assert f"order_api is {setting.value}, and {counts}" in problem.seen
+    assert problem.mend == f"Write account.order_api: {used.value}."
+    assert problem.is_certain
+    assert problems(paper, used) == problems(paper, BOTH) == []
+
+
+def test_account_that_trades_through_both_is_told_to_be_read_through_both(paper: PaperExchange) -> None:
+    trade(paper, is_hf=True, is_resting=True)
+    trade(paper, is_hf=False, is_resting=False)
+    for setting in (HF, CLASSIC):
+        (problem,) = problems(paper, setting)
+        assert problem.mend == "Write account.order_api: both."
+    assert problems(paper, BOTH) == []
+
+
+def test_fills_and_orders_of_both_apis_are_read_and_nothing_of_another_setting_counts_as_read(
+    paper: PaperExchange,
+) -> None:
+    for is_hf in (True, False):
+        for is_resting in (True, False):
+            trade(paper, is_hf=is_hf, is_resting=is_resting)
+    store = MemoryFills()
+    seen = {
+        setting: reader(paper, store, policy=account_policy(order_api=setting.value)).read(
+            MARKET, start_ms=NOW_MS - 3_600_000
+        )
+        for setting in (HF, CLASSIC, BOTH)
+    }
+    assert {setting: (len(one.fills), len(one.orders)) for setting, one in seen.items()} == {
+        HF: (1, 1),
+        CLASSIC: (1, 1),
+        BOTH: (2, 2),
+    }
+    assert {fill.trade_id for fill in seen[BOTH].fills} == {one.fills[0].trade_id for one in (seen[HF], seen[CLASSIC])}
+    assert seen[BOTH].flows_until_ms is not None
+
+
+def test_balance_that_is_locked_behind_no_listed_order_is_named(paper: PaperExchange) -> None:
+    trade(paper, is_hf=True, is_resting=True)
+    paper.desks[0].balances.hold("ETH", Decimal("0.18"))
+    (problem,) = problems(paper, HF)
+    assert "0.18 ETH are locked behind no order that is listed" in problem.seen
+    assert not problem.is_certain
+
+
+@pytest.mark.parametrize("paper", [{"is_unified": True}], indirect=True)
+def test_account_in_unified_mode_is_named(paper: PaperExchange) -> None:
+    (problem,) = problems(paper, HF)
+    assert "unified mode" in problem.seen
+
+
+@pytest.mark.parametrize("paper", [{"order_api": OrderApi.CLASSIC}], indirect=True)
+def test_hf_setting_of_an_account_without_one_is_named(paper: PaperExchange) -> None:
+    (problem,) = problems(paper, HF)
+    assert problem == StateProblem(
+        "order_api is hf, and the account has no hf account opened", "Write account.order_api: classic.", True
+    )
+    assert problems(paper, CLASSIC) == []
