@@ -25,6 +25,7 @@ from mm_pipeline.domain.account import (
     account_summary,
     dust_base,
     fills_of_grid,
+    gap_before,
     ladder_orders,
     net_flows_of,
     orders_of_grid,
@@ -153,6 +154,7 @@ class _Looking:
             rates=reading.prices,
             net_flows=flows,
             orders=followed,
+            gap=gap_before(grid, share.fills, reading.fills_from_ms, policy),
         )
         self._tell_contested(grid, share)
         has_own = position.fills > 0 or position.open_orders > 0

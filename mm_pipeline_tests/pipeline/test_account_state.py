@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from mm_pipeline.adapters.account import MemoryFills, StateProblem
+from mm_pipeline.adapters.account.kucoin_client import KucoinAccountClient
 from mm_pipeline.domain.account import OrderApi, OrderApis
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline_tests.account_samples import (
@@ -114,3 +116,24 @@ def test_hf_setting_of_an_account_without_one_is_named(paper: PaperExchange) -> 
         "order_api is hf, and the account has no hf account opened", "Write account.order_api: classic.", True
     )
     assert problems(paper, CLASSIC) == []
+
+
+def test_fills_are_told_from_where_the_exchange_still_keeps_them(
+    paper: PaperExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the ledger: what is older than its reach counts as read neither at first, nor after a long absence."""
+    day_ms = 86_400_000
+    monkeypatch.setattr(KucoinAccountClient, "fills_reach", timedelta(days=3))
+    store = MemoryFills()
+    first = reader(paper, store).read(MARKET, start_ms=NOW_MS - 9 * day_ms)
+    assert first.fills_from_ms == NOW_MS + 1 - 3 * day_ms
+    trade(paper, is_hf=True, is_resting=False)
+    paper.clock.advance(timedelta(days=2))
+    second = reader(paper, store).read(MARKET, start_ms=NOW_MS - 9 * day_ms)
+    assert second.fills_from_ms == first.fills_from_ms, "what was read in time is known"
+    paper.clock.advance(timedelta(days=4))
+    third = reader(paper, store).read(MARKET, start_ms=NOW_MS - 9 * day_ms)
+    assert third.fills_from_ms == NOW_MS + 1 + 3 * day_ms
+    assert third.fills == second.fills, "what is kept stays kept"
+    short = reader(paper, MemoryFills()).read(MARKET, start_ms=NOW_MS + 5 * day_ms)
+    assert short.fills_from_ms == NOW_MS + 5 * day_ms

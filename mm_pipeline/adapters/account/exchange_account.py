@@ -178,6 +178,7 @@ class ExchangeAccount:
                 market=market,
                 read_at_ms=now_ms,
                 fills=fills,
+                fills_from_ms=self._told_from(account, market, now_ms),
                 orders=orders,
                 balances=balances,
                 increments=client.increments(symbol),
@@ -228,11 +229,19 @@ class ExchangeAccount:
     ) -> int:
         added, known = 0, self._fills.span(account, market)
         length_ms, overlap_ms = _ms(self._policy.window), _ms(self._policy.overlap)
+        reach_ms = end_ms - _ms(asking.client.fills_reach)
+        if known is not None and known.end_ms - overlap_ms < reach_ms:
+            known = None  # a hole that cannot be asked for any more: fills from before it stay kept
+        start_ms = max(start_ms, reach_ms)
         for window, span in windows(known, start_ms, end_ms, length_ms=length_ms, overlap_ms=overlap_ms):
             asked = (self._read_window(asking, market.symbol, window, api) for api in self._policy.order_api.read)
             found = [fill for answer in asked for fill in answer]
             added += self._fills.append(account, market, found, span=span)
         return added
+
+    def _told_from(self, account: str, market: Market, now_ms: int) -> int:
+        span = self._fills.span(account, market)
+        return now_ms if span is None else span.start_ms
 
     def _open_orders(self, asking: Asking[KucoinAccountClient], symbol: str) -> tuple[OpenOrder, ...]:
         client, rows = asking.client, self._policy.page_rows

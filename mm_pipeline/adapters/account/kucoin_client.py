@@ -30,6 +30,8 @@ LEDGER_WINDOW = timedelta(days=1)
 """KuCoin's documentation of ``accounts/ledgers``: the time range cannot exceed 24 hours."""
 _HF_LEDGER_REACH, _CLASSIC_LEDGER_REACH = timedelta(days=3), timedelta(days=365)
 """Its documentation of either ledger; asked for more, the hf one tells of its three days instead."""
+FILLS_REACH = timedelta(days=180)
+"""Its staff: fills are kept for six months; a question about older ones is answered with success and an empty list."""
 _LEDGER_MARGIN = timedelta(minutes=10)
 """The reach moves on while questions are put."""
 _NO_CANDLES = 1
@@ -141,6 +143,11 @@ class KucoinAccountClient(ExchangeClient):
             raise ValueError(f"{len(items)} fills were sent and {len(trades)} of them can be read")
         made = (fill_of(trade, end_ms=end_ms, fees=self._fees) for trade in trades if is_execution(trade))
         return Page(items=tuple(made), next_page=self._next_page(items, rows, page, api))
+
+    @property
+    def fills_reach(self) -> timedelta:
+        """How far back fills can be asked for."""
+        return FILLS_REACH - _LEDGER_MARGIN
 
     @property
     def ledger_reach(self) -> timedelta:

@@ -24,6 +24,9 @@ class AccountReading:
         Every fill kept, the market's resting orders, and all spot balances. They were asked for one after the other,
         orders first and fills last: an order that was filled in between is told as resting and as filled, so that no
         grid looks closed that is not. Where something was filled meanwhile, balances are asked for again.
+    fills_from_ms
+        From when on every fill is told; fills from before it may be told too. Later than the start that was asked for
+        where the exchange does not reach back that far.
     increments
         The symbol's steps.
     bid, prices
@@ -42,6 +45,7 @@ class AccountReading:
     market: Market
     read_at_ms: int
     fills: tuple[AccountFill, ...]
+    fills_from_ms: int
     orders: tuple[OpenOrder, ...]
     balances: tuple[Balance, ...]
     increments: Increments

@@ -25,6 +25,7 @@ from mm_pipeline.domain.account.frames import (
     flows_of_frame,
 )
 from mm_pipeline.domain.account.ladder import dust_base
+from mm_pipeline.domain.account.older import gap_before, with_older
 from mm_pipeline.domain.account.policy import AccountPolicy, OrderApi, OrderApis
 from mm_pipeline.domain.account.position import AccountPosition, base_total, position_by, position_of
 from mm_pipeline.domain.account.reconciliation import Drift, reconcile
@@ -89,6 +90,7 @@ __all__ = [
     "flows_frame",
     "flows_in_order",
     "flows_of_frame",
+    "gap_before",
     "held_base",
     "in_order",
     "inventory_change_base",
@@ -107,4 +109,5 @@ __all__ = [
     "tellings_of_kept",
     "third_currencies",
     "traded_again_ms",
+    "with_older",
 ]

@@ -19,6 +19,7 @@ def doubts_about(
     locked_base: float,
     balance_base: float | None,
     orders: LadderOrders,
+    gap: str | None,
     policy: AccountPolicy,
 ) -> tuple[str, ...]:
     """Each contradiction beyond dust as a sentence with its figures; nothing where the books agree.
@@ -31,9 +32,11 @@ def doubts_about(
         All base on the account; None where it is not known.
     orders
         How many follow the ladder.
+    gap
+        What of the fills is missing (``older``).
     """
     dust, base = dust_base(grid, policy), grid.symbol.split("/")[0]
-    found = []
+    found = [] if gap is None else [gap]
     if not orders.is_followed:
         count = orders.on_ladder + orders.strays
         found.append(f"{orders.on_ladder} of {count} orders lie on the declared ladder")

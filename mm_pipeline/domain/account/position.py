@@ -157,6 +157,7 @@ def position_by(
     rates: Mapping[str, float] | None = None,
     net_flows: Iterable[NetFlow] = (),
     orders: LadderOrders,
+    gap: str | None = None,
 ) -> AccountPosition:
     """What a grid holds and has earned by its closed book.
 
@@ -168,6 +169,8 @@ def position_by(
         All base on the account; None where it is not known.
     orders
         How many follow the ladder.
+    gap
+        What of the fills is missing (``older``).
 
     Others as in :func:`position_of`.
     """
@@ -196,6 +199,7 @@ def position_by(
             locked_base=locked_base,
             balance_base=balance_base,
             orders=orders,
+            gap=gap,
             policy=policy,
         ),
         capital_utilization=capital_utilization(grid, inventory_base=inventory, bid=bid, locked_quote=locked_quote),
