@@ -154,7 +154,7 @@ class _Looking:
             rates=reading.prices,
             net_flows=flows,
             orders=followed,
-            gap=gap_before(grid, share.fills, reading.fills_from_ms, policy),
+            gap=_missing(grid, share, reading, policy),
         )
         self._tell_contested(grid, share)
         has_own = position.fills > 0 or position.open_orders > 0
@@ -242,6 +242,14 @@ class _Looking:
 
 def _trades_on(grid: WatchedGrid, exchange: str) -> bool:
     return any(version.grid.exchange == exchange and version.grid.enabled for version in grid.versions)
+
+
+def _missing(grid: Grid, share: Share, reading: AccountReading, policy: AccountPolicy) -> str | None:
+    """What of a grid's fills the account does not tell, in words."""
+    if reading.unreadable:
+        more = len(reading.unreadable) - 1
+        return reading.unreadable[0] + (f" (and {more} more)" if more else "")
+    return gap_before(grid, share.fills, reading.fills_from_ms, policy)
 
 
 def _flows_from(reading: AccountReading, grid: Grid) -> datetime | None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from math import isnan
 
 import pytest
 
-from mm_pipeline.adapters.account import MemoryFills, StateProblem
+from mm_pipeline.adapters.account import AccountReading, MemoryFills, StateProblem
 from mm_pipeline.adapters.account.kucoin_client import KucoinAccountClient
 from mm_pipeline.domain.account import OrderApi, OrderApis
 from mm_pipeline.paper.exchange import PaperExchange
+from mm_pipeline.paper.faults import Fault
+from mm_pipeline.paper.wire import Answer
 from mm_pipeline_tests.account_samples import (
     MARKET,
     NOW_MS,
@@ -24,6 +27,7 @@ from mm_pipeline_tests.account_samples import (
 )
 
 SEED = 3
+ACCOUNT = "kucoin-165111215"
 SYMBOL = MARKET.symbol
 HF, CLASSIC, BOTH = OrderApis.HF, OrderApis.CLASSIC, OrderApis.BOTH
 
@@ -137,3 +141,74 @@ def test_fills_are_told_from_where_the_exchange_still_keeps_them(
     assert third.fills == second.fills, "what is kept stays kept"
     short = reader(paper, MemoryFills()).read(MARKET, start_ms=NOW_MS + 5 * day_ms)
     assert short.fills_from_ms == NOW_MS + 5 * day_ms
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangedFill(Fault):
+    """The newest fill on a page with other fields; None takes a field away."""
+
+    changes: dict[str, str | None]
+
+    def spoil(self, answer: Answer) -> Answer:
+        items = answer.payload["data"]["items"]
+        if not items:
+            return answer
+        kept = {name: value for name, value in {**items[0], **self.changes}.items() if value is not None}
+        data = {**answer.payload["data"], "items": [kept, *items[1:]]}
+        return replace(answer, payload={**answer.payload, "data": data})
+
+
+def read_with(paper: PaperExchange, store: MemoryFills, **changes: str | None) -> AccountReading:
+    paper.faults.clear()
+    if changes:
+        paper.faults.add(ChangedFill(changes=changes), path_contains="hf/fills")
+    return reader(paper, store).read(MARKET, start_ms=NOW_MS - 3_600_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"price": "-1"}, "price is -1"),
+        ({"side": None}, "side is missing"),
+        ({"fee": "99999"}, "the fee of fill"),
+        ({"createdAt": "4070908800000"}, "the time of fill"),
+    ],
+)
+def test_fill_that_cannot_be_read_is_named_and_the_others_are_read(
+    paper: PaperExchange, changes: dict[str, str | None], problem: str
+) -> None:
+    for _ in range(2):
+        trade(paper, is_hf=True, is_resting=False)
+    store = MemoryFills()
+    for _ in range(2):
+        reading = read_with(paper, store, **changes)
+        (unreadable,) = reading.unreadable
+        assert "cannot be read: " in unreadable
+        assert problem in unreadable
+        assert len(reading.fills) == 1
+        paper.clock.advance(timedelta(hours=1))  # far beyond the overlap: it is asked for again all the same
+    whole = read_with(paper, store)
+    assert (len(whole.fills), whole.unreadable) == (2, ())
+
+
+def test_fill_without_a_fee_is_held_and_waits_for_its_fee(paper: PaperExchange) -> None:
+    trade(paper, is_hf=True, is_resting=False)
+    store = MemoryFills()
+    for _ in range(2):
+        (fill,) = read_with(paper, store, fee=None).fills
+        assert (fill.quantity_base, isnan(fill.fee)) == (0.1, True)
+        assert store.fills(ACCOUNT, MARKET) == []
+        paper.clock.advance(timedelta(hours=1))
+    (fill,) = read_with(paper, store).fills
+    assert fill.fee > 0
+    assert store.fills(ACCOUNT, MARKET) == [fill]
+
+
+@pytest.mark.parametrize("changes", [{"price": "0"}, {"size": "0"}])
+def test_cancelled_order_among_fills_is_no_fill_and_stops_nothing(
+    paper: PaperExchange, changes: dict[str, str | None]
+) -> None:
+    for _ in range(2):
+        trade(paper, is_hf=True, is_resting=False)
+    reading = read_with(paper, MemoryFills(), **changes)
+    assert (len(reading.fills), reading.unreadable) == (1, ())

@@ -52,7 +52,7 @@ def _read_window(asking: Asking[KucoinAccountClient], window: ReadSpan, rows: in
     def page_at(place: int | None) -> Page[AccountFlow]:
         return asking.client.flows(start_ms=window.start_ms, end_ms=window.end_ms, rows=rows, page=place, api=api)
 
-    return all_pages(asking, "the account's ledger", page_at)
+    return list(all_pages(asking, "the account's ledger", page_at).items)
 
 
 def _ms(duration: timedelta) -> int:

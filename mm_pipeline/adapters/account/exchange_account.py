@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import NamedTuple
 
 from mm_pipeline.adapters.account.account_flows import read_flows
 from mm_pipeline.adapters.account.account_state import AccountState, read_state
@@ -36,6 +38,15 @@ GENERAL = "General"
 _STORED_AS = {OrderApis.HF: "", OrderApis.CLASSIC: "-classic", OrderApis.BOTH: "-both"}
 """What is kept of an account is of the order APIs that were asked: another setting begins anew."""
 _logger = logging.getLogger(__name__)
+
+
+class _Update(NamedTuple):
+    """What came of asking for fills: how many are new, from when on all are told, and rows that lack something."""
+
+    added: int
+    from_ms: int
+    without_fee: tuple[AccountFill, ...]
+    problems: tuple[str, ...]
 
 
 class ExchangeAccount:
@@ -169,8 +180,8 @@ class ExchangeAccount:
             weighed_ms = self._clock.now_ms() + client.offset_ms
             balances = asking.ask("balances", client.balances)
             now_ms = self._clock.now_ms() + client.offset_ms
-            new_fills = self._update_fills(asking, account, market, start_ms=start_ms, end_ms=now_ms + 1)
-            fills = tuple(self._fills.fills(account, market))
+            update = self._update_fills(asking, account, market, start_ms=start_ms, end_ms=now_ms + 1)
+            fills = (*self._fills.fills(account, market), *update.without_fee)
             if any(fill.time_ms >= weighed_ms for fill in fills):  # it may have come before or after the balances
                 balances = asking.ask("balances", client.balances)
             return AccountReading(
@@ -178,13 +189,14 @@ class ExchangeAccount:
                 market=market,
                 read_at_ms=now_ms,
                 fills=fills,
-                fills_from_ms=self._told_from(account, market, now_ms),
+                fills_from_ms=update.from_ms,
+                unreadable=update.problems,
                 orders=orders,
                 balances=balances,
                 increments=client.increments(symbol),
                 bid=prices.bid,
                 prices=prices.last,
-                new_fills=new_fills,
+                new_fills=update.added,
             )
 
         return self._with_flows(self._session.run(task, closes_circuit=True), start_ms)
@@ -226,22 +238,26 @@ class ExchangeAccount:
 
     def _update_fills(
         self, asking: Asking[KucoinAccountClient], account: str, market: Market, *, start_ms: int, end_ms: int
-    ) -> int:
+    ) -> _Update:
         added, known = 0, self._fills.span(account, market)
         length_ms, overlap_ms = _ms(self._policy.window), _ms(self._policy.overlap)
         reach_ms = end_ms - _ms(asking.client.fills_reach)
         if known is not None and known.end_ms - overlap_ms < reach_ms:
             known = None  # a hole that cannot be asked for any more: fills from before it stay kept
         start_ms = max(start_ms, reach_ms)
+        problems: list[str] = []
+        without_fee: list[AccountFill] = []
         for window, span in windows(known, start_ms, end_ms, length_ms=length_ms, overlap_ms=overlap_ms):
-            asked = (self._read_window(asking, market.symbol, window, api) for api in self._policy.order_api.read)
-            found = [fill for answer in asked for fill in answer]
-            added += self._fills.append(account, market, found, span=span)
-        return added
-
-    def _told_from(self, account: str, market: Market, now_ms: int) -> int:
-        span = self._fills.span(account, market)
-        return now_ms if span is None else span.start_ms
+            pages = [self._read_window(asking, market.symbol, window, api) for api in self._policy.order_api.read]
+            found = [fill for page in pages for fill in page.items]
+            problems += [problem for page in pages for problem in page.problems]
+            without_fee += [fill for fill in found if math.isnan(fill.fee)]
+            # What lacks something is asked for again at each reading, and nothing from it on counts as read.
+            is_whole = not problems and not without_fee
+            whole = [fill for fill in found if not math.isnan(fill.fee)]
+            added += self._fills.append(account, market, whole, span=span if is_whole else None)
+        kept = self._fills.span(account, market)
+        return _Update(added, start_ms if kept is None else kept.start_ms, tuple(without_fee), tuple(problems))
 
     def _open_orders(self, asking: Asking[KucoinAccountClient], symbol: str) -> tuple[OpenOrder, ...]:
         client, rows = asking.client, self._policy.page_rows
@@ -250,7 +266,7 @@ class ExchangeAccount:
 
     def _read_window(
         self, asking: Asking[KucoinAccountClient], symbol: str, window: ReadSpan, api: OrderApi
-    ) -> list[AccountFill]:
+    ) -> Page[AccountFill]:
         def page_at(place: int | None) -> Page[AccountFill]:
             start_ms, end_ms, rows = window.start_ms, window.end_ms, self._policy.page_rows
             return asking.client.fills(symbol, start_ms=start_ms, end_ms=end_ms, rows=rows, page=place, api=api)

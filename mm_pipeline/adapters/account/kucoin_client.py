@@ -134,6 +134,8 @@ class KucoinAccountClient(ExchangeClient):
             ``next_page`` of the page before; None for the first.
         api
             Of which order API.
+
+        A row that cannot be read is a problem of the page; the others are read.
         """
         window = self._window(end_ms, rows, page, api)
         with _refusals_named():
@@ -141,8 +143,14 @@ class KucoinAccountClient(ExchangeClient):
         items = self._items()
         if len(trades) != len(items):
             raise ValueError(f"{len(items)} fills were sent and {len(trades)} of them can be read")
-        made = (fill_of(trade, end_ms=end_ms, fees=self._fees) for trade in trades if is_execution(trade))
-        return Page(items=tuple(made), next_page=self._next_page(items, rows, page, api))
+        made, problems = [], []
+        for trade in trades:
+            try:
+                if is_execution(trade):
+                    made.append(fill_of(trade, end_ms=end_ms, fees=self._fees))
+            except ValueError as error:
+                problems.append(f"fill {str(trade.get('id'))[:40]!a} cannot be read: {error}")
+        return Page(items=tuple(made), next_page=self._next_page(items, rows, page, api), problems=tuple(problems))
 
     @property
     def fills_reach(self) -> timedelta:

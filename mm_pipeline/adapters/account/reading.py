@@ -20,6 +20,8 @@ class AccountReading:
         Whose fills and orders.
     read_at_ms
         Exchange's time, up to which fills are told.
+    unreadable
+        Fills of the market that cannot be read, and why. One of which no fee was told is among ``fills`` with NaN.
     fills, orders, balances
         Every fill kept, the market's resting orders, and all spot balances. They were asked for one after the other,
         orders first and fills last: an order that was filled in between is told as resting and as filled, so that no
@@ -52,6 +54,7 @@ class AccountReading:
     bid: float
     prices: dict[str, float]
     new_fills: int
+    unreadable: tuple[str, ...] = ()
     flows: tuple[AccountFlow, ...] = ()
     flows_from_ms: int | None = None
     flows_until_ms: int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -16,8 +17,20 @@ from mm_pipeline.domain.account.following import LadderOrders, ladder_orders
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.summary import capital_utilization
 from mm_pipeline.domain.account.values import AccountFill, Balance, Increments, NetFlow, OpenOrder, Side
+from mm_pipeline.domain.errors import UnknownFeeRate
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.position import FifoLedger, match_fifo
+
+_MONEY: Final = (
+    "cash_flow_quote",
+    "total_pnl_quote",
+    "grid_profit_quote",
+    "unrealised_quote",
+    "unmatched_fees_quote",
+    "residual_quote",
+    "fees_quote",
+)
+"""What a fee that cannot be valued leaves untold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +68,9 @@ class AccountPosition:
         not known. Above 0 base left the account unseen: by a fill that was not told or by a transfer.
     sold_by_balance_base
         What sales off the ladder sold of it, as the balance shows.
+    pnl_unknown
+        Why no money is told (those fields are None then), though what is held is: a fee that has no price, or none that
+        was told. None where all is told.
     doubts
         Why the position is not known, a sentence each; empty where it is.
     capital_utilization
@@ -72,17 +88,18 @@ class AccountPosition:
     grid_id: str
     bid: float
     inventory_base: float
-    cash_quote: float
-    cash_flow_quote: float
-    equity_quote: float
+    cash_quote: float | None
+    cash_flow_quote: float | None
+    equity_quote: float | None
     net_flows_quote: float
-    total_pnl_quote: float
-    grid_profit_quote: float
-    unrealised_quote: float
-    unmatched_fees_quote: float
-    residual_quote: float
+    total_pnl_quote: float | None
+    grid_profit_quote: float | None
+    unrealised_quote: float | None
+    unmatched_fees_quote: float | None
+    residual_quote: float | None
     oversold_base: float
-    fees_quote: float
+    fees_quote: float | None
+    pnl_unknown: str | None
     locked_quote: float
     locked_base: float
     uncovered_base: float | None
@@ -132,8 +149,8 @@ def position_of(
 
     Raises
     ------
-    ConflictingFills, UnknownFeeRate
-        When the fills cannot be told apart or valued.
+    ConflictingFills
+        When the fills cannot be told apart.
     """
     resting = tuple(orders)
     held = None if balances is None else base_total(grid, balances)
@@ -176,17 +193,18 @@ def position_by(
     """
     mine = book.mine
     flows = math.fsum(flow.amount_quote for flow in net_flows)
-    earned = _earned(mine, rates or {}, bid)
-    inventory = earned["inventory_base"]
+    earned, pnl_unknown = _earned(mine, rates or {}, bid)
+    inventory, started_with = mine.held_base, grid.capital + flows
     buys = [order for order in resting if order.side is Side.BUY]
     locked_quote = math.fsum(order.price * order.remaining_base * (1 + grid.fee) for order in buys)
     locked_base = math.fsum(order.remaining_base for order in resting if order.side is Side.SELL)
     return AccountPosition(
         grid_id=grid.id,
         bid=bid,
-        cash_quote=grid.capital + flows + earned["cash_flow_quote"],
-        equity_quote=grid.capital + flows + earned["total_pnl_quote"],
+        cash_quote=_added(started_with, earned["cash_flow_quote"]),
+        equity_quote=_added(started_with, earned["total_pnl_quote"]),
         net_flows_quote=flows,
+        pnl_unknown=pnl_unknown,
         locked_quote=locked_quote,
         locked_base=locked_base,
         uncovered_base=book.uncovered_base,
@@ -195,7 +213,7 @@ def position_by(
             grid,
             book,
             inventory_base=inventory,
-            oversold_base=earned["oversold_base"],
+            oversold_base=earned["oversold_base"] or 0.0,
             locked_base=locked_base,
             balance_base=balance_base,
             orders=orders,
@@ -209,7 +227,7 @@ def position_by(
         fills=len(mine.fills),
         foreign_fills=len(mine.foreign),
         foreign_base=math.fsum(map(inventory_change_base, mine.foreign)),
-        **earned,
+        **earned,  # type: ignore[arg-type] # what is never None is so by ``_earned``
     )
 
 
@@ -219,10 +237,22 @@ def base_total(grid: Grid, balances: Iterable[Balance]) -> float:
     return math.fsum(balance.total for balance in balances if balance.currency == base)
 
 
-def _earned(mine: GridFills, rates: Mapping[str, float], bid: float) -> dict[str, float]:
-    """What the fills alone tell: inventory, cash flow, and both sides of the PnL identity."""
-    fees = [fee_in_quote(fill, rates) for fill in mine.fills]
+def _added(amount: float, change: float | None) -> float | None:
+    return None if change is None else amount + change
+
+
+def _earned(mine: GridFills, rates: Mapping[str, float], bid: float) -> tuple[dict[str, float | None], str | None]:
+    """What the fills alone tell: inventory, cash flow, and both sides of the PnL identity.
+
+    Where a fee cannot be valued, what is held is told and nothing of money.
+    """
     inventory = mine.held_base
+    try:
+        fees = [fee_in_quote(fill, rates) for fill in mine.fills]
+    except UnknownFeeRate as error:
+        oversold = float(_ledger(mine, [0.0] * len(mine.fills)).oversold_base[-1])
+        held: dict[str, float | None] = {"inventory_base": inventory, "oversold_base": oversold}
+        return dict.fromkeys(_MONEY) | held, error.problem.rstrip(".")
     cash_flow = math.fsum(_cash_change(fill, fee) for fill, fee in zip(mine.fills, fees, strict=True))
     total = cash_flow + inventory * bid
     ledger = _ledger(mine, fees)
@@ -238,7 +268,7 @@ def _earned(mine: GridFills, rates: Mapping[str, float], bid: float) -> dict[str
         "residual_quote": total - (grid_profit + unrealised - unmatched),
         "oversold_base": float(ledger.oversold_base[-1]),
         "fees_quote": math.fsum(fees),
-    }
+    }, None
 
 
 def _cash_change(fill: AccountFill, fee_quote: float) -> float:
