@@ -22,8 +22,6 @@ from mm_pipeline.domain.account import (
     OpenOrder,
     PositionSource,
     Share,
-    account_summary,
-    dust_base,
     fills_of_grid,
     gap_before,
     ladder_orders,
@@ -40,8 +38,6 @@ from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.position import GridSimulation, simulate_grid
-from mm_pipeline.domain.risk.joined import POSITION_SCHEMA
-from mm_pipeline.domain.risk.rows import POSITION
 from mm_pipeline.resources import Plan, Watch, WatchedGrid
 
 
@@ -155,6 +151,7 @@ class _Looking:
             net_flows=flows,
             orders=followed,
             gap=_missing(grid, share, reading, policy),
+            start_price=self._start_price(grid),
         )
         self._tell_contested(grid, share)
         has_own = position.fills > 0 or position.open_orders > 0
@@ -205,7 +202,8 @@ class _Looking:
         if not mine.fills or bars.is_empty():
             return None
         bid = float(bars["close"][-1])
-        position = position_of(grid, share.fills, (), None, bid, policy=policy, increments=steps)
+        price = self._start_price(grid)
+        position = position_of(grid, share.fills, (), None, bid, policy=policy, increments=steps, start_price=price)
         model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
         seen = Seen(
             grid=grid,
@@ -221,6 +219,19 @@ class _Looking:
             self.accounts.old_imports[grid.id] = seen
             return None
         return seen
+
+    def _start_price(self, grid: Grid) -> float | None:
+        """What the coins that a grid began with count as bought at; None where that is not known, or not needed."""
+        if grid.initial_base is None:
+            return None
+        return self.accounts.attempt(f"{grid.id} (price at its start)", partial(self._first_open, grid))
+
+    def _first_open(self, grid: Grid) -> float | None:
+        bars = self.watch.bars(self.plan)[grid.market].bars
+        if bars.is_empty() or to_ms(bars["open_time"][0]) > grid.started_at_ms:
+            return None
+        since = bars.filter(pl.col("open_time").dt.epoch("ms") >= grid.started_at_ms)
+        return None if since.is_empty() else float(since["open"][0])
 
     def _model(self, grid: Grid) -> GridSimulation | None:
         bars = self.watch.bars(self.plan)[grid.market].bars
@@ -257,37 +268,3 @@ def _flows_from(reading: AccountReading, grid: Grid) -> datetime | None:
     if reading.flows_from_ms is None or (reading.flows_until_ms or 0) < reading.read_at_ms:
         return None
     return from_ms(max(grid.started_at_ms, reading.flows_from_ms))
-
-
-def account_row(seen: Seen, evaluated_at: datetime, policy: AccountPolicy) -> pl.DataFrame:
-    """A grid's position as ``POSITION_SCHEMA``, at the evaluation at which it was looked for."""
-    position = seen.position
-    values = {name: getattr(position, name, None) for name in POSITION_SCHEMA}
-    values |= {
-        "grid": seen.grid.id,
-        "evaluated_at": evaluated_at,
-        "grid_version": seen.grid.version_hash,
-        "source": seen.source.value,
-        "price": position.bid,
-        "dust_base": dust_base(seen.grid, policy),
-        "known_until": seen.at,
-        "modelled_inventory_base": seen.modelled_inventory_base,
-        "is_stopped_out": seen.is_stopped_out,
-    }
-    if position.doubts:
-        values |= dict.fromkeys((*POSITION, "capital_utilization"))
-        values |= {"position_unknown": "; ".join(position.doubts)}
-    if seen.reading is not None:
-        quote = seen.grid.symbol.split("/")[1]
-        summary = account_summary(seen.reading.balances, seen.reading.prices, currency=quote)
-        values |= {
-            "account_total_quote": summary.total,
-            "account_available_quote": summary.available,
-            "account_locked_quote": summary.locked,
-        }
-    else:
-        values |= {"open_orders": None}
-    values |= {"net_flows_from": seen.flows_from}
-    if seen.flows_from is None:
-        values |= {"net_flows_quote": None}
-    return pl.DataFrame([values], schema=POSITION_SCHEMA)

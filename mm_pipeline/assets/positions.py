@@ -13,7 +13,8 @@ from mm_pipeline.adapters.frame_store import FrameMissing, FrameStore
 from mm_pipeline.adapters.months import previous_month
 from mm_pipeline.assets import operator_contracts, summaries
 from mm_pipeline.assets.account_reading import Accounts, read_accounts
-from mm_pipeline.assets.accounts import Seen, account_row, seen_positions
+from mm_pipeline.assets.account_rows import account_row
+from mm_pipeline.assets.accounts import Seen, seen_positions
 from mm_pipeline.assets.closing import alarm_about_unseen, is_exit_open, needs_check, verify_flats
 from mm_pipeline.assets.contract import Contract
 from mm_pipeline.assets.grids import ByGrid

@@ -80,7 +80,8 @@ class Grid(Policy):
     """A declared grid; ``levels`` counts prices, so there are ``levels - 1`` intervals.
 
     ``stop_loss`` None (written ``none``) is a grid without a stop. ``allow_unprofitable`` lets an enabled grid have
-    intervals that do not earn their own fees. Bars count from the first whose ``open_time >= started_at``; a new
+    intervals that do not earn their own fees. ``initial_base`` is what it began to hold of coins that the account had
+    before: its start purchase is the rest. Bars count from the first whose ``open_time >= started_at``; a new
     ``started_at`` is a re-ranged grid.
     """
 
@@ -99,6 +100,13 @@ class Grid(Policy):
     fee: float = threshold(unit="fraction of a fill, a side; a rebate below 0", source=_OPERATOR, ge=-0.001, le=0.05)
     started_at: Annotated[datetime, AfterValidator(_started_at_in_utc)]
     allow_unprofitable: bool = False
+    # A key that came later: a file that is written from a grid without it, and the grid's version, stay as they were.
+    initial_base: float | None = Field(
+        default=None,
+        ge=0,
+        exclude_if=lambda value: value is None,
+        json_schema_extra={"unit": "base", "source": _OPERATOR},
+    )
     _price_tick: float | None = PrivateAttr(default=None)
 
     @field_validator("exchange", "symbol")

@@ -52,6 +52,25 @@ def test_start_that_was_bought_a_minute_before_it_is_declared_is_read_and_held(t
     assert_true(newest(traded.installation, "positions", "sol", AT), desk)
 
 
+def test_grid_that_goes_on_with_its_coins_says_so_and_is_told_whole(traded: Traded) -> None:
+    """A new range is declared two days ago: what was held then is ``initial_base``, not a purchase."""
+    begun = AT - timedelta(days=2)
+    (desk,) = traded.paper.desks
+    traded.tick(AT)
+    before = [trade for trade in desk.trades if trade.at_ms < to_ms(begun)]
+    held = float(sum(trade.size if trade.side == "buy" else -trade.size for trade in before))
+    assert held > 1
+    changes = {"started_at": begun.isoformat(), "initial_base": round(held, 6)}
+    declared = sol_grid().model_dump(mode="json") | changes
+    traded.installation.grid("sol", **{name: value for name, value in declared.items() if name != "id"})
+    traded.tick(AT + BAR)
+    row = newest(traded.installation, "positions", "sol", AT + BAR)
+    now = float(desk.balances.available("SOL") + desk.balances.held("SOL"))
+    assert (row["position_unknown"], row["pnl_unknown"]) == (None, None)
+    assert row["inventory_base"] == pytest.approx(now, abs=1e-6)
+    assert row["total_pnl_quote"] is not None
+
+
 def test_import_fills_what_the_exchange_tells_no_more_and_a_conflicting_one_changes_nothing(
     traded: Traded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mm_pipeline.domain.account.attribution import FillRole, GridFills, filled_orders, order_name
+from mm_pipeline.domain.account.attribution import FillRole, GridFills
 from mm_pipeline.domain.account.ladder import AccountLadder
+from mm_pipeline.domain.account.orders import filled_orders, order_name
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.values import Increments, OpenOrder
 from mm_pipeline.domain.grid import Grid

@@ -5,32 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
-
-import numpy as np
 
 from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of_grid, orders_of_grid
 from mm_pipeline.domain.account.books import GridBook, close_books
 from mm_pipeline.domain.account.doubts import doubts_about
-from mm_pipeline.domain.account.fees import fee_in_base, fee_in_quote, inventory_change_base
+from mm_pipeline.domain.account.earnings import earned_by
+from mm_pipeline.domain.account.fees import inventory_change_base
 from mm_pipeline.domain.account.following import LadderOrders, ladder_orders
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.summary import capital_utilization
 from mm_pipeline.domain.account.values import AccountFill, Balance, Increments, NetFlow, OpenOrder, Side
-from mm_pipeline.domain.errors import UnknownFeeRate
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.position import FifoLedger, match_fifo
-
-_MONEY: Final = (
-    "cash_flow_quote",
-    "total_pnl_quote",
-    "grid_profit_quote",
-    "unrealised_quote",
-    "unmatched_fees_quote",
-    "residual_quote",
-    "fees_quote",
-)
-"""What a fee that cannot be valued leaves untold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +110,7 @@ def position_of(
     increments: Increments | None = None,
     rates: Mapping[str, float] | None = None,
     net_flows: Iterable[NetFlow] = (),
+    start_price: float | None = None,
 ) -> AccountPosition:
     """What a grid holds and has earned.
 
@@ -159,7 +145,16 @@ def position_of(
     mine_resting = orders_of_grid(grid, resting, policy=policy, increments=increments)
     followed = ladder_orders(grid, book.mine, mine_resting, resting, policy=policy, increments=increments)
     return position_by(
-        grid, book, mine_resting, held, bid, policy=policy, rates=rates, net_flows=net_flows, orders=followed
+        grid,
+        book,
+        mine_resting,
+        held,
+        bid,
+        policy=policy,
+        rates=rates,
+        net_flows=net_flows,
+        orders=followed,
+        start_price=start_price,
     )
 
 
@@ -175,6 +170,7 @@ def position_by(
     net_flows: Iterable[NetFlow] = (),
     orders: LadderOrders,
     gap: str | None = None,
+    start_price: float | None = None,
 ) -> AccountPosition:
     """What a grid holds and has earned by its closed book.
 
@@ -188,12 +184,15 @@ def position_by(
         How many follow the ladder.
     gap
         What of the fills is missing (``older``).
+    start_price
+        Quote: what the grid's ``initial_base`` counts as bought at, without a fee. No money is told where it is needed
+        and not known.
 
     Others as in :func:`position_of`.
     """
     mine = book.mine
     flows = math.fsum(flow.amount_quote for flow in net_flows)
-    earned, pnl_unknown = _earned(mine, rates or {}, bid)
+    earned, pnl_unknown = earned_by(mine, grid, rates or {}, bid, start_price=start_price)
     inventory, started_with = mine.held_base, grid.capital + flows
     buys = [order for order in resting if order.side is Side.BUY]
     locked_quote = math.fsum(order.price * order.remaining_base * (1 + grid.fee) for order in buys)
@@ -227,7 +226,7 @@ def position_by(
         fills=len(mine.fills),
         foreign_fills=len(mine.foreign),
         foreign_base=math.fsum(map(inventory_change_base, mine.foreign)),
-        **earned,  # type: ignore[arg-type] # what is never None is so by ``_earned``
+        **earned,  # type: ignore[arg-type] # what is never None is so by ``earned_by``
     )
 
 
@@ -239,57 +238,6 @@ def base_total(grid: Grid, balances: Iterable[Balance]) -> float:
 
 def _added(amount: float, change: float | None) -> float | None:
     return None if change is None else amount + change
-
-
-def _earned(mine: GridFills, rates: Mapping[str, float], bid: float) -> tuple[dict[str, float | None], str | None]:
-    """What the fills alone tell: inventory, cash flow, and both sides of the PnL identity.
-
-    Where a fee cannot be valued, what is held is told and nothing of money.
-    """
-    inventory = mine.held_base
-    try:
-        fees = [fee_in_quote(fill, rates) for fill in mine.fills]
-    except UnknownFeeRate as error:
-        oversold = float(_ledger(mine, [0.0] * len(mine.fills)).oversold_base[-1])
-        held: dict[str, float | None] = {"inventory_base": inventory, "oversold_base": oversold}
-        return dict.fromkeys(_MONEY) | held, error.problem.rstrip(".")
-    cash_flow = math.fsum(_cash_change(fill, fee) for fill, fee in zip(mine.fills, fees, strict=True))
-    total = cash_flow + inventory * bid
-    ledger = _ledger(mine, fees)
-    grid_profit, unmatched = float(ledger.grid_profit_quote[-1]), float(ledger.unmatched_fees_quote[-1])
-    unrealised = bid * float(ledger.held_base[-1]) - float(ledger.held_cost_quote[-1])
-    return {
-        "inventory_base": inventory,
-        "cash_flow_quote": cash_flow,
-        "total_pnl_quote": total,
-        "grid_profit_quote": grid_profit,
-        "unrealised_quote": unrealised,
-        "unmatched_fees_quote": unmatched,
-        "residual_quote": total - (grid_profit + unrealised - unmatched),
-        "oversold_base": float(ledger.oversold_base[-1]),
-        "fees_quote": math.fsum(fees),
-    }, None
-
-
-def _cash_change(fill: AccountFill, fee_quote: float) -> float:
-    """Quote that a fill paid or received; a fee in base took no quote."""
-    amount = fill.price * fill.quantity_base
-    paid = 0.0 if fee_in_base(fill) else fee_quote
-    return (-amount if fill.is_buy else amount) - paid
-
-
-def _ledger(mine: GridFills, fees: list[float]) -> FifoLedger:
-    """FIFO matching in net quantities.
-
-    A buy whose fee was paid in base is a buy of what is left of it, and the fee's worth its fee; a sale with such a fee
-    sells the fee's quantity as well and pays its worth. Cash and inventory are the same in both tellings.
-    """
-    return match_fifo(
-        is_buy=np.array([fill.is_buy for fill in mine.fills], dtype=np.bool_),
-        quantity_base=np.array([abs(inventory_change_base(fill)) for fill in mine.fills], dtype=np.float64),
-        price=np.array([fill.price for fill in mine.fills], dtype=np.float64),
-        fee_quote=np.array(fees, dtype=np.float64),
-    )
 
 
 def _filled_orders(mine: GridFills, resting: Iterable[OpenOrder], side: Side) -> int:
