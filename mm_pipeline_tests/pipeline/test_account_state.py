@@ -212,3 +212,32 @@ def test_cancelled_order_among_fills_is_no_fill_and_stops_nothing(
         trade(paper, is_hf=True, is_resting=False)
     reading = read_with(paper, MemoryFills(), **changes)
     assert (len(reading.fills), reading.unreadable) == (1, ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimePasses(Fault):
+    """The exchange's clock goes on once it has made an answer, as it does while a slow one is under way."""
+
+    paper: PaperExchange
+    by: timedelta
+
+    def spoil(self, answer: Answer) -> Answer:
+        self.paper.clock.advance(self.by)
+        return answer
+
+
+@pytest.mark.parametrize("path", ["orders/active", "v1/accounts"])
+def test_order_that_fills_while_the_account_is_read_is_told_with_the_balance_after_it(
+    paper: PaperExchange, path: str
+) -> None:
+    client = signing_client(paper)
+    limit = round(paper.state()["markets"][0]["last_price"] * 0.998, 2)
+    client.create_order(SYMBOL, "limit", "buy", 0.5, limit)
+    client.session.close()
+    paper.faults.add(TimePasses(paper=paper, by=timedelta(days=2)), path_contains=path, times=1)
+    reading = reader(paper, MemoryFills()).read(MARKET, start_ms=NOW_MS - 3_600_000)
+    (desk,) = paper.desks
+    assert [(fill.price, fill.quantity_base) for fill in reading.fills] == [(limit, 0.5)], "it is in no gap"
+    assert [order.price for order in reading.orders] == [limit]
+    (held,) = [balance.total for balance in reading.balances if balance.currency == "ETH"]
+    assert held == float(desk.balances.available("ETH") + desk.balances.held("ETH")) == 3.5
