@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from mm_pipeline.adapters.account import AccountReading
+from mm_pipeline.adapters.account import IMPORTED, AccountReading, FrameFills
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.read_accounts import Accounts
@@ -14,12 +14,14 @@ from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.account import (
     GridBook,
     GridFills,
+    PositionSource,
     Share,
     base_total,
     close_books,
     dust_base,
     fills_of_grid,
     shares_of,
+    with_older,
 )
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.instants import from_ms
@@ -43,7 +45,10 @@ def booked_grids(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: 
     """
     shares: dict[str, Share] = {}
     mine: dict[str, GridFills] = {}
-    for market, reading in accounts.readings.items():
+    for market in list(accounts.readings):
+        reading = accounts.readings[market]
+        reading = accounts.attempt(f"{market} (older fills)", partial(_with_older, watch, reading, grids)) or reading
+        accounts.readings[market] = reading
         together = [grid for grid in grids.values() if grid.market == market]
         found = accounts.attempt(str(market), partial(_shared, watch, together, reading))
         for grid_id, (share, fills) in (found or {}).items():
@@ -65,6 +70,17 @@ def booked_grids(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: 
         )
         booked |= {name: Booked(shares[name], book, balance) for name, book in books.items()}
     return booked
+
+
+def _with_older(watch: Watch, reading: AccountReading, grids: Mapping[str, Grid]) -> AccountReading:
+    """The reading with imported fills under it, where it does not reach back to the start of every grid."""
+    started_ms = [grid.started_at_ms for grid in grids.values() if grid.market == reading.market]
+    if reading.fills_from_ms <= min(started_ms, default=reading.fills_from_ms):
+        return reading
+    if PositionSource.IMPORT not in watch.settings.account.sources:
+        return reading
+    imported = FrameFills(watch.frames_root).fills(IMPORTED, reading.market)
+    return replace(reading, fills=with_older(reading.fills, imported, reading.fills_from_ms))
 
 
 def _shared(watch: Watch, grids: list[Grid], reading: AccountReading) -> dict[str, tuple[Share, GridFills]]:

@@ -23,9 +23,9 @@ from mm_pipeline.domain.account import (
     OpenOrder,
     PositionSource,
     Share,
-    account_summary,
-    dust_base,
     fills_of_grid,
+    gap_before,
+    ladder_orders,
     net_flows_of,
     orders_of_grid,
     position_by,
@@ -40,8 +40,6 @@ from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from
 from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.position import GridSimulation, simulate_grid
-from mm_pipeline.domain.risk.columns import POSITION_SCHEMA
-from mm_pipeline.domain.risk.rows import POSITION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +131,8 @@ class _MarketAccount:
     def _by_account(self, grid: Grid, booked: Booked, reading: AccountReading) -> AccountView | None:
         """None where nothing on the account counts as the grid's, as of one that a native bot trades.
 
+        Where its orders have the grid's size and lie beside its ladder the position is not known, and says so.
+
         A grid whose fills all count for another that they fit as well is known to the account all the same.
         """
         policy, steps = self.watch.settings.account, reading.increments
@@ -140,6 +140,7 @@ class _MarketAccount:
         flows = () if flows_from is None else net_flows_of(grid, reading.flows)
         share = booked.share
         orders = orders_of_grid(grid, share.orders, policy=policy, increments=steps)
+        followed = ladder_orders(grid, booked.book.mine, orders, share.orders, policy=policy, increments=steps)
         position = position_by(
             grid,
             booked.book,
@@ -149,10 +150,13 @@ class _MarketAccount:
             policy=policy,
             rates=reading.prices,
             net_flows=flows,
+            orders=followed,
+            gap=_missing(grid, share, reading, policy),
+            start_price=self._start_price(grid),
         )
         self._tell_contested(grid, share)
         has_own = position.fills > 0 or position.open_orders > 0
-        if not has_own and not share.contested:
+        if not has_own and not share.contested and followed.is_followed:
             return None
         model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
         drifts = () if model is None else reconcile(position, model, policy)
@@ -170,8 +174,9 @@ class _MarketAccount:
             is_contested=share.contested > 0,
             reading=reading,
         )
-        self.accounts.known[grid.id] = seen
-        return seen if has_own else None
+        if has_own or share.contested:  # of a grid whose orders all lie beside its ladder nothing is known
+            self.accounts.known[grid.id] = seen
+        return seen if has_own or not followed.is_followed else None
 
     def _imported(self, grids: Mapping[str, Grid]) -> dict[str, AccountView | None]:
         fills = FrameFills(self.watch.frames_root).fills(IMPORTED, self.market)
@@ -198,7 +203,8 @@ class _MarketAccount:
         if not mine.fills or bars.is_empty():
             return None
         bid = float(bars["close"][-1])
-        position = position_of(grid, share.fills, (), None, bid, policy=policy, increments=steps)
+        price = self._start_price(grid)
+        position = position_of(grid, share.fills, (), None, bid, policy=policy, increments=steps, start_price=price)
         model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
         seen = AccountView(
             grid=grid,
@@ -214,6 +220,19 @@ class _MarketAccount:
             self.accounts.old_imports[grid.id] = seen
             return None
         return seen
+
+    def _start_price(self, grid: Grid) -> float | None:
+        """What the coins that a grid began with count as bought at; None where that is not known, or not needed."""
+        if grid.initial_base is None:
+            return None
+        return self.accounts.attempt(f"{grid.id} (price at its start)", partial(self._first_open, grid))
+
+    def _first_open(self, grid: Grid) -> float | None:
+        bars = self.watch.bars(self.plan)[grid.market].bars
+        if bars.is_empty() or to_ms(bars["open_time"][0]) > grid.started_at_ms:
+            return None
+        since = bars.filter(pl.col("open_time").dt.epoch("ms") >= grid.started_at_ms)
+        return None if since.is_empty() else float(since["open"][0])
 
     def _model(self, grid: Grid) -> GridSimulation | None:
         bars = self.watch.bars(self.plan)[grid.market].bars
@@ -237,42 +256,16 @@ def _trades_on(grid: WatchedGrid, exchange: str) -> bool:
     return any(version.grid.exchange == exchange and version.grid.enabled for version in grid.versions)
 
 
+def _missing(grid: Grid, share: Share, reading: AccountReading, policy: AccountPolicy) -> str | None:
+    """What of a grid's fills the account does not tell, in words."""
+    if reading.unreadable:
+        more = len(reading.unreadable) - 1
+        return reading.unreadable[0] + (f" (and {more} more)" if more else "")
+    return gap_before(grid, share.fills, reading.fills_from_ms, policy)
+
+
 def _flows_from(reading: AccountReading, grid: Grid) -> datetime | None:
     """Since when the account's flows are known without a hole, from the grid's start on; None where they are not."""
     if reading.flows_from_ms is None or (reading.flows_until_ms or 0) < reading.read_at_ms:
         return None
     return from_ms(max(grid.started_at_ms, reading.flows_from_ms))
-
-
-def account_row(seen: AccountView, evaluated_at: datetime, policy: AccountPolicy) -> pl.DataFrame:
-    """A grid's position as ``POSITION_SCHEMA``, at the evaluation at which it was looked for."""
-    position = seen.position
-    values = {name: getattr(position, name, None) for name in POSITION_SCHEMA}
-    values |= {
-        "grid": seen.grid.id,
-        "evaluated_at": evaluated_at,
-        "grid_version": seen.grid.version_hash,
-        "source": seen.source.value,
-        "price": position.bid,
-        "dust_base": dust_base(seen.grid, policy),
-        "known_until": seen.at,
-        "modelled_inventory_base": seen.modelled_inventory_base,
-        "is_stopped_out": seen.is_stopped_out,
-    }
-    if position.doubts:
-        values |= dict.fromkeys((*POSITION, "capital_utilization"))
-        values |= {"position_unknown": "; ".join(position.doubts)}
-    if seen.reading is not None:
-        quote = seen.grid.symbol.split("/")[1]
-        summary = account_summary(seen.reading.balances, seen.reading.prices, currency=quote)
-        values |= {
-            "account_total_quote": summary.total,
-            "account_available_quote": summary.available,
-            "account_locked_quote": summary.locked,
-        }
-    else:
-        values |= {"open_orders": None}
-    values |= {"net_flows_from": seen.flows_from}
-    if seen.flows_from is None:
-        values |= {"net_flows_quote": None}
-    return pl.DataFrame([values], schema=POSITION_SCHEMA)

@@ -129,7 +129,7 @@ def _hashes(
     starts = rows["grid_version"].replace_strict(started, return_dtype=pl.Int64)
     evaluated_ms = epoch_ms(rows["evaluated_at"])
     since_ms = np.minimum(evaluated_ms, starts.to_numpy()) - policy.data.warm_up_days * _DAY_MS
-    seen = pl.concat([problems.select("evaluated_at", "problem"), _edits(rows, grid)])
+    seen = pl.concat([problems.select("evaluated_at", "problem"), _edits(rows, grid), _moved(rows, grid)])
     return input_hashes(view.bars.frame, view.quarantined_ms, evaluated_ms, since_ms, seen)
 
 
@@ -143,6 +143,14 @@ def _edits(rows: pl.DataFrame, grid: WatchedGrid) -> pl.DataFrame:
     seen = rows.select("evaluated_at", "grid_version").rows()
     edits = [(at, histories[name].signature(to_ms(at))) for at, name in seen]
     return pl.DataFrame([edit for edit in edits if edit[1]], schema=_EDITS, orient="row")
+
+
+def _moved(rows: pl.DataFrame, grid: WatchedGrid) -> pl.DataFrame:
+    """``evaluated_at, problem``: the price step that the ladder was rounded to; no row where no level moved."""
+    moved = {version.grid.version_hash: version.grid.moved_by_tick for version in grid.versions}
+    seen = rows.select("evaluated_at", "grid_version").rows()
+    told = [(at, f"price step {moved[name]!r}") for at, name in seen if moved[name] is not None]
+    return pl.DataFrame(told, schema=_EDITS, orient="row")
 
 
 def _finished(states: pl.DataFrame, hashes: pl.DataFrame, contract: Contract) -> pl.DataFrame:

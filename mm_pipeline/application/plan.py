@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mm_pipeline.adapters.journal import GridHistoryRow
@@ -43,6 +43,11 @@ class WatchedGrid:
     def undated(cls, grid: Grid) -> WatchedGrid:
         """A grid that the journal has not seen: its declaration holds from its start."""
         return cls(grid.id, (GridVersion(grid, grid.started_at),))
+
+    def at_ticks(self, ticks: Mapping[Market, float]) -> WatchedGrid:
+        """The grid with the ladder of each declaration at its market's price steps, as far as they are known."""
+        at = [replace(version, grid=version.grid.at_tick(ticks.get(version.grid.market))) for version in self.versions]
+        return replace(self, versions=tuple(at))
 
     def in_force(self, first_ms: int, last_ms: int) -> list[Grid]:
         """Declarations that some evaluation in ``[first_ms, last_ms]`` uses.

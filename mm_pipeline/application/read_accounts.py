@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -50,10 +51,12 @@ class Accounts:
 def read_accounts(watch: Watch, grids: Mapping[str, Grid]) -> Accounts:
     """Read the account of each exchange on which a grid trades, once a market.
 
-    All together take no longer than one question to an exchange may: states wait for it.
+    Fills are asked for from before the first start on: a start purchase may lie there. All together take no longer than
+    one question to an exchange may, for states wait for it.
     """
+    window_ms = watch.settings.account.start_window // timedelta(milliseconds=1)
     started = {
-        market: min(grid.started_at_ms for grid in grids.values() if grid.market == market)
+        market: min(grid.started_at_ms for grid in grids.values() if grid.market == market) - window_ms
         for market in sorted({grid.market for grid in grids.values()})
     }
     found = Accounts()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from mm_pipeline.adapters.journal import Journal
+from mm_pipeline.application.subjects import GRID_FILE, PIPELINE, grid_subject
 from mm_pipeline.domain.grid import GridVersion, unwatched
 from mm_pipeline.domain.notifications import Notice
 
@@ -23,8 +24,6 @@ def unclear_files(journal: Journal, at: datetime) -> dict[str, str]:
     -------
     By subject, a grid's id or ``the grid folder``: the error with file, key and what to write.
     """
-    from mm_pipeline.application.subjects import GRID_FILE, PIPELINE, grid_subject
-
     found: dict[str, str] = {}
     for grid in journal.known_grids():
         version = journal.grid_in_force(grid, at)

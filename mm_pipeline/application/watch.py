@@ -9,20 +9,20 @@ from mm_pipeline.adapters.candles.stored import CandleUpdate, StoredCandles
 from mm_pipeline.adapters.candles.update import update_markets
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.config.grid_files import GridFolder, load_grids
+from mm_pipeline.adapters.config.price_ticks import PriceTicks, without_too_fine
 from mm_pipeline.adapters.frames.store import FrameStore
-from mm_pipeline.adapters.journal import Incident, Journal, JournalCircuits
+from mm_pipeline.adapters.journal import Journal, JournalCircuits
 from mm_pipeline.adapters.writing import Turns, turns_of
 from mm_pipeline.application.delivery import send_heartbeat, stays_here
 from mm_pipeline.application.exchange_time import CorrectedClock, ExchangeTime, ask_time
+from mm_pipeline.application.grid_file_incidents import observe_folder
 from mm_pipeline.application.installation import Installation
 from mm_pipeline.application.opening.channels import Delivery, delivery_of
 from mm_pipeline.application.plan import Plan, WatchedGrid, make_plan
 from mm_pipeline.application.silence import silence
 from mm_pipeline.application.storage_guard import StorageGuard
-from mm_pipeline.application.subjects import GRID_FILE, GRID_START, PIPELINE, grid_subject
 from mm_pipeline.application.update_alone import update_alone
-from mm_pipeline.domain.candles import CandleSource, FetchRange
-from mm_pipeline.domain.grid import GridVersion, unwatched
+from mm_pipeline.domain.candles import CandleSource, FetchRange, TickSource
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.pipeline import MarketPolicy
@@ -40,6 +40,7 @@ class Watch:
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
         self._plans: dict[tuple[datetime, datetime, int, bool], Plan] = {}
+        self._ticks: dict[Market, float] = {}
         self._losses: dict[Market, list[str]] = {}
         self._bars: dict[tuple[Market, int, int], MarketBars] = {}
         self._turns: Turns | None = None
@@ -153,8 +154,8 @@ class Watch:
         return self.installation.archive_folder
 
     def grid_folder(self) -> GridFolder:
-        """The grid files as they are now."""
-        return load_grids(self.deployment.grids_folder)
+        """The grid files as they are now; a grid that its exchange cannot trade is a problem, as far as is known."""
+        return without_too_fine(load_grids(self.deployment.grids_folder), self.price_ticks().known())
 
     def plan(self, *, start: datetime, end: datetime, evaluated_ms: int, is_live: bool) -> Plan:
         """What a run over the months ``[start, end)`` has to do.
@@ -176,12 +177,13 @@ class Watch:
         if is_live:
             named = {problem.grid_id for problem in folder.problems if problem.grid_id is not None}
             grids += [WatchedGrid(grid_id, ()) for grid_id in sorted(named - {grid.grid_id for grid in grids})]
+        ticks = self.price_ticks().known()
         return make_plan(
             start=start,
             end=end,
             evaluated_ms=evaluated_ms,
             is_live=is_live,
-            grids=grids,
+            grids=[grid.at_ticks(ticks) for grid in grids],
             extra_markets=[Market.parse(text) for text in self.settings.extra_markets],
             since_window_ms=self.since_window_ms,
             warm_up_ms=(self.settings.data.warm_up_days + 1) * _DAY_MS,
@@ -194,39 +196,7 @@ class Watch:
         What was already decided stays: where that evaluation is journalled, a change counts from now.
         """
         self._plans.clear()
-        journal, folder = self.decisions(), self.grid_folder()
-        evaluated_at = from_ms(evaluated_ms)
-        is_decided = bool(journal.evaluations(since=evaluated_at))
-        unreadable = {problem.grid_id: problem for problem in folder.problems if problem.grid_id is not None}
-        watched = {grid for grid in journal.known_grids() if journal.grid_history(grid)[-1].grid is not None}
-        unclear = [problem for problem in folder.problems if problem.grid_id not in watched]
-        if unclear:  # a lost folder, or a file that may declare any grid that is missing now: none of them has ended
-            missing = sorted(watched - {grid.id for grid in folder.grids})
-            unreadable = dict.fromkeys(missing, unclear[0]) | unreadable
-        journal.observe_grids(folder.grids, self.now() if is_decided else evaluated_at, unreadable=list(unreadable))
-        # An earlier run of this evaluation may have noted what is well now; the rest is noted again.
-        named = [grid_subject(grid_id) for grid_id in (*journal.known_grids(), *unreadable)]
-        journal.end_notices(named, tick_at=evaluated_at)
-        journal.end_notices([PIPELINE], tick_at=evaluated_at, codes=[GRID_FILE])
-        journal.record_notices(
-            Incident(market=grid_subject(grid_id), tick_at=evaluated_at, code=GRID_FILE, message=str(problem.error))
-            for grid_id, problem in unreadable.items()
-        )
-        journal.record_notices(
-            Incident(market=PIPELINE, tick_at=evaluated_at, code=GRID_FILE, message=str(problem.error))
-            for problem in folder.problems
-            if problem.grid_id is None
-        )
-        journal.record_notices(
-            Incident(
-                market=grid_subject(grid.id),
-                tick_at=evaluated_at,
-                code=GRID_START,
-                message=f"{folder.files.get(grid.id, 'its file')}: started_at: it is after this evaluation.",
-            )
-            for grid in folder.grids
-            if unwatched(GridVersion(grid, evaluated_at), evaluated_at) is not None
-        )
+        observe_folder(self.decisions(), self.grid_folder(), from_ms(evaluated_ms), now=self.now())
 
     def fetch(self, plan: Plan) -> dict[Market, CandleUpdate]:
         """Bring the candles of every market up to the plan's evaluation; nothing is stored."""
@@ -245,6 +215,17 @@ class Watch:
             return update(stored)
         except Exception:  # one by one, so that what no source foresaw stays with its own market
             return {known.market: update_alone(update, known) for known in stored}
+        finally:
+            for source in sources.values():
+                self._ticks |= source.price_ticks if isinstance(source, TickSource) else {}
+
+    def keep_ticks(self) -> bool:
+        """Keep the price steps that exchanges told while candles were fetched; whether any is new."""
+        return self.price_ticks().keep(self._ticks)
+
+    def price_ticks(self) -> PriceTicks:
+        """Where price steps are kept."""
+        return PriceTicks(self.frames_root)
 
     def _open_sources(self, plan: Plan) -> Mapping[str, CandleSource]:
         """A source for every exchange of the plan; those that were asked for their time are kept for the run."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mm_pipeline.adapters.config.grid_files import GridFolder
     from mm_pipeline.domain.grid import Grid, GridVersion
+    from mm_pipeline.domain.market import Market
     from mm_pipeline.settings import Deployment
 
 
@@ -36,18 +37,21 @@ def check(ctx: click.Context, *, paths: tuple[Path, ...], settings_file: Path | 
     """Read grid files as the pipeline does and tell every problem.
 
     Without FILE or FOLDER: the grid folder of the settings, and the enabled grids of the journal whose file is gone.
+    Each interval needs two price steps of its exchange, where a run has heard of them.
     Exit code 1 when any file cannot be used, or an enabled grid is not watched.
     """
     from mm_pipeline.adapters.clock import SystemClock
+    from mm_pipeline.adapters.config.price_ticks import without_too_fine
     from mm_pipeline.cli.output import print_json
     from mm_pipeline.settings import load_deployment
 
     now = SystemClock().now()
+    deployment = load_deployment(settings_file)
     if paths:
-        found = with_unwatched(read_grids(paths), now)
+        found = with_unwatched(without_too_fine(read_grids(paths), known_ticks(deployment)), now)
     else:
-        deployment = load_deployment(settings_file)
-        found = with_unwatched(read_grids((deployment.grids_folder,)), now, journalled_grids(deployment, now))
+        folder = without_too_fine(read_grids((deployment.grids_folder,)), known_ticks(deployment))
+        found = with_unwatched(folder, now, journalled_grids(deployment, now))
     if as_json:
         print_json(as_data(found))
     else:
@@ -109,6 +113,18 @@ def _check_without_file(deployment: Deployment, grid_ids: Sequence[str]) -> None
         if grid_id in named:
             problem = f"{named[grid_id]} declares {grid_id}."
             raise ConfigError(problem, "Write `enabled: false` there to end its watch, or remove the file first.")
+
+
+def known_ticks(deployment: Deployment) -> dict[Market, float]:
+    """Price steps (quote) that the installation's runs have heard of, by market; none of a home that is no place."""
+    from mm_pipeline.adapters.config.home import data_home, frames_dir
+    from mm_pipeline.adapters.config.price_ticks import PriceTicks
+    from mm_pipeline.domain.errors import ConfigError
+
+    try:
+        return PriceTicks(str(frames_dir(data_home(is_paper=deployment.settings.is_paper)))).known()
+    except ConfigError:
+        return {}
 
 
 def journalled_grids(deployment: Deployment, now: datetime) -> list[GridVersion]:

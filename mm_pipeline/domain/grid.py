@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from fractions import Fraction
 from typing import Annotated
 
 import numpy as np
@@ -16,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     PlainSerializer,
+    PrivateAttr,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -30,6 +32,9 @@ _MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BAR = timedelta(minutes=15)
 """A grid may be declared for the next evaluation; later is a slip of the zone or the year."""
+_LEAST_TICKS = 2
+"""Price steps that an interval spans at least: at one, each fill moves the other side's price by the whole interval."""
+_HAIR = 1e-9
 # No exchange is older, and a start centuries away would ask for as many years of candles.
 _EARLIEST_START = datetime(2010, 1, 1, tzinfo=UTC)
 _LATEST_START = datetime(2100, 1, 1, tzinfo=UTC)
@@ -75,7 +80,8 @@ class Grid(Policy):
     """A declared grid; ``levels`` counts prices, so there are ``levels - 1`` intervals.
 
     ``stop_loss`` None (written ``none``) is a grid without a stop. ``allow_unprofitable`` lets an enabled grid have
-    intervals that do not earn their own fees. Bars count from the first whose ``open_time >= started_at``; a new
+    intervals that do not earn their own fees. ``initial_base`` is what it began to hold of coins that the account had
+    before: its start purchase is the rest. Bars count from the first whose ``open_time >= started_at``; a new
     ``started_at`` is a re-ranged grid.
     """
 
@@ -94,6 +100,14 @@ class Grid(Policy):
     fee: float = threshold(unit="fraction of a fill, a side; a rebate below 0", source=_OPERATOR, ge=-0.001, le=0.05)
     started_at: Annotated[datetime, AfterValidator(_started_at_in_utc)]
     allow_unprofitable: bool = False
+    # A key that came later: a file that is written from a grid without it, and the grid's version, stay as they were.
+    initial_base: float | None = Field(
+        default=None,
+        ge=0,
+        exclude_if=lambda value: value is None,
+        json_schema_extra={"unit": "base", "source": _OPERATOR},
+    )
+    _price_tick: float | None = PrivateAttr(default=None)
 
     @field_validator("exchange", "symbol")
     @classmethod
@@ -157,12 +171,31 @@ class Grid(Policy):
 
         Returns
         -------
-        Shape ``(levels,)``, quote currency, strictly rising; the first is ``lower`` and the last ``upper`` exactly.
+        Shape ``(levels,)``, quote currency, strictly rising; the first is ``lower`` and the last ``upper`` exactly, or
+        the price that the exchange takes for it (:meth:`at_tick`).
         """
         divide = np.linspace if self.spacing is Spacing.ARITHMETIC else np.geomspace
         prices: npt.NDArray[np.float64] = divide(self.lower, self.upper, self.levels, dtype=np.float64)
         prices[0], prices[-1] = self.lower, self.upper
-        return prices
+        return prices if self._price_tick is None else _rounded(prices, self._price_tick)
+
+    def at_tick(self, price_tick: float | None) -> Grid:
+        """The grid with its ladder as the exchange takes it: each level at the nearest price step.
+
+        It stays as declared where no step is known, and where :func:`below_tick` refuses it. The declaration, and so
+        its version, is the same.
+        """
+        if price_tick is None or price_tick == self._price_tick or below_tick(self, price_tick) is not None:
+            return self
+        grid = self.model_copy()
+        grid._price_tick = price_tick
+        return grid
+
+    @property
+    def moved_by_tick(self) -> float | None:
+        """The price step that the ladder was rounded to, where that moved any level."""
+        declared = Grid.model_validate(self.model_dump()).level_prices()
+        return None if np.array_equal(self.level_prices(), declared) else self._price_tick
 
     @property
     def version_hash(self) -> str:
@@ -186,6 +219,25 @@ def unprofitable(grid: Grid) -> str | None:
     if earned[worst] > paid[worst]:
         return None
     return f"an interval of {100 * earned[worst]:.2g} % pays {100 * paid[worst]:.2g} % in fees"
+
+
+def below_tick(grid: Grid, price_tick: float) -> str | None:
+    """What is wrong with a ladder whose narrowest interval is below two price steps; None where all are wide enough."""
+    narrowest = float(np.diff(grid.level_prices()).min())
+    if narrowest >= _LEAST_TICKS * price_tick * (1 - _HAIR):
+        return None
+    return (
+        f"its narrowest interval is {narrowest:.3g}, and the exchange trades {grid.symbol} in steps of {price_tick:g}: "
+        f"{narrowest / price_tick:.2g} steps, fewer than {_LEAST_TICKS}"
+    )
+
+
+def _rounded(prices: npt.NDArray[np.float64], price_tick: float) -> npt.NDArray[np.float64]:
+    """The nearest multiple of a step to each price, as the float that its decimal reads as."""
+    step = Fraction(repr(price_tick))
+    steps = np.rint(prices * step.denominator / step.numerator)
+    rounded: npt.NDArray[np.float64] = steps * step.numerator / step.denominator
+    return rounded
 
 
 @dataclass(frozen=True)

@@ -229,14 +229,14 @@ def test_reader_killed_midway_goes_on_where_it_was(tmp_path: Path) -> None:
         child = start_child(paper, tmp_path)
         try:
             end_s = time.monotonic() + 30.0
-            while (store.flow_span(ACCOUNT) or (0, 0))[1] < ninth_day_ms:
+            while (store.flow_span(f"{ACCOUNT}-classic") or (0, 0))[1] < ninth_day_ms:
                 assert time.monotonic() < end_s, "it did not happen in time"
                 time.sleep(0.02)
             os.kill(child.pid, signal.SIGKILL)
             assert child.wait(10) == -signal.SIGKILL
         finally:
             child.kill()
-        kept = store.flows(ACCOUNT)
+        kept = store.flows(f"{ACCOUNT}-classic")
         paper.faults.clear()
         paper.calls.clear()
         reading = read(flows_reader(paper, store, CLASSIC))
@@ -244,7 +244,7 @@ def test_reader_killed_midway_goes_on_where_it_was(tmp_path: Path) -> None:
 
     assert [flow.amount for flow in kept] == [10.0]
     assert told(reading) == [(28.0, "USDT", 10.0), (21.5, "USDT", -3.0), (2.0, "USDT", 20.0)]
-    assert tuple(FrameFills(str(tmp_path)).flows(ACCOUNT)) == reading.flows, "also for another process"
+    assert tuple(FrameFills(str(tmp_path)).flows(f"{ACCOUNT}-classic")) == reading.flows, "also for another process"
 
 
 FAULTS = {

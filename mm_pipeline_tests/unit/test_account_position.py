@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -111,10 +112,27 @@ def test_fee_in_a_third_currency_counts_at_its_rate_as_if_paid_in_quote() -> Non
     assert position.residual_quote == pytest.approx(0.0, abs=1e-12)
 
 
-def test_fee_whose_rate_is_not_known_is_an_error_that_names_it() -> None:
+def test_fee_whose_rate_is_not_known_leaves_the_inventory_told_and_no_money() -> None:
     unknown = fill(1, "buy", 100.0, 1.0, fee=0.01, fee_currency="KCS")
     with pytest.raises(UnknownFeeRate, match=r"trade 1 of ETH/USDT.*'KCS'.*USDT"):
-        told(unknown)
+        fee_in_quote(unknown, {})
+    position = told(unknown, fill(2, "buy", 110.0, 0.9), fill(3, "sell", 110.0, 1.0))
+    assert position.inventory_base == pytest.approx(0.9)
+    assert (position.oversold_base, position.doubts, position.fills) == (0.0, (), 3)
+    assert "'KCS', whose price in USDT is not known" in str(position.pnl_unknown)
+    money = ("cash", "cash_flow", "equity", "total_pnl", "grid_profit", "unrealised", "unmatched_fees", "residual")
+    assert [getattr(position, f"{name}_quote") for name in (*money, "fees")] == [None] * 9
+    assert told(unknown, rates={"KCS": 9.0}).pnl_unknown is None
+
+
+def test_fee_that_was_not_told_leaves_the_inventory_told_and_no_money() -> None:
+    position = told(fill(1, "buy", 100.0, 1.0, fee=math.nan, fee_currency=""))
+    assert (position.inventory_base, position.total_pnl_quote) == (1.0, None)
+    assert position.pnl_unknown == "no fee was told of trade 1 of ETH/USDT"
+
+
+def test_kinds_of_fees_that_need_a_rate() -> None:
+    unknown = fill(1, "buy", 100.0, 1.0, fee=0.01, fee_currency="KCS")
     assert fee_in_quote(replace(unknown, fee=0.0), {}) == 0.0, "no fee needs no rate"
     assert third_currencies([unknown, fill(2, "buy", 100.0, fee=1.0, fee_currency="ETH")]) == {"KCS"}
 

@@ -15,6 +15,7 @@ from mm_pipeline.adapters.journal import Journal
 from mm_pipeline.adapters.journal.database import sqlite_url
 from mm_pipeline.adapters.journal.migrations import MIGRATIONS
 from mm_pipeline.cli import main
+from mm_pipeline.domain.account import OrderApi
 from mm_pipeline.domain.market import Market
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
@@ -146,6 +147,22 @@ def test_key_that_may_trade_fails(home: Path, tmp_path: Path, monkeypatch: pytes
     assert "may: General" in seen[READING.key]["seen"]
     assert seen[TRADING.key]["status"] == "fail"
     assert "may do more than read: Spot" in seen[TRADING.key]["seen"]
+
+
+def test_account_that_trades_elsewhere_than_the_settings_look_fails(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SimulatedMarket(seed=1, start=datetime(2025, 1, 1, tzinfo=UTC), bars=300)
+    markets = [PaperMarket(market=Market("kucoin", "ETH/USDT"), source=source)]
+    for name, value in zip(
+        ("KEY", "SECRET", "PASSPHRASE"), (READING.key, READING.secret, READING.passphrase), strict=True
+    ):
+        monkeypatch.setenv(f"MM_KUCOIN_{name}", value)
+    with PaperExchange(markets=markets, accounts=[trading_account(api=OrderApi.CLASSIC)]) as exchange:
+        code, found = examine(deployment(tmp_path, exchange.url))
+    assert code == 1
+    [problem] = found["account orders"]
+    assert (problem["status"], problem["hint"]) == ("fail", "Write account.order_api: classic.")
 
 
 def test_damaged_journal_fails(home: Path, tmp_path: Path, paper: PaperExchange) -> None:

@@ -61,6 +61,7 @@ def looked(
     balances = (Balance(currency="ETH", total=held, available=held, locked=0.0),)
     rest = tuple(resting(50 + n, "buy", 100.0) for n in range(orders))
     reading = AccountReading(
+        fills_from_ms=0,
         account="a",
         market=GRID.market,
         read_at_ms=to_ms(at),

@@ -170,6 +170,16 @@ def test_stopped_out_position_is_to_be_checked_and_one_that_holds_is_to_be_left(
     assert ["check" in title.lower() for title in titles] == [False, True]
 
 
+def test_inventory_is_told_where_its_profit_is_not_known() -> None:
+    report = with_cost(a_report(Notice.MANDATORY_EXIT, "stop_loss_breached"), RISK)
+    money = dict.fromkeys(("total_pnl_quote", "grid_profit_quote", "unrealised_quote", "equity_quote"))
+    why = "no fee was told of trade 7 of ETH/USDT"
+    risk = {**(report.risk or {}), **money, "inventory_base": 0.2, "source": "exchange", "pnl_unknown": why}
+    text = page_text([decided(Notice.MANDATORY_EXIT)], {"eth-main": replace(report, risk=risk)}, POLICY).text
+    assert f"PnL not known: {why}." in text
+    assert "Position (exchange): 0.2 ETH" in text
+
+
 def test_position_that_is_not_known_says_so_with_both_figures() -> None:
     report = with_cost(a_report(Notice.MANDATORY_EXIT, "stop_loss_breached"), RISK)
     doubt = "the account holds 0.1039 ETH, fills say 0.2039"

@@ -7,7 +7,7 @@ from datetime import timedelta
 from mm_pipeline.adapters.account.kucoin_client import LEDGER_WINDOW, KucoinAccountClient
 from mm_pipeline.adapters.account.paging import Page, all_pages, windows
 from mm_pipeline.adapters.exchange.retries import Asking
-from mm_pipeline.domain.account import AccountFlow, AccountPolicy, FillStore, ReadSpan
+from mm_pipeline.domain.account import AccountFlow, AccountPolicy, FillStore, OrderApi, ReadSpan
 
 _SPARE_SHARE = 1 / 3
 """Of the time that flows have, kept for the last question, so that a long ledger ends in no error."""
@@ -44,14 +44,15 @@ def read_flows(
     for window, span in ways:
         if asking.remaining_s < spare_s:
             return
-        store.append_flows(account, _read_window(asking, window, policy.page_rows), span=span)
+        found = [flow for api in policy.order_api.read for flow in _read_window(asking, window, policy.page_rows, api)]
+        store.append_flows(account, found, span=span)
 
 
-def _read_window(asking: Asking[KucoinAccountClient], window: ReadSpan, rows: int) -> list[AccountFlow]:
+def _read_window(asking: Asking[KucoinAccountClient], window: ReadSpan, rows: int, api: OrderApi) -> list[AccountFlow]:
     def page_at(place: int | None) -> Page[AccountFlow]:
-        return asking.client.flows(start_ms=window.start_ms, end_ms=window.end_ms, rows=rows, page=place)
+        return asking.client.flows(start_ms=window.start_ms, end_ms=window.end_ms, rows=rows, page=place, api=api)
 
-    return all_pages(asking, "the account's ledger", page_at)
+    return list(all_pages(asking, "the account's ledger", page_at).items)
 
 
 def _ms(duration: timedelta) -> int:

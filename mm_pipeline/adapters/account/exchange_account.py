@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from typing import NamedTuple
 
 from mm_pipeline.adapters.account.account_flows import read_flows
+from mm_pipeline.adapters.account.account_state import AccountState, read_state
 from mm_pipeline.adapters.account.credentials import Credentials
 from mm_pipeline.adapters.account.kucoin_client import KeyInfo, KucoinAccountClient
 from mm_pipeline.adapters.account.paging import Page, all_pages, windows
+from mm_pipeline.adapters.account.reading import AccountReading
 from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.exchange.retries import Asking
 from mm_pipeline.adapters.exchange.session import ExchangeSession
-from mm_pipeline.domain.account import (
-    AccountFill,
-    AccountFlow,
-    AccountPolicy,
-    Balance,
-    FillStore,
-    Increments,
-    OpenOrder,
-    ReadSpan,
-)
+from mm_pipeline.domain.account import AccountFill, AccountPolicy, FillStore, OpenOrder, OrderApi, OrderApis, ReadSpan
 from mm_pipeline.domain.candles import CircuitStore, ExchangePolicy
 from mm_pipeline.domain.errors import ConfigError, ConflictingFlows, ExchangeError, MarketNotFound
 from mm_pipeline.domain.market import Market
@@ -30,52 +27,18 @@ from mm_pipeline.domain.market import Market
 KUCOIN = "kucoin"
 GENERAL = "General"
 """The one permission that reading needs."""
+_STORED_AS = {OrderApis.HF: "", OrderApis.CLASSIC: "-classic", OrderApis.BOTH: "-both"}
+"""What is kept of an account is of the order APIs that were asked: another setting begins anew."""
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AccountReading:
-    """An account as far as one market concerns it.
+class _Update(NamedTuple):
+    """What came of asking for fills: how many are new, from when on all are told, and rows that lack something."""
 
-    Attributes
-    ----------
-    account
-        Its name in the fill store.
-    market
-        Whose fills and orders.
-    read_at_ms
-        Exchange's time, up to which fills are told.
-    fills, orders, balances
-        Every fill kept, the market's resting orders, and all spot balances. They were asked for one after the other,
-        orders first and fills last: an order that was filled in between is told as resting and as filled, so that no
-        grid looks closed that is not. Where something was filled meanwhile, balances are asked for again.
-    increments
-        The symbol's steps.
-    bid, prices
-        The market's bid, and last prices of currencies in its quote.
-    new_fills
-        How many fills were not kept before.
-    flows
-        Every flow of the whole account that is kept, whatever its market.
-    flows_from_ms, flows_until_ms
-        Flows with ``flows_from_ms <= time < flows_until_ms`` are all told; None where nothing was read yet. The
-        stretch begins after the start that was asked for where that much is not read yet, or where the exchange's
-        ledger does not reach back that far.
-    """
-
-    account: str
-    market: Market
-    read_at_ms: int
-    fills: tuple[AccountFill, ...]
-    orders: tuple[OpenOrder, ...]
-    balances: tuple[Balance, ...]
-    increments: Increments
-    bid: float
-    prices: dict[str, float]
-    new_fills: int
-    flows: tuple[AccountFlow, ...] = ()
-    flows_from_ms: int | None = None
-    flows_until_ms: int | None = None
+    added: int
+    from_ms: int
+    without_fee: tuple[AccountFill, ...]
+    problems: tuple[str, ...]
 
 
 class ExchangeAccount:
@@ -174,6 +137,16 @@ class ExchangeAccount:
         """
         return self._session.run(self._checked_key, closes_circuit=False)
 
+    def look(self, symbols: Sequence[str]) -> AccountState:
+        """What the account shows of symbols, whatever the settings say of it; raises as :meth:`check_key`."""
+
+        def task(asking: Asking[KucoinAccountClient]) -> AccountState:
+            self._checked_key(asking)
+            now_ms = self._clock.now_ms() + asking.client.offset_ms
+            return read_state(asking, symbols, now_ms=now_ms + 1, policy=self._policy)
+
+        return self._session.run(task, closes_circuit=False, opens_circuit=False)
+
     def read(self, market: Market, *, start_ms: int) -> AccountReading:
         """Read the account, fills of the market and flows from ``start_ms`` on.
 
@@ -190,32 +163,32 @@ class ExchangeAccount:
         """
 
         def task(asking: Asking[KucoinAccountClient]) -> AccountReading:
-            key = self._checked_key(asking)
+            account = self._checked_key(asking).account + _STORED_AS[self._policy.order_api]
             client, symbol = asking.client, market.symbol
             if symbol not in asking.ask("its symbols", client.symbols):
                 raise MarketNotFound(f"{KUCOIN} does not list {symbol}.", "Check the spelling; it may be delisted.")
-            orders = asking.ask(
-                f"open orders of {symbol}", lambda: client.open_orders(symbol, rows=self._policy.page_rows)
-            )
+            orders = self._open_orders(asking, symbol)
             prices = asking.ask("prices", lambda: client.prices(symbol))
             weighed_ms = self._clock.now_ms() + client.offset_ms
             balances = asking.ask("balances", client.balances)
             now_ms = self._clock.now_ms() + client.offset_ms
-            new_fills = self._update_fills(asking, key.account, market, start_ms=start_ms, end_ms=now_ms + 1)
-            fills = tuple(self._fills.fills(key.account, market))
+            update = self._update_fills(asking, account, market, start_ms=start_ms, end_ms=now_ms + 1)
+            fills = (*self._fills.fills(account, market), *update.without_fee)
             if any(fill.time_ms >= weighed_ms for fill in fills):  # it may have come before or after the balances
                 balances = asking.ask("balances", client.balances)
             return AccountReading(
-                account=key.account,
+                account=account,
                 market=market,
                 read_at_ms=now_ms,
                 fills=fills,
+                fills_from_ms=update.from_ms,
+                unreadable=update.problems,
                 orders=orders,
                 balances=balances,
                 increments=client.increments(symbol),
                 bid=prices.bid,
                 prices=prices.last,
-                new_fills=new_fills,
+                new_fills=update.added,
             )
 
         return self._with_flows(self._session.run(task, closes_circuit=True), start_ms)
@@ -257,18 +230,38 @@ class ExchangeAccount:
 
     def _update_fills(
         self, asking: Asking[KucoinAccountClient], account: str, market: Market, *, start_ms: int, end_ms: int
-    ) -> int:
+    ) -> _Update:
         added, known = 0, self._fills.span(account, market)
         length_ms, overlap_ms = _ms(self._policy.window), _ms(self._policy.overlap)
+        reach_ms = end_ms - _ms(asking.client.fills_reach)
+        if known is not None and known.end_ms - overlap_ms < reach_ms:
+            known = None  # a hole that cannot be asked for any more: fills from before it stay kept
+        start_ms = max(start_ms, reach_ms)
+        problems: list[str] = []
+        without_fee: list[AccountFill] = []
         for window, span in windows(known, start_ms, end_ms, length_ms=length_ms, overlap_ms=overlap_ms):
-            found = self._read_window(asking, market.symbol, window)
-            added += self._fills.append(account, market, found, span=span)
-        return added
+            pages = [self._read_window(asking, market.symbol, window, api) for api in self._policy.order_api.read]
+            found = [fill for page in pages for fill in page.items]
+            problems += [problem for page in pages for problem in page.problems]
+            without_fee += [fill for fill in found if math.isnan(fill.fee)]
+            # What lacks something is asked for again at each reading, and nothing from it on counts as read.
+            is_whole = not problems and not without_fee
+            whole = [fill for fill in found if not math.isnan(fill.fee)]
+            added += self._fills.append(account, market, whole, span=span if is_whole else None)
+        kept = self._fills.span(account, market)
+        return _Update(added, start_ms if kept is None else kept.start_ms, tuple(without_fee), tuple(problems))
 
-    def _read_window(self, asking: Asking[KucoinAccountClient], symbol: str, window: ReadSpan) -> list[AccountFill]:
+    def _open_orders(self, asking: Asking[KucoinAccountClient], symbol: str) -> tuple[OpenOrder, ...]:
+        client, rows = asking.client, self._policy.page_rows
+        asked = [partial(client.open_orders, symbol, rows=rows, api=api) for api in self._policy.order_api.read]
+        return tuple(order for ask in asked for order in asking.ask(f"open orders of {symbol}", ask))
+
+    def _read_window(
+        self, asking: Asking[KucoinAccountClient], symbol: str, window: ReadSpan, api: OrderApi
+    ) -> Page[AccountFill]:
         def page_at(place: int | None) -> Page[AccountFill]:
             start_ms, end_ms, rows = window.start_ms, window.end_ms, self._policy.page_rows
-            return asking.client.fills(symbol, start_ms=start_ms, end_ms=end_ms, rows=rows, page=place)
+            return asking.client.fills(symbol, start_ms=start_ms, end_ms=end_ms, rows=rows, page=place, api=api)
 
         return all_pages(asking, f"fills of {symbol}", page_at)
 

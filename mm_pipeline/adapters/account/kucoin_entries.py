@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from mm_pipeline.domain.account import (
@@ -30,7 +31,7 @@ def is_execution(trade: dict[str, Any]) -> bool:
 
 
 def fill_of(trade: dict[str, Any], *, end_ms: int, fees: FeeBounds) -> AccountFill:
-    """One of ``fetch_my_trades``.
+    """One of ``fetch_my_trades``; where no fee is told it is NaN.
 
     Parameters
     ----------
@@ -40,6 +41,7 @@ def fill_of(trade: dict[str, Any], *, end_ms: int, fees: FeeBounds) -> AccountFi
         How much a fee may be; one in a third currency is not judged, for its rate is not in the answer.
     """
     fee = trade["fee"] or {}
+    cost = fee.get("cost")
     fill = AccountFill(
         trade_id=_name(trade, "id"),
         order_id=_name(trade, "order"),
@@ -48,12 +50,14 @@ def fill_of(trade: dict[str, Any], *, end_ms: int, fees: FeeBounds) -> AccountFi
         side=Side(_given(trade, "side")),
         price=_positive(trade, "price"),
         quantity_base=_positive(trade, "amount"),
-        fee=float(fee.get("cost") or 0.0) + float(trade.get("info", {}).get("tax") or 0.0),
-        fee_currency=str(fee.get("currency") or trade["symbol"].split("/")[1]),
+        fee=math.nan if cost is None else float(cost) + float(trade.get("info", {}).get("tax") or 0.0),
+        fee_currency="" if cost is None else str(fee.get("currency") or trade["symbol"].split("/")[1]),
     )
     if not EARLIEST_MS <= fill.time_ms < end_ms:
         raise ValueError(f"the time of fill {fill.trade_id} is {fill.time_ms} ms")
-    if third_currencies([fill]):
+    if cost is not None and math.isnan(fill.fee):
+        raise ValueError(f"the fee of fill {fill.trade_id} is no number, and so no share of what was traded")
+    if cost is None or third_currencies([fill]):
         return fill
     worth = fee_in_quote(fill, {})
     if not fees.holds(fill, worth):

@@ -17,14 +17,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Page(Generic[T]):
-    """Some items of a window, and where the next page begins; None at the end."""
+    """Some items of a window, what of it cannot be read, and where the next page begins; None at the end."""
 
     items: tuple[T, ...]
     next_page: int | None
+    problems: tuple[str, ...] = ()
 
 
-def all_pages(asking: Asking[C], task: str, page_at: Callable[[int | None], Page[T]]) -> list[T]:
-    """The items of every page, each page a question of its own.
+def all_pages(asking: Asking[C], task: str, page_at: Callable[[int | None], Page[T]]) -> Page[T]:
+    """Every page as one, each a question of its own.
 
     Parameters
     ----------
@@ -34,11 +35,12 @@ def all_pages(asking: Asking[C], task: str, page_at: Callable[[int | None], Page
         Asks for the first page (None), or for the one that begins there.
     """
     page = asking.ask(task, partial(page_at, None))
-    found = [*page.items]
+    items, problems = [*page.items], [*page.problems]
     while page.next_page is not None:
         page = asking.ask(task, partial(page_at, page.next_page))
-        found += page.items
-    return found
+        items += page.items
+        problems += page.problems
+    return Page(items=tuple(items), next_page=None, problems=tuple(problems))
 
 
 def windows(

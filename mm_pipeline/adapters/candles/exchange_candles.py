@@ -57,6 +57,7 @@ class ExchangeCandles:
         wall: Clock | None = None,
     ) -> None:
         self.exchange = exchange
+        self._ticks: dict[Market, float] = {}
 
         def open_client() -> ExchangeClient:
             return ExchangeClient(
@@ -118,6 +119,11 @@ class ExchangeCandles:
 
         return self._session.run(pages, closes_circuit=False, opens_circuit=False)
 
+    @property
+    def price_ticks(self) -> dict[Market, float]:
+        """See ``TickSource``; known of a market once its candles were asked for."""
+        return dict(self._ticks)
+
     def clock_offset_ms(self) -> int | None:
         """Exchange's clock minus ours; asked for once per ``clock_check_interval``."""
         return self._session.run(self._session.read_clock, closes_circuit=False).offset_ms
@@ -128,6 +134,9 @@ class ExchangeCandles:
             close = difflib.get_close_matches(market.symbol, symbols)
             hint = f"Similar ones are {', '.join(close)}." if close else "Check the spelling; it may be delisted."
             raise MarketNotFound(f"{self.exchange} does not list {market.symbol}.", hint)
+        tick = asking.client.price_tick(market.symbol)
+        if tick is not None:
+            self._ticks[market] = tick
 
 
 def _fetch_pages(asking: Asking[ExchangeClient], market: Market, *, start_ms: int, end_ms: int) -> pl.DataFrame:

@@ -104,7 +104,7 @@ def _read(path: Path, folder: Path) -> _Reading:
             raise ConfigError("is a link out of the grid folder.", "Copy the file into the folder.", file=file)
         content = load_mapping(path)
         declared_id = _as_grid_id(content.get("id"))
-        return _Reading(path, _usable(Grid.model_validate(content), file), declared_id, None)
+        return _Reading(path, usable(Grid.model_validate(content), file), declared_id, None)
     except ConfigError as error:
         return _Reading(path, None, declared_id or _scanned_id(path), error)
     except ValidationError as error:
@@ -115,7 +115,7 @@ def _read(path: Path, folder: Path) -> _Reading:
         return _Reading(path, None, None, broken)
 
 
-def _usable(grid: Grid, file: str) -> Grid:
+def usable(grid: Grid, file: str) -> Grid:
     """The grid, unless the program needs its name, or it is enabled and loses by every trade.
 
     A version that was journalled before this was refused is read all the same.

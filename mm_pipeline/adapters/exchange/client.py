@@ -77,6 +77,16 @@ class ExchangeClient:
             raise ValueError("the list of symbols is empty")
         return frozenset(markets)
 
+    def price_tick(self, symbol: str) -> float | None:
+        """The smallest step of a symbol's price in quote; None where the exchange's list of symbols does not tell."""
+        import ccxt
+
+        told = self._ccxt.market(symbol)["precision"]["price"]
+        if not isinstance(told, (int, float)) or self._ccxt.precisionMode not in {ccxt.TICK_SIZE, ccxt.DECIMAL_PLACES}:
+            return None
+        tick = float(told) if self._ccxt.precisionMode == ccxt.TICK_SIZE else 10.0**-told
+        return tick if 0.0 < tick < float("inf") else None
+
     def candles(
         self, symbol: str, *, start_ms: int, end_ms: int, timeframe: Timeframe | FinerTimeframe = Timeframe.M15
     ) -> pl.DataFrame:

@@ -25,11 +25,13 @@ from mm_pipeline.adapters.config.home import (
     mm_home,
     open_to_others,
 )
+from mm_pipeline.adapters.config.price_ticks import without_too_fine
 from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
 from mm_pipeline.cli.doctor.account import account
 from mm_pipeline.cli.doctor.channels import channels
 from mm_pipeline.cli.doctor.findings import Finding, Findings, Status
 from mm_pipeline.cli.doctor.watch import watch
+from mm_pipeline.cli.grids import known_ticks
 from mm_pipeline.domain.candles import CandleSource, ExchangePolicy, epoch_ms
 from mm_pipeline.domain.errors import ExchangeError, ExchangeUnavailable, PipelineError
 from mm_pipeline.domain.grid import unprofitable
@@ -44,7 +46,8 @@ _SECRET = re.compile(r"MM_\w*(KEY|SECRET|PASSPHRASE|TOKEN|PASSWORD)")
 
 def checks(deployment: Deployment, clock: Clock) -> list[tuple[str, Callable[[], Findings]]]:
     """Every check by the name of what it looks at, in the order in which one fault explains the next."""
-    folder, settings = load_grids(deployment.grids_folder), deployment.settings
+    settings, ticks = deployment.settings, known_ticks(deployment)
+    folder = without_too_fine(load_grids(deployment.grids_folder), ticks)
     asked = [
         (f"exchange {exchange}", partial(_exchange, exchange, markets, settings, clock))
         for exchange, markets in _markets(folder, settings).items()
@@ -58,7 +61,7 @@ def checks(deployment: Deployment, clock: Clock) -> list[tuple[str, Callable[[],
         ("frames", partial(_frames, settings)),
         ("watch", partial(watch, settings.supervision, clock)),
         *asked,
-        ("account", partial(account, settings)),
+        ("account", partial(account, settings, folder.grids)),
         ("channels", partial(channels, settings)),
         ("secrets", _secrets),
     ]

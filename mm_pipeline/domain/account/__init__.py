@@ -10,6 +10,7 @@ from mm_pipeline.domain.account.closing import held_base, is_closed, is_emptied,
 from mm_pipeline.domain.account.fees import fee_in_base, fee_in_quote, inventory_change_base, third_currencies
 from mm_pipeline.domain.account.fill_store import FillStore, ReadSpan
 from mm_pipeline.domain.account.flows import net_flows_of
+from mm_pipeline.domain.account.following import LadderOrders, ladder_orders
 from mm_pipeline.domain.account.frames import (
     ACCOUNT_FILLS_SCHEMA,
     ACCOUNT_FLOWS_SCHEMA,
@@ -19,7 +20,8 @@ from mm_pipeline.domain.account.frames import (
     flows_of_frame,
 )
 from mm_pipeline.domain.account.ladder import dust_base
-from mm_pipeline.domain.account.policy import AccountPolicy, OrderApi
+from mm_pipeline.domain.account.older import gap_before, with_older
+from mm_pipeline.domain.account.policy import AccountPolicy, OrderApi, OrderApis
 from mm_pipeline.domain.account.position import AccountPosition, base_total, position_by, position_of
 from mm_pipeline.domain.account.reconciliation import Drift, reconcile
 from mm_pipeline.domain.account.settling import MADE_ID, SettledFill, settled
@@ -58,9 +60,11 @@ __all__ = [
     "GridBook",
     "GridFills",
     "Increments",
+    "LadderOrders",
     "NetFlow",
     "OpenOrder",
     "OrderApi",
+    "OrderApis",
     "PositionSource",
     "ReadSpan",
     "SettledFill",
@@ -81,12 +85,14 @@ __all__ = [
     "flows_frame",
     "flows_in_order",
     "flows_of_frame",
+    "gap_before",
     "held_base",
     "in_order",
     "inventory_change_base",
     "is_closed",
     "is_emptied",
     "is_name",
+    "ladder_orders",
     "net_flows_of",
     "orders_of_grid",
     "position_by",
@@ -98,4 +104,5 @@ __all__ = [
     "tellings_of_kept",
     "third_currencies",
     "traded_again_ms",
+    "with_older",
 ]

@@ -129,7 +129,7 @@ def _takers(rooms: Mapping[str, float], wanted: float, dust: Mapping[str, float]
 
 def _room(mine: GridFills, sale: AccountFill) -> float:
     """How much a grid can have sold at a moment: the least that it holds from then on."""
-    held, least = 0.0, math.inf
+    held, least = mine.initial_base, math.inf
     for fill in mine.fills:
         if fill.time_ms > sale.time_ms:
             least = min(least, held)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mm_pipeline.domain.account.books import GridBook
 from mm_pipeline.domain.account.fees import inventory_change_base
+from mm_pipeline.domain.account.following import LadderOrders
 from mm_pipeline.domain.account.ladder import dust_base
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.grid import Grid
@@ -17,6 +18,8 @@ def doubts_about(
     oversold_base: float,
     locked_base: float,
     balance_base: float | None,
+    orders: LadderOrders,
+    gap: str | None,
     policy: AccountPolicy,
 ) -> tuple[str, ...]:
     """Each contradiction beyond dust as a sentence with its figures; nothing where the books agree.
@@ -27,9 +30,16 @@ def doubts_about(
         By the grid's fills, sales that no buy stands against, and what its resting sells stand for.
     balance_base
         All base on the account; None where it is not known.
+    orders
+        How many follow the ladder.
+    gap
+        What of the fills is missing (``older``).
     """
     dust, base = dust_base(grid, policy), grid.symbol.split("/")[0]
-    found = []
+    found = [] if gap is None else [gap]
+    if not orders.is_followed:
+        count = orders.on_ladder + orders.strays
+        found.append(f"{orders.on_ladder} of {count} orders lie on the declared ladder")
     if inventory_base < -dust or oversold_base > dust:
         missing = max(oversold_base, -inventory_base)
         found.append(f"fills sell {missing:,.6g} {base} more than they buy")

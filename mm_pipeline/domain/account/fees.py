@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from mm_pipeline.domain.account.values import AccountFill
@@ -14,16 +15,20 @@ def fee_in_quote(fill: AccountFill, rates: Mapping[str, float]) -> float:
     Parameters
     ----------
     fill
-        Whose fee.
+        Whose fee; NaN where none was told.
     rates
         Quote per unit of a currency, for those that are neither base nor quote of the symbol.
 
     Raises
     ------
     UnknownFeeRate
-        When the currency has no rate.
+        When the currency has no rate, or the fee was not told.
     """
     base, quote = fill.symbol.split("/")
+    if math.isnan(fill.fee):
+        raise UnknownFeeRate(
+            f"no fee was told of trade {fill.trade_id} of {fill.symbol}.", "It is asked for again at each reading."
+        )
     if fill.fee == 0.0 or fill.fee_currency == quote:
         return fill.fee
     if fill.fee_currency == base:

@@ -88,6 +88,16 @@ class AccountLadder:
             return self._nearest(at_level, price, side)
         return self._nearest(at_level & self._is_interval(quantity_base), price, side, quantity_base)
 
+    def is_beside(self, price: float, quantity_base: float) -> bool:
+        """Whether an order, that is not on the ladder, is of the size of an interval that begins near its price."""
+        levels, widths = self._levels[Side.BUY], self._widths[Side.BUY]
+        width = float(widths[max(0, int(np.searchsorted(levels, price, side="right")) - 1)])
+        if not levels[0] - width <= price <= levels[-1] + 2 * width:
+            return False
+        worth = quantity_base * (1 + self._grid.fee)
+        spent, slack = self._grid.interval_capital_quote, 1 + self._policy.quantity_tolerance
+        return worth * (price - width) <= spent * slack and worth * (price + width) >= spent / slack
+
     def start_base(self, price: float) -> float:
         """What the grid begins to hold where it starts at a price."""
         return float(self._quantity_base[self._levels[Side.BUY] >= price].sum())

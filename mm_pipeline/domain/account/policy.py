@@ -16,10 +16,23 @@ _KUCOIN_WINDOW = timedelta(days=7)
 
 
 class OrderApi(StrEnum):
-    """KuCoin's two spot order APIs; an account trades through one of them. Other exchanges have one."""
+    """KuCoin's two spot order APIs; most accounts trade through one of them. Other exchanges have one."""
 
     HF = "hf"
     CLASSIC = "classic"
+
+
+class OrderApis(StrEnum):
+    """Which of them an account is read through."""
+
+    HF = "hf"
+    CLASSIC = "classic"
+    BOTH = "both"
+
+    @property
+    def read(self) -> tuple[OrderApi, ...]:
+        """Those that are asked."""
+        return tuple(OrderApi) if self is OrderApis.BOTH else (OrderApi(self.value),)
 
 
 def _environment_name(what: str) -> object:
@@ -44,8 +57,8 @@ class AccountPolicy(Policy):
             "source": "reading needs no more than the general permission; a key that can trade or withdraw is a risk",
         }
     )
-    order_api: Annotated[OrderApi, Field(strict=False)] = Field(
-        json_schema_extra={"unit": "hf or classic", "source": "KuCoin's present accounts trade through hf"}
+    order_api: Annotated[OrderApis, Field(strict=False)] = Field(
+        json_schema_extra={"unit": "hf, classic or both", "source": "KuCoin's present accounts trade through hf"}
     )
     window: Duration = threshold(
         unit="duration of one question for fills",

@@ -6,17 +6,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of_grid, orders_of_grid
 from mm_pipeline.domain.account.books import GridBook, close_books
 from mm_pipeline.domain.account.doubts import doubts_about
-from mm_pipeline.domain.account.fees import fee_in_base, fee_in_quote, inventory_change_base
+from mm_pipeline.domain.account.earnings import earned_by
+from mm_pipeline.domain.account.fees import inventory_change_base
+from mm_pipeline.domain.account.following import LadderOrders, ladder_orders
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.summary import capital_utilization
 from mm_pipeline.domain.account.values import AccountFill, Balance, Increments, NetFlow, OpenOrder, Side
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.position import FifoLedger, match_fifo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +53,9 @@ class AccountPosition:
         not known. Above 0 base left the account unseen: by a fill that was not told or by a transfer.
     sold_by_balance_base
         What sales off the ladder sold of it, as the balance shows.
+    pnl_unknown
+        Why no money is told (those fields are None then), though what is held is: a fee that has no price, or none that
+        was told. None where all is told.
     doubts
         Why the position is not known, a sentence each; empty where it is.
     capital_utilization
@@ -71,17 +73,18 @@ class AccountPosition:
     grid_id: str
     bid: float
     inventory_base: float
-    cash_quote: float
-    cash_flow_quote: float
-    equity_quote: float
+    cash_quote: float | None
+    cash_flow_quote: float | None
+    equity_quote: float | None
     net_flows_quote: float
-    total_pnl_quote: float
-    grid_profit_quote: float
-    unrealised_quote: float
-    unmatched_fees_quote: float
-    residual_quote: float
+    total_pnl_quote: float | None
+    grid_profit_quote: float | None
+    unrealised_quote: float | None
+    unmatched_fees_quote: float | None
+    residual_quote: float | None
     oversold_base: float
-    fees_quote: float
+    fees_quote: float | None
+    pnl_unknown: str | None
     locked_quote: float
     locked_base: float
     uncovered_base: float | None
@@ -107,6 +110,7 @@ def position_of(
     increments: Increments | None = None,
     rates: Mapping[str, float] | None = None,
     net_flows: Iterable[NetFlow] = (),
+    start_price: float | None = None,
 ) -> AccountPosition:
     """What a grid holds and has earned.
 
@@ -131,15 +135,27 @@ def position_of(
 
     Raises
     ------
-    ConflictingFills, UnknownFeeRate
-        When the fills cannot be told apart or valued.
+    ConflictingFills
+        When the fills cannot be told apart.
     """
     resting = tuple(orders)
     held = None if balances is None else base_total(grid, balances)
     mine = fills_of_grid(grid, fills, resting, policy=policy, increments=increments, balance_base=held)
     book = close_books([grid], {grid.id: mine}, held, policy=policy)[grid.id]
     mine_resting = orders_of_grid(grid, resting, policy=policy, increments=increments)
-    return position_by(grid, book, mine_resting, held, bid, policy=policy, rates=rates, net_flows=net_flows)
+    followed = ladder_orders(grid, book.mine, mine_resting, resting, policy=policy, increments=increments)
+    return position_by(
+        grid,
+        book,
+        mine_resting,
+        held,
+        bid,
+        policy=policy,
+        rates=rates,
+        net_flows=net_flows,
+        orders=followed,
+        start_price=start_price,
+    )
 
 
 def position_by(
@@ -152,6 +168,9 @@ def position_by(
     policy: AccountPolicy,
     rates: Mapping[str, float] | None = None,
     net_flows: Iterable[NetFlow] = (),
+    orders: LadderOrders,
+    gap: str | None = None,
+    start_price: float | None = None,
 ) -> AccountPosition:
     """What a grid holds and has earned by its closed book.
 
@@ -161,22 +180,30 @@ def position_by(
         The grid's own orders.
     balance_base
         All base on the account; None where it is not known.
+    orders
+        How many follow the ladder.
+    gap
+        What of the fills is missing (``older``).
+    start_price
+        Quote: what the grid's ``initial_base`` counts as bought at, without a fee. No money is told where it is needed
+        and not known.
 
     Others as in :func:`position_of`.
     """
     mine = book.mine
     flows = math.fsum(flow.amount_quote for flow in net_flows)
-    earned = _earned(mine, rates or {}, bid)
-    inventory = earned["inventory_base"]
+    earned, pnl_unknown = earned_by(mine, grid, rates or {}, bid, start_price=start_price)
+    inventory, started_with = mine.held_base, grid.capital + flows
     buys = [order for order in resting if order.side is Side.BUY]
     locked_quote = math.fsum(order.price * order.remaining_base * (1 + grid.fee) for order in buys)
     locked_base = math.fsum(order.remaining_base for order in resting if order.side is Side.SELL)
     return AccountPosition(
         grid_id=grid.id,
         bid=bid,
-        cash_quote=grid.capital + flows + earned["cash_flow_quote"],
-        equity_quote=grid.capital + flows + earned["total_pnl_quote"],
+        cash_quote=_added(started_with, earned["cash_flow_quote"]),
+        equity_quote=_added(started_with, earned["total_pnl_quote"]),
         net_flows_quote=flows,
+        pnl_unknown=pnl_unknown,
         locked_quote=locked_quote,
         locked_base=locked_base,
         uncovered_base=book.uncovered_base,
@@ -185,9 +212,11 @@ def position_by(
             grid,
             book,
             inventory_base=inventory,
-            oversold_base=earned["oversold_base"],
+            oversold_base=earned["oversold_base"] or 0.0,
             locked_base=locked_base,
             balance_base=balance_base,
+            orders=orders,
+            gap=gap,
             policy=policy,
         ),
         capital_utilization=capital_utilization(grid, inventory_base=inventory, bid=bid, locked_quote=locked_quote),
@@ -197,7 +226,7 @@ def position_by(
         fills=len(mine.fills),
         foreign_fills=len(mine.foreign),
         foreign_base=math.fsum(map(inventory_change_base, mine.foreign)),
-        **earned,
+        **earned,  # type: ignore[arg-type] # what is never None is so by ``earned_by``
     )
 
 
@@ -207,47 +236,8 @@ def base_total(grid: Grid, balances: Iterable[Balance]) -> float:
     return math.fsum(balance.total for balance in balances if balance.currency == base)
 
 
-def _earned(mine: GridFills, rates: Mapping[str, float], bid: float) -> dict[str, float]:
-    """What the fills alone tell: inventory, cash flow, and both sides of the PnL identity."""
-    fees = [fee_in_quote(fill, rates) for fill in mine.fills]
-    inventory = mine.held_base
-    cash_flow = math.fsum(_cash_change(fill, fee) for fill, fee in zip(mine.fills, fees, strict=True))
-    total = cash_flow + inventory * bid
-    ledger = _ledger(mine, fees)
-    grid_profit, unmatched = float(ledger.grid_profit_quote[-1]), float(ledger.unmatched_fees_quote[-1])
-    unrealised = bid * float(ledger.held_base[-1]) - float(ledger.held_cost_quote[-1])
-    return {
-        "inventory_base": inventory,
-        "cash_flow_quote": cash_flow,
-        "total_pnl_quote": total,
-        "grid_profit_quote": grid_profit,
-        "unrealised_quote": unrealised,
-        "unmatched_fees_quote": unmatched,
-        "residual_quote": total - (grid_profit + unrealised - unmatched),
-        "oversold_base": float(ledger.oversold_base[-1]),
-        "fees_quote": math.fsum(fees),
-    }
-
-
-def _cash_change(fill: AccountFill, fee_quote: float) -> float:
-    """Quote that a fill paid or received; a fee in base took no quote."""
-    amount = fill.price * fill.quantity_base
-    paid = 0.0 if fee_in_base(fill) else fee_quote
-    return (-amount if fill.is_buy else amount) - paid
-
-
-def _ledger(mine: GridFills, fees: list[float]) -> FifoLedger:
-    """FIFO matching in net quantities.
-
-    A buy whose fee was paid in base is a buy of what is left of it, and the fee's worth its fee; a sale with such a fee
-    sells the fee's quantity as well and pays its worth. Cash and inventory are the same in both tellings.
-    """
-    return match_fifo(
-        is_buy=np.array([fill.is_buy for fill in mine.fills], dtype=np.bool_),
-        quantity_base=np.array([abs(inventory_change_base(fill)) for fill in mine.fills], dtype=np.float64),
-        price=np.array([fill.price for fill in mine.fills], dtype=np.float64),
-        fee_quote=np.array(fees, dtype=np.float64),
-    )
+def _added(amount: float, change: float | None) -> float | None:
+    return None if change is None else amount + change
 
 
 def _filled_orders(mine: GridFills, resting: Iterable[OpenOrder], side: Side) -> int:

@@ -40,13 +40,15 @@ def reconcile(position: AccountPosition, model: GridSimulation, policy: AccountP
     """Compare an account's grid with the same grid simulated up to the same moment.
 
     Of fills only the ladder's are compared: an account may buy its start in one order where the model buys interval by
-    interval. Drifts of inventory and PnL are shares of the capital at the position's bid.
+    interval. Drifts of inventory and PnL are shares of the capital at the position's bid; PnL is
+    compared where the account's is known.
     """
     capital, summary = model.grid.capital, model.summary
     model_pnl = summary.cash + summary.inventory * position.bid - capital
     inventory_drift = abs(position.inventory_base - summary.inventory) * position.bid
     fills, model_fills = position.ladder_buys + position.ladder_sells, _ladder_fills(model)
-    return (
+    pnl = position.total_pnl_quote
+    drifts = (
         Drift(
             name="inventory",
             account=position.inventory_base,
@@ -63,11 +65,16 @@ def reconcile(position: AccountPosition, model: GridSimulation, policy: AccountP
             limit=policy.max_fill_drift,
             unit="filled ladder orders",
         ),
+    )
+    if pnl is None:
+        return drifts
+    return (
+        *drifts,
         Drift(
             name="pnl",
-            account=position.total_pnl_quote,
+            account=pnl,
             model=model_pnl,
-            drift=_share(abs(position.total_pnl_quote - model_pnl), capital),
+            drift=_share(abs(pnl - model_pnl), capital),
             limit=policy.max_pnl_drift,
             unit="share of capital",
         ),

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from mm_pipeline.domain.account.attribution import OrderName, filled_orders, fills_of_grid, order_name
+from mm_pipeline.domain.account.attribution import fills_of_grid
 from mm_pipeline.domain.account.ladder import AccountLadder, LadderFit
+from mm_pipeline.domain.account.orders import OrderName, filled_orders, order_name
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.values import AccountFill, Increments, OpenOrder, Side, in_order
 from mm_pipeline.domain.grid import Grid

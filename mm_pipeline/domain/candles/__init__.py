@@ -19,7 +19,7 @@ from mm_pipeline.domain.candles.merge import merge_candles
 from mm_pipeline.domain.candles.missing import MISSING_SCHEMA, no_missing
 from mm_pipeline.domain.candles.plan import FetchRange, plan_fetch
 from mm_pipeline.domain.candles.quality import QUALITY_SCHEMA, data_quality
-from mm_pipeline.domain.candles.source import CandleSource, FinerSource
+from mm_pipeline.domain.candles.source import CandleSource, FinerSource, TickSource
 from mm_pipeline.domain.circuit_breaker import (
     HEALTHY,
     CircuitPhase,
@@ -49,6 +49,7 @@ __all__ = [
     "FetchRange",
     "FinerSource",
     "QuarantineReason",
+    "TickSource",
     "after_failure",
     "circuit_phase",
     "clean_candles",

@@ -77,3 +77,13 @@ class FinerSource(Protocol):
             When an answer could not be had.
         """
         ...
+
+
+@runtime_checkable
+class TickSource(Protocol):
+    """A candle source that knows in which steps prices are traded."""
+
+    @property
+    def price_ticks(self) -> dict[Market, float]:
+        """The smallest step of a price (quote) by market, as far as it is known without asking."""
+        ...

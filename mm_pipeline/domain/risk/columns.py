@@ -27,6 +27,7 @@ ACCOUNT_COLUMNS: Final[dict[str, pl.DataType]] = {
     "sold_by_balance_base": pl.Float64(),
     "dust_base": pl.Float64(),
     "position_unknown": pl.String(),
+    "pnl_unknown": pl.String(),
     "account_total_quote": pl.Float64(),
     "account_available_quote": pl.Float64(),
     "account_locked_quote": pl.Float64(),
@@ -51,7 +52,8 @@ the row is. ``uncovered_base`` is how much more all grids of the base hold by th
 ``oversold_base`` what they sold without a buy, ``locked_base`` what the grid's resting sells stand for,
 ``foreign_base`` what fills that are nobody's bought less what they sold, and ``sold_by_balance_base`` how much of the
 latter counts as the grid's, as the balance shows. Where these contradict each other ``position_unknown`` says so with
-the figures, and what the grid holds and has earned is null.
+the figures, and what the grid holds and has earned is null. ``pnl_unknown`` says why money is null where what the grid
+holds is known.
 """
 
 FIGURES_SCHEMA: Final[dict[str, pl.DataType]] = {
@@ -74,6 +76,7 @@ _TOLD: Final = (
     "imported_inventory_base",
     "imported_until",
     "position_unknown",
+    "pnl_unknown",
 )
 
 RISK_STRUCT: Final = pl.Struct(

@@ -60,6 +60,7 @@ def candles(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator
     kept = isolated(updates, lambda market: _checked(updates[market]), context.log)
     with turn(context, watch):  # not while the exchange is asked, which may take minutes
         stored = isolated(kept.made, lambda market: watch.keep(plan, kept.made[market]), context.log)
+        has_new_ticks = watch.keep_ticks()
     unfetched = {
         market: with_losses(update.problem, watch.losses.get(market, []))
         for market, update in updates.items()
@@ -68,6 +69,8 @@ def candles(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator
     problems: dict[Market, PipelineError] = {**unfetched, **kept.problems, **stored.problems}
     if plan.is_live:
         warn_of_losses(watch)
+        if has_new_ticks:  # some grid may be too fine for its exchange
+            watch.observe_grids(plan.evaluated_ms)
     end_incidents(watch, plan, [str(market) for market in updates if market not in problems])
     record_incidents(watch, plan, by_name(problems))
     record_incidents(watch, plan, by_name(unconfirmed(plan, [kept.made[market].after for market in kept.made])))

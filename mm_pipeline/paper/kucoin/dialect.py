@@ -87,6 +87,7 @@ PRIVATE_ROUTES = (
     _signed("accounts", private.accounts, 5, pool="management"),
     _signed("accounts/ledgers", ledger.classic_ledgers, 2, pool="management"),
     _signed("hf/accounts/opened", private.is_hf_opened, 30),
+    _signed("/api/ua/v1/account/mode", private.account_mode, 30),
     _signed("hf/accounts/ledgers", ledger.hf_ledgers, 2),
     _signed("/api/v3/margin/symbols", private.margin_symbols, 3),
     _signed("isolated/symbols", private.isolated_symbols, 20),

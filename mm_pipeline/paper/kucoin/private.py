@@ -58,6 +58,11 @@ def is_hf_opened(desk: TradingDesk, key: PaperKey, request: Request) -> bool:
     return desk.account.order_api is OrderApi.HF
 
 
+def account_mode(desk: TradingDesk, key: PaperKey, request: Request) -> dict[str, Any]:
+    """Whether the account is in unified mode."""
+    return {"selfAccountMode": "UNIFIED" if desk.account.is_unified else "CLASSIC", "subAccountModes": []}
+
+
 def margin_symbols(desk: TradingDesk, key: PaperKey, request: Request) -> dict[str, Any]:
     """Symbols traded on margin: none. Clients with a key ask for them beside the spot symbols."""
     return {"timestamp": request.now_ms, "items": []}

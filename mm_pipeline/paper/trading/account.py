@@ -84,6 +84,8 @@ class PaperAccount:
         See there.
     grids
         Grids that the exchange's own bot trades here, each from its ``started_at``, enabled or not.
+    is_unified
+        Whether it says that it is in unified mode. Its orders are in the spot lists all the same.
     uid
         The account's number, as the key's information shows it.
     """
@@ -94,6 +96,7 @@ class PaperAccount:
     fees: FeeSchedule = field(default_factory=FeeSchedule)
     part_fills: PartFills = field(default_factory=PartFills)
     grids: Sequence[Grid] = ()
+    is_unified: bool = False
     uid: int = 165111215
 
     @property

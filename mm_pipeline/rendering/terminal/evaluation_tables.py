@@ -143,6 +143,8 @@ def reason_text(report: GridReport) -> Text:
         lines = [Text("no trigger has fired" if report.triggers else "nothing speaks against it", style="dim")]
     if doubt := (report.risk or {}).get("position_unknown"):
         lines.append(Text(f"position not known: {doubt}"))
+    if problem := (report.risk or {}).get("pnl_unknown"):
+        lines.append(Text(f"PnL not known: {problem}"))
     if report.state == "ENTER" and report.proposal:
         lines.append(Text(proposal_text(report), style="bold"))
     return Text("\n").join(lines)

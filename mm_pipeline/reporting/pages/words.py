@@ -225,10 +225,13 @@ def position_line(report: GridReport, quote: str) -> str:
     if risk is None or risk["inventory_base"] is None or report.grid is None:
         return ""
     base = report.grid.symbol.split("/")[0]
-    parts = f"grid profit {amount_text(risk['grid_profit_quote'])} {quote}, unrealised "
-    parts += f"{amount_text(risk['unrealised_quote'])} {quote}"
     held, modelled = (f"{value:,.6g} {base}" for value in (risk["inventory_base"], _modelled_inventory(risk)))
     model = f" (model {modelled})" if modelled != held else ""
+    if risk.get("pnl_unknown"):
+        why = f"PnL not known: {risk['pnl_unknown']}"
+        return f"Position ({_source_text(risk)}): {held}{model}, {why}.{_old_import(risk, base)}"
+    parts = f"grid profit {amount_text(risk['grid_profit_quote'])} {quote}, unrealised "
+    parts += f"{amount_text(risk['unrealised_quote'])} {quote}"
     pnl = f"PnL {amount_text(risk['total_pnl_quote'])} {quote} ({parts})"
     return f"Position ({_source_text(risk)}): {held}{model}, {pnl}.{_old_import(risk, base)}"
 
