@@ -11,16 +11,13 @@ import polars as pl
 
 from mm_pipeline.adapters.account import IMPORTED, AccountReading, FrameFills
 from mm_pipeline.application.account_books import Booked, booked_grids
+from mm_pipeline.application.account_view import AccountView
 from mm_pipeline.application.plan import Plan, WatchedGrid
 from mm_pipeline.application.read_accounts import Accounts
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.account import (
     AccountPolicy,
-    AccountPosition,
-    Drift,
-    GridFills,
     Increments,
-    OpenOrder,
     PositionSource,
     Share,
     fills_of_grid,
@@ -40,40 +37,6 @@ from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from
 from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.position import GridSimulation, simulate_grid
-
-
-@dataclass(frozen=True, kw_only=True)
-class AccountView:
-    """A grid as an account, or imported fills, show it.
-
-    Attributes
-    ----------
-    at
-        Until when fills are known.
-    mine, orders
-        The grid's fills and resting orders.
-    drifts
-        Against the model, and of the account against itself.
-    modelled_inventory_base, is_stopped_out
-        What the model holds, and whether its stop has sold everything; None where the model is not known.
-    flows_from
-        Since when deposits and withdrawals are known, and are this grid's; None where they are not.
-    is_contested
-        Whether some of its fills or orders fit another grid as well: then the account proves nothing about it.
-    """
-
-    grid: Grid
-    position: AccountPosition
-    source: PositionSource
-    at: datetime
-    mine: GridFills
-    orders: tuple[OpenOrder, ...] = ()
-    drifts: tuple[Drift, ...] = ()
-    modelled_inventory_base: float | None = None
-    is_stopped_out: bool | None = None
-    flows_from: datetime | None = None
-    is_contested: bool = False
-    reading: AccountReading | None = None
 
 
 def seen_positions(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: Accounts) -> dict[str, AccountView]:

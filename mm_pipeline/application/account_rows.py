@@ -12,7 +12,7 @@ from mm_pipeline.domain.risk.columns import POSITION_SCHEMA
 from mm_pipeline.domain.risk.rows import POSITION
 
 if TYPE_CHECKING:
-    from mm_pipeline.application.account_positions import AccountView
+    from mm_pipeline.application.account_view import AccountView
 
 
 def account_row(seen: AccountView, evaluated_at: datetime, policy: AccountPolicy) -> pl.DataFrame:

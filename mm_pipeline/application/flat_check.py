@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mm_pipeline.adapters.journal import FlatCheck, FlatFinding, ResponseRecord
-from mm_pipeline.application.account_positions import AccountView
+from mm_pipeline.application.account_view import AccountView
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.read_accounts import Accounts
 from mm_pipeline.application.watch import Watch

@@ -17,7 +17,7 @@ from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Market
 
 if TYPE_CHECKING:
-    from mm_pipeline.application.account_positions import AccountView
+    from mm_pipeline.application.account_view import AccountView
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)

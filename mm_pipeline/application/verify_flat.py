@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from mm_pipeline.adapters.journal import ResponseRecord, words_in_force
-from mm_pipeline.application.account_positions import AccountView
+from mm_pipeline.application.account_view import AccountView
 from mm_pipeline.application.flat_check import ACCOUNT, MOMENT, FlatChecks
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.read_accounts import Accounts

@@ -23,7 +23,7 @@ from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.pipeline import Frames
 
 if TYPE_CHECKING:
-    from mm_pipeline.application.account_positions import AccountView
+    from mm_pipeline.application.account_view import AccountView
     from mm_pipeline.application.decide_states import DecisionInputs
 
 MAX_CHARTS: Final = 3

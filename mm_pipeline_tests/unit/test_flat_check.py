@@ -12,7 +12,7 @@ import pytest
 
 from mm_pipeline.adapters.account import AccountReading
 from mm_pipeline.adapters.journal import FlatCheck, FlatFinding, Journal, ResponseRecord, sqlite_url
-from mm_pipeline.application.account_positions import AccountView
+from mm_pipeline.application.account_view import AccountView
 from mm_pipeline.application.flat_check import FlatChecks, contradictions
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.read_accounts import Accounts

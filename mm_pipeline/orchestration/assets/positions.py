@@ -10,8 +10,9 @@ import polars as pl
 
 from mm_pipeline.adapters.candles.candle_store import MarketBars
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
-from mm_pipeline.application.account_positions import AccountView, seen_positions
+from mm_pipeline.application.account_positions import seen_positions
 from mm_pipeline.application.account_rows import account_row
+from mm_pipeline.application.account_view import AccountView
 from mm_pipeline.application.isolation import isolated
 from mm_pipeline.application.market_frames import ByGrid
 from mm_pipeline.application.plan import Plan, WatchedGrid
