@@ -61,6 +61,16 @@ class Overrides:
     clock_at: str | None = None
 
 
+def variable(name: str) -> str:
+    """An environment variable without blanks around it; empty where it is not set."""
+    return os.environ.get(name, "").strip()
+
+
+def journal_url(home: Path) -> str:
+    """``$MM_JOURNAL_URL``, else the SQLite file of a home."""
+    return variable(JOURNAL_VARIABLE) or sqlite_url(journal_file(home))
+
+
 def installation(overrides: Overrides | None = None) -> Installation:
     """The installation that settings, home and environment declare.
 
@@ -76,7 +86,7 @@ def installation(overrides: Overrides | None = None) -> Installation:
     return Installation(
         deployment=deployment,
         clock=SystemClock() if at is None else FixedClock(datetime.fromisoformat(at)),
-        journal_url=chosen.journal_url or os.environ.get(JOURNAL_VARIABLE) or sqlite_url(journal_file(home)),
+        journal_url=chosen.journal_url or journal_url(home),
         sources=chosen.sources or ExchangeSources(),
         channels=chosen.channels or ConfiguredChannels(home),
         accounts=chosen.accounts or ExchangeAccounts(),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mm_pipeline.adapters.config.home import JOURNAL_VARIABLE, data_home, journal_file
+from mm_pipeline.adapters.config.home import data_home
 
 if TYPE_CHECKING:
     from mm_pipeline.adapters.journal import Journal
@@ -61,10 +60,9 @@ def check_grid(journal: Journal, grid_id: str | None) -> None:
 
 def journal_url(deployment: Deployment) -> str:
     """``$MM_JOURNAL_URL``, else the SQLite file in the home."""
-    from mm_pipeline.adapters.journal import sqlite_url
+    from mm_pipeline import bootstrap
 
-    named = os.environ.get(JOURNAL_VARIABLE)
-    return named or sqlite_url(journal_file(data_home(is_paper=deployment.settings.is_paper)))
+    return bootstrap.journal_url(data_home(is_paper=deployment.settings.is_paper))
 
 
 def _check_there(url: str) -> None:

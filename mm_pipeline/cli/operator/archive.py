@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,10 +141,11 @@ def _check(frame: pl.DataFrame, contract: Contract, grids: Mapping[str, Grid], f
 def _repository(deployment: Deployment, *, needs_remote: bool = False) -> ArchiveRepository:
     from mm_pipeline.adapters.archive import ArchiveRepository
     from mm_pipeline.adapters.config.home import archive_dir, data_home
+    from mm_pipeline.bootstrap import variable
     from mm_pipeline.domain.errors import ConfigError
 
     settings = deployment.settings
-    remote = os.environ.get(settings.archive.remote_env, "").strip()
+    remote = variable(settings.archive.remote_env)
     if needs_remote and not remote:
         raise ConfigError("the archive has no remote.", f"Set ${settings.archive.remote_env} to its address.")
     return ArchiveRepository(archive_dir(data_home(is_paper=settings.is_paper)), remote, settings.archive_policy)

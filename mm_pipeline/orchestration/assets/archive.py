@@ -1,6 +1,5 @@
 """Asset ``archive``: every live evaluation and every hour's metrics as YAML in Git, after the pages have gone out."""
 
-import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -54,7 +53,7 @@ def archive(  # noqa: PLR0917 - the assets that it archives
     """Write what is new since the last run, commit it, and push all that waits; no other asset depends on it."""
     plan = plan_of(context, watch)
     watch.turns().end()  # it writes no frames, and a push may take minutes
-    remote = os.environ.get(watch.settings.archive.remote_env, "").strip()
+    remote = watch.installation.variable(watch.settings.archive.remote_env)
     told: dict[str, Any] = {"remote": "configured" if remote else f"{watch.settings.archive.remote_env} is not set"}
     problem = None
     if plan.is_live and remote:
