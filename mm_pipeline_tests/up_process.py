@@ -125,7 +125,7 @@ def processes_of(home: Path) -> dict[int, str]:
 
 def process_of(home: Path, part: str) -> int | None:
     """The one process of a home whose command has this part; None where there is none."""
-    found = [pid for pid, command in processes_of(home).items() if part in command and "up_exec" not in command]
+    found = [pid for pid, command in processes_of(home).items() if part in command and "up.exec" not in command]
     return found[0] if found else None
 
 

@@ -1,6 +1,6 @@
 """Become another command that dies with ``mm up``: ``python -m mm_pipeline.cli.up.exec PARENT COMMAND ...``.
 
-Linux alone sends a signal when a parent dies, and keeps that wish over ``exec``. Elsewhere ``up_reaper`` is what ends
+Linux alone sends a signal when a parent dies, and keeps that wish over ``exec``. Elsewhere ``reaper`` is what ends
 the children.
 """
 

@@ -83,7 +83,7 @@ class Supervisor:
             self._act_on_missing_tick()
 
     def end(self) -> None:
-        """Ask all to end, and wait; what is left then is for :func:`up_family.end`."""
+        """Ask all to end, and wait; what is left then is for :func:`mm_pipeline.cli.up.family.end`."""
         for watched in self._watched:
             watched.child.ask_to_end()
         end_s = time.monotonic() + STOP_WITHIN_S
