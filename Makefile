@@ -10,9 +10,9 @@ unexport PYTHONDONTWRITEBYTECODE
 install = $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r $(1) \
   || $(BIN)/python -m pip install --quiet --require-hashes -r $(1)
 
-.PHONY: help demo up test check bench lock
+.PHONY: help demo up test test-unit test-pipeline test-properties test-faults check bench lock
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1	/'
+	@grep -hE '^[a-z -]+:.*## ' Makefile | sed -E 's/^([a-z-]+)[^#]*## /  make \1	/'
 
 demo: $(VENV)/runtime.done ## offline, no keys: the whole pipeline against the paper exchange, in under two minutes
 	$(BIN)/mm demo
@@ -22,6 +22,9 @@ up: $(VENV)/runtime.done ## the same with the Dagster UI and schedules, until st
 
 test: $(VENV)/dev.done ## every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-unit test-pipeline test-properties test-faults: test-%: $(VENV)/dev.done ## one folder of tests; -pipeline, -properties, -faults likewise
+	$(BIN)/python -m pytest -n 2 --dist loadfile mm_pipeline_tests/$*
 
 check: $(VENV)/dev.done ## lint, format, types, import contracts, locks, links of the papers
 	$(BIN)/ruff check .
