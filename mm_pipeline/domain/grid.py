@@ -250,11 +250,14 @@ class GridVersion:
         Its file is not there any more: ``grid`` is what was declared last. An enabled grid is UNKNOWN then until its
         file comes back, unless the stop declared last is breached. One that was switched off, or retired (``enabled``
         false here), is not evaluated.
+    is_retired
+        Its operator has said that the watch of it ends.
     """
 
     grid: Grid
     valid_from: datetime
     is_gone: bool = False
+    is_retired: bool = False
 
 
 def unwatched(version: GridVersion, at: datetime) -> str | None:

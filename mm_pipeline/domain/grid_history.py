@@ -149,8 +149,8 @@ def by_valid_from(versions: Sequence[GridVersion]) -> list[GridVersion]:
 def watched_anew_at(versions: Sequence[GridVersion], at: datetime) -> datetime | None:
     """Latest moment by ``at`` from which a grid is another than before; None where it always was the same.
 
-    Its market changed, whatever its ``started_at``, or its file came back after the grid had ended. What was told and
-    answered before is of a position that was left.
+    Its market changed, whatever its ``started_at``, or its file came back after the grid was retired. What was told and
+    answered before is of a position that was left. A disabled grid whose file is away for a while is the same grid.
     """
     known = [version for version in by_valid_from(versions) if version.valid_from <= at]
     anew = [after.valid_from for before, after in pairwise(known) if _is_another(before, after)]
@@ -158,5 +158,4 @@ def watched_anew_at(versions: Sequence[GridVersion], at: datetime) -> datetime |
 
 
 def _is_another(before: GridVersion, after: GridVersion) -> bool:
-    has_ended = before.is_gone and not before.grid.enabled
-    return before.grid.market != after.grid.market or (has_ended and not after.is_gone)
+    return before.grid.market != after.grid.market or (before.is_retired and not after.is_gone)

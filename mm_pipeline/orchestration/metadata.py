@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from mm_pipeline.adapters.candles.stored import CandleUpdate
 from mm_pipeline.adapters.journal import DecisionRecord, Evaluation, ResponseRecord
 from mm_pipeline.application.delivery import DeliveryAttempt
 from mm_pipeline.application.delivery.follow_up import FollowUp
+from mm_pipeline.application.plan import WatchedGrid
 from mm_pipeline.application.record_evaluations import fired_in
 from mm_pipeline.domain.candles import DataPolicy, epoch_ms
 from mm_pipeline.domain.instants import from_ms
@@ -25,6 +27,8 @@ from mm_pipeline.domain.pipeline import Frames
 if TYPE_CHECKING:
     from mm_pipeline.application.account_view import AccountView
     from mm_pipeline.application.decide_states import DecisionInputs
+
+_logger = logging.getLogger(__name__)
 
 MAX_CHARTS: Final = 3
 """Most pictures that one run draws; each costs a third of a second."""
@@ -255,13 +259,20 @@ def _charts(frames: Mapping[str, pl.DataFrame], known: DecisionInputs) -> dict[s
     others = [grid for grid in told if grid not in changed] if is_due else []
     charts: dict[str, dg.MetadataValue[Any]] = {}
     for grid in [*changed, *others][:MAX_CHARTS]:
-        from mm_pipeline.reporting.charts import state_chart_png
-
-        declaration, rows = grid.versions[-1].grid, frames[grid.grid_id]
-        png = state_chart_png(known.views[declaration.market].bars.frame, rows, grid=declaration)
-        picture = base64.b64encode(png).decode()
-        charts[f"chart {grid.grid_id}"] = dg.MetadataValue.md(f"![{grid.grid_id}](data:image/png;base64,{picture})")
+        try:
+            charts[f"chart {grid.grid_id}"] = _chart(grid, frames[grid.grid_id], known)
+        except Exception:  # what is drawn for the UI stands before no page
+            _logger.exception("no chart of %s", grid.grid_id)
     return charts
+
+
+def _chart(grid: WatchedGrid, rows: pl.DataFrame, known: DecisionInputs) -> dg.MetadataValue[Any]:
+    from mm_pipeline.reporting.charts import state_chart_png
+
+    declaration = grid.versions[-1].grid
+    png = state_chart_png(known.views[declaration.market].bars.frame, rows, grid=declaration)
+    picture = base64.b64encode(png).decode()
+    return dg.MetadataValue.md(f"![{grid.grid_id}](data:image/png;base64,{picture})")
 
 
 def _has_price(rows: pl.DataFrame | None) -> bool:

@@ -44,7 +44,12 @@ pytestmark = [
 ]
 
 KEYS = {"MM_TEST_TOKEN": "a" * 30, "MM_TEST_USER": "u" * 30}
-CODE_SERVER, DAEMON, WEBSERVER, REAPER = "dagster api grpc", "dagster._daemon run", "orchestration.web_server", "cli.up.reaper"
+CODE_SERVER, DAEMON, WEBSERVER, REAPER = (
+    "dagster api grpc",
+    "dagster._daemon run",
+    "orchestration.web_server",
+    "cli.up.reaper",
+)
 BLIND = 'mutation { setConcurrencyLimit(concurrencyKey: "frames", limit: 0) }'
 SETTINGS = """
 channels:

@@ -12,11 +12,13 @@ import yaml
 
 from mm_pipeline.adapters.journal import Evaluation
 from mm_pipeline.application.opening.candle_sources import ExchangeSources
+from mm_pipeline.application.plan import WatchedGrid
 from mm_pipeline.contracts import states as contracts
 from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.domain.errors import ClockSkewed, ContractError, ExchangeUnavailable
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.orchestration.assets import grid_analysis as grid_analysis_module
 from mm_pipeline_tests.dagster_samples import (
     BTC,
     DAGSTER_WARNINGS,
@@ -80,6 +82,37 @@ def test_one_of_two_assets_that_are_made_together_can_be_asked_for_alone(
     assert made == {asked}
     assert {asset for asset, _ in checked} == {asked}
     assert all(states(installation, "eth", name).equals(frame) for name, frame in before.items())
+
+
+def test_grid_whose_analysis_fails_is_unknown_not_left_out(
+    installation: Installation, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.tick(AT, instance)
+    working = grid_analysis_module.analysis_of
+
+    def fails_for_eth(grid: WatchedGrid, *rest: Any) -> pl.DataFrame:
+        if grid.grid_id == "eth":
+            raise ZeroDivisionError("a fault of the program")
+        return working(grid, *rest)
+
+    monkeypatch.setattr(grid_analysis_module, "analysis_of", fails_for_eth)
+    installation.tick(AT + BAR, instance)
+    newest = {grid: decided(installation, grid)[-1] for grid in ("eth", "btc")}
+    assert {one.evaluated_at for one in newest.values()} == {AT + BAR}
+    assert (newest["eth"].state, newest["btc"].state != "UNKNOWN") == ("UNKNOWN", True)
+    assert "a fault of the program" in newest["eth"].reasons[0]
+
+
+def test_picture_that_cannot_be_drawn_delays_no_state(
+    installation: Installation, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> bytes:
+        raise KeyError("a market without bars")
+
+    monkeypatch.setattr("mm_pipeline.reporting.charts.state_chart_png", fails)
+    result = installation.tick(AT, instance)  # a full hour, at which every grid is drawn
+    assert result.success
+    assert len(decided(installation, "eth")) == 1
 
 
 def test_first_tick_journals_the_newest_evaluation_alone_and_fills_the_month(

@@ -68,6 +68,10 @@ def gone(at: datetime, **changes: Any) -> GridVersion:
     return replace(version(at, **changes), is_gone=True)
 
 
+def retired(at: datetime) -> GridVersion:
+    return replace(gone(at, enabled=False), is_retired=True)
+
+
 def rows(versions: list[GridVersion], view: MarketView, *, days: int = 3) -> dict[datetime, dict[str, Any]]:
     """Triggers of the grid by evaluation: fired names, and the stop's value and threshold."""
     first, last = (int(time.timestamp() * 1000) for time in (START - DAY, START + days * DAY))
@@ -95,7 +99,8 @@ def rows(versions: list[GridVersion], view: MarketView, *, days: int = 3) -> dic
         ([version(START), version(START + DAY, symbol="BTC/USDT")], START + DAY),
         ([version(START), version(START + DAY, exchange="kucoin"), version(START + 2 * DAY)], START + 2 * DAY),
         ([version(START), gone(START + DAY), version(START + 2 * DAY)], None),  # a file that came back
-        ([version(START), gone(START + DAY, enabled=False), version(START + 2 * DAY)], START + 2 * DAY),  # retired
+        ([version(START), retired(START + DAY), version(START + 2 * DAY)], START + 2 * DAY),
+        ([version(START, enabled=False), gone(START + DAY, enabled=False), version(START + 2 * DAY)], None),
         ([version(START), gone(START + DAY, enabled=False)], None),
         ([version(START), version(START + 4 * DAY, symbol="BTC/USDT")], None),  # not yet
     ],

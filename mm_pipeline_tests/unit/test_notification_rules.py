@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from mm_pipeline.domain.notifications import (
+    EarlierPosition,
     History,
     Judgement,
     Response,
@@ -330,7 +331,8 @@ def rows_of(story: str) -> pl.DataFrame:
     """A letter per bar.
 
     ``N`` is calm and held by account. Stopped: ``H`` held by account, ``Z`` nothing by account, ``m`` the model's
-    nothing. Above the grid: ``h`` held by account, ``z`` the account's nothing, ``s`` the model's.
+    nothing. Above the grid: ``h`` held by account, ``z`` the account's nothing, ``s`` the model's,
+    and ``a`` calm and held.
     """
     declared = hundreds_grid()
     return pl.DataFrame(
@@ -338,14 +340,14 @@ def rows_of(story: str) -> pl.DataFrame:
             {
                 "grid": declared.id,
                 "evaluated_at": NOON + bar * BAR,
-                "state": "NORMAL" if letter == "N" else "MANDATORY_EXIT",
+                "state": "NORMAL" if letter in "Na" else "MANDATORY_EXIT",
                 "grid_version": declared.version_hash,
                 "reasons": ["stop_loss_breached"],
                 "stop_loss_breached": {"fired": letter in "HZm"},
-                "closes_outside": {"fired": letter != "N"},
-                "position_health": "ABOVE_GRID" if letter in "szh" else "BELOW_GRID",
+                "closes_outside": {"fired": letter not in "Na"},
+                "position_health": "ABOVE_GRID" if letter in "szha" else "BELOW_GRID",
                 "risk": {
-                    "inventory_base": 5.0 if letter in "HhN" else 0.0,
+                    "inventory_base": 5.0 if letter in "HhNa" else 0.0,
                     "source": "modelled" if letter in "ms" else "exchange",
                 },
             }
@@ -354,9 +356,20 @@ def rows_of(story: str) -> pl.DataFrame:
     )
 
 
-def told_of_rows(story: str) -> list[str]:
+def told_of_rows(story: str, earlier: str = "") -> list[str]:
+    """Pages of a story; ``earlier`` is what was said before its frame begins."""
     declared = hundreds_grid()
-    made = replay(judged_in(rows_of(story), {declared.version_hash: declared}, POLICY, kind="exit"), [], POLICY)
+    before = [
+        EarlierPosition(
+            state=row["state"],
+            grid_version=row["grid_version"],
+            inventory_base=row["risk"]["inventory_base"],
+            source=row["risk"]["source"],
+        )
+        for row in (rows_of(earlier).to_dicts() if earlier else [])
+    ]
+    judged = judged_in(rows_of(story), {declared.version_hash: declared}, POLICY, kind="exit", earlier=before)
+    made = replay(judged, [], POLICY)
     return [f"{(one.evaluated_at - NOON) // BAR} {one.notice}" for one in made if one.is_told]
 
 
@@ -369,6 +382,19 @@ def test_emergency_whose_inventory_was_seen_rings_on_while_its_account_cannot_be
 def test_account_that_shows_nothing_ends_what_it_had_shown() -> None:
     assert told_of_rows("NHH" + "Z" + "m" * 28) == ["1 MANDATORY_EXIT"]
     assert told_of_rows("Z" + "m" * 30) == ["0 MANDATORY_EXIT"]
+
+
+def test_reading_before_the_frame_begins_counts_until_the_next() -> None:
+    """A frame begins with its month: the month's edge ends no emergency."""
+    rung = ["0 MANDATORY_EXIT", "12 MANDATORY_EXIT", "24 MANDATORY_EXIT"]
+    assert told_of_rows("m" * 30, earlier="HH") == rung
+    assert told_of_rows("m" * 30, earlier="N") == rung
+    assert told_of_rows("m" * 30, earlier="HZ") == rung[:1]
+
+
+def test_what_the_account_held_above_the_grid_is_not_sold_out_by_the_model() -> None:
+    assert told_of_rows("Naa" + "s" * 12) == ["3 MANDATORY_EXIT"]
+    assert told_of_rows("N" + "s" * 12) == ["1 SOLD_OUT"]
 
 
 def test_stop_that_is_touched_when_the_account_falls_silent_rings_on() -> None:

@@ -69,8 +69,9 @@ def as_versions(rows: Sequence[GridHistoryRow]) -> tuple[GridVersion, ...]:
             versions.append(GridVersion(row.grid, row.valid_from))
         elif versions:
             last = versions[-1].grid
-            kept = last if row.retired_by is None else last.model_copy(update={"enabled": False})
-            versions.append(GridVersion(kept, row.valid_from, is_gone=True))
+            is_retired = row.retired_by is not None
+            kept = last.model_copy(update={"enabled": False}) if is_retired else last
+            versions.append(GridVersion(kept, row.valid_from, is_gone=True, is_retired=is_retired))
     return tuple(versions)
 
 

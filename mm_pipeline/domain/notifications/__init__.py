@@ -26,7 +26,7 @@ from mm_pipeline.domain.notifications.decision import (
 )
 from mm_pipeline.domain.notifications.delivery import DeliveryPolicy, backoff
 from mm_pipeline.domain.notifications.history import History
-from mm_pipeline.domain.notifications.judgement import ENTRY, EXIT, Judgement, is_held, judged_in
+from mm_pipeline.domain.notifications.judgement import ENTRY, EXIT, EarlierPosition, Judgement, is_held, judged_in
 from mm_pipeline.domain.notifications.policy import LONGEST_FLAPPING, NotifyPolicy, PageBudget
 from mm_pipeline.domain.notifications.response import FLATS, SEEN_OPEN, Response, ResponseKind, unrefuted
 
@@ -48,6 +48,7 @@ __all__ = [
     "ChannelError",
     "Decision",
     "DeliveryPolicy",
+    "EarlierPosition",
     "HeldBack",
     "History",
     "Judgement",

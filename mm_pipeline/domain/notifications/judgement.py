@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -76,14 +76,21 @@ class Judgement:
         return None if self.kind == ENTRY else self.started_at
 
 
-def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPolicy, *, kind: str) -> list[Judgement]:
+def judged_in(
+    states: pl.DataFrame,
+    grids: Mapping[str, Grid],
+    policy: NotifyPolicy,
+    *,
+    kind: str,
+    earlier: Iterable[EarlierPosition] = (),
+) -> list[Judgement]:
     """Read a frame of exit or entry states, row for row.
 
     A grid above its range holds nothing in the model: its price has touched the highest level, where the last interval
     sells. One whose stop was touched neither: the model sells everything there. Where the states carry a position
     (``risk``), that of an account may be another. What an account or import showed to be held in an emergency, or
     before the stop was touched, counts as held until it is read again: where the model's position stands in for it,
-    nothing is known.
+    nothing is known. So does what it showed above the grid while price stays there.
 
     Parameters
     ----------
@@ -93,6 +100,8 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPol
         Declarations by ``version_hash``.
     policy
         How much of an interval counts as nothing held.
+    earlier
+        Positions before the first row, ascending: what an account showed last may lie there.
     """
     is_unknown = pl.col("state") == UNKNOWN
     columns = [
@@ -105,44 +114,74 @@ def judged_in(states: pl.DataFrame, grids: Mapping[str, Grid], policy: NotifyPol
         _or_null(states, FAILED_FETCHES, pl.Int64()),
         pl.when(is_unknown).then(_or_null(states, "last_known_state")).alias("last_known_state"),
     ]
+    readings = _Readings(grids, policy)
+    for position in earlier:
+        readings.holds(vars(position))
     made: list[Judgement] = []
-    last_shown: _Shown | None = None
     for row in states.select(columns).rows(named=True):
-        grid = grids.get(row["grid_version"])
-        has_some = is_held(row["inventory_base"], row["source"], grid, policy)
-        if row["source"] in _ASKED:
-            is_grave = _is_in_emergency(row, made, last_shown)
-            last_shown = _Shown(grid, is_held=has_some, is_held_in_emergency=has_some and is_grave)
-        elif last_shown is not None and _may_hold_still(row, grid, last_shown):
-            has_some = True
-        made.append(_judged(row, grid, kind, has_some=has_some))
+        has_some = readings.holds(row)
+        made.append(_judged(row, grids.get(row["grid_version"]), kind, has_some=has_some))
     return made
 
 
+@dataclass(frozen=True, kw_only=True)
+class EarlierPosition:
+    """What was said of a grid's position at an evaluation; ``source`` None where nothing was."""
+
+    state: str
+    grid_version: str
+    inventory_base: float | None
+    source: str | None
+    position_health: str | None = None
+
+
 @dataclass(frozen=True)
-class _Shown:
-    """Whether an account or import, when it was read last, showed inventory, and did so in an emergency."""
+class _Reading:
+    """Whether an account or import showed inventory when it was read last, and in what moment that was."""
 
     grid: Grid | None
     is_held: bool
-    is_held_in_emergency: bool
+    is_in_emergency: bool
+    is_above: bool
 
 
-def _may_hold_still(row: dict[str, Any], grid: Grid | None, last: _Shown) -> bool:
-    """Whether what the account held at its last reading may be there yet, whatever the model says.
+class _Readings:
+    """Positions in their order, with what an account or import showed last."""
 
-    In an emergency, and where the stop was touched since: that the stop has sold is the model's word alone.
-    """
-    may_be = last.is_held_in_emergency or (last.is_held and bool(row.get(STOP)))
-    return may_be and _is_same_range(last.grid, grid)
+    def __init__(self, grids: Mapping[str, Grid], policy: NotifyPolicy) -> None:
+        self._grids = grids
+        self._policy = policy
+        self._last: _Reading | None = None
+        self._state_before = ""
 
+    def holds(self, row: Mapping[str, Any]) -> bool:
+        """Whether more than dust is held at a row, or may be held there yet."""
+        grid = self._grids.get(row["grid_version"])
+        has_some = is_held(row["inventory_base"], row["source"], grid, self._policy)
+        if row["source"] in _ASKED:
+            is_above = row["position_health"] == ABOVE_GRID
+            self._last = _Reading(grid, has_some, self._is_in_emergency(row["state"]), is_above)
+        elif self._last is not None:
+            has_some = has_some or self._may_hold_still(row, grid, self._last)
+        self._state_before = row["state"]
+        return has_some
 
-def _is_in_emergency(row: dict[str, Any], made: list[Judgement], before: _Shown | None) -> bool:
-    """Whether an emergency began before this evaluation, or with it, and two that say NORMAL have not ended it."""
-    if row["state"] == MANDATORY_EXIT:
-        return True
-    is_calm = row["state"] == NORMAL and bool(made) and made[-1].state == NORMAL
-    return before is not None and before.is_held_in_emergency and not is_calm
+    def _may_hold_still(self, row: Mapping[str, Any], grid: Grid | None, last: _Reading) -> bool:
+        """Whether what the account held at its last reading may be there yet, whatever the model says.
+
+        In an emergency, above the grid, and where the stop was touched since: that the stop or the highest level has
+        sold is the model's word alone.
+        """
+        is_above = last.is_above and row["position_health"] == ABOVE_GRID
+        may_be = last.is_in_emergency or is_above or bool(row.get(STOP))
+        return last.is_held and may_be and _is_same_range(last.grid, grid)
+
+    def _is_in_emergency(self, state: str) -> bool:
+        """Whether an emergency began before this evaluation, or with it, and two that say NORMAL have not ended it."""
+        if state == MANDATORY_EXIT:
+            return True
+        is_calm = NORMAL == state == self._state_before
+        return self._last is not None and self._last.is_held and self._last.is_in_emergency and not is_calm
 
 
 def _is_same_range(before: Grid | None, now: Grid | None) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import dagster as dg
+import polars as pl
 
 from mm_pipeline.adapters.journal import Evaluation
 from mm_pipeline.application.decide_states import (
@@ -24,6 +25,7 @@ from mm_pipeline.contracts import states as contracts
 from mm_pipeline.domain.advice import Advice
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.orchestration import metadata
 from mm_pipeline.orchestration.assets.declaration import LIVE_FRESHNESS, contract_result, monthly_assets, plan_of
 from mm_pipeline.orchestration.resources import WatchResource
@@ -67,9 +69,20 @@ def _advice(grid: WatchedGrid, analyses: ByGrid, known: DecisionInputs) -> Advic
     if not grid.versions:
         return Advice(unknown_rows(grid, known), contracts.ENTRY.empty())
     analysis = analyses.get(grid.grid_id)
-    if analysis is None:
-        raise PipelineError(f"there is no grid_analysis of {grid.grid_id}.", "See the run that should have written it.")
+    if analysis is None or not _reaches(analysis, grid, known):
+        at = f"{known.plan.evaluated_at:%Y-%m-%d %H:%M}"
+        problem = f"there is no grid_analysis of {grid.grid_id} up to {at} UTC."
+        raise PipelineError(problem, "See the run that should have written it.")
     return decide(grid, analysis, known)
+
+
+def _reaches(analysis: pl.DataFrame, grid: WatchedGrid, known: DecisionInputs) -> bool:
+    """Whether the analysis goes up to the run's last evaluation, where a declaration of the grid was in force then."""
+    last_ms = known.plan.last_ms
+    declared = grid.in_force(last_ms, last_ms)
+    if last_ms < known.plan.first_ms or not any(one.started_at_ms <= last_ms for one in declared):
+        return True
+    return bool(analysis.height) and to_ms(analysis["evaluated_at"][-1]) >= last_ms
 
 
 def _checked(advice: Advice) -> Advice:
