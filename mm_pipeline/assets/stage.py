@@ -14,6 +14,7 @@ from mm_pipeline.assets.turns import BACKFILL_TAG, LIVE_TAG, in_turn
 from mm_pipeline.domain.errors import ContractError, PipelineError
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.resources import Plan, Watch
+from mm_pipeline.resources.run_locks import hold_run
 from mm_pipeline.resources.run_moment import evaluated_ms_of
 
 FIRST_MONTH: Final = "2022-01"
@@ -59,10 +60,14 @@ def declared(decorator: Callable[..., Any], *, writes: bool = True, **options: A
 
 
 def _guarded(body: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    """The body of an asset; a storage that fails it is told without that storage, before Dagster hears of it."""
+    """The body of an asset, whose run shows that it has a process before an exchange can keep it waiting.
+
+    A storage that fails it is told without that storage, before Dagster hears of it.
+    """
 
     @functools.wraps(body)
     def run(context: dg.AssetExecutionContext, watch: Watch, **frames: Any) -> Iterator[Any]:
+        hold_run(context.instance, context.run.run_id)
         try:
             yield from body(context, watch, **frames)
         except Exception as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ import pytest
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
 from mm_pipeline import automation
-from mm_pipeline.adapters.clock import FixedClock, SystemClock
+from mm_pipeline.adapters.clock import Clock, FixedClock, SystemClock
 from mm_pipeline.adapters.journal import Journal, sqlite_url
 from mm_pipeline.assets.stage import POOL
+from mm_pipeline.domain.candles import CandleSource, CircuitStore
 from mm_pipeline.resources.run_locks import end_dead_runs, hold_run, let_go
 from mm_pipeline.runs import dagster_instance
+from mm_pipeline.settings import Settings
+from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, Installation
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, *DAGSTER_WARNINGS]
 
 HOLDING = (
     "import sys, time, warnings; warnings.simplefilter('ignore');"
@@ -120,6 +124,34 @@ def test_48_run_that_never_reached_its_first_stage_is_ended_after_a_minute(insta
     assert status(instance, run) is dg.DagsterRunStatus.FAILURE
     assert status(instance, own) is dg.DagsterRunStatus.STARTED
     let_go(instance, own.run_id)
+
+
+class AskedSources(FixedSources):
+    """Notes which runs show that they have a process while they ask an exchange."""
+
+    def __init__(self, locks: Path) -> None:
+        super().__init__({})
+        self.locks = locks
+        self.shown: list[set[str]] = []
+
+    def open(
+        self, exchanges: Collection[str], *, settings: Settings, clock: Clock, circuits: CircuitStore
+    ) -> Mapping[str, CandleSource]:
+        self.shown.append({file.name for file in self.locks.glob("*") if f"process {os.getpid()}" in file.read_text()})
+        return super().open(exchanges, settings=settings, clock=clock, circuits=circuits)
+
+
+def test_48_run_that_waits_for_an_exchange_shows_that_it_has_a_process(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    """It may wait for minutes, and was taken for a dead one after the first."""
+    sources = AskedSources(Path(instance.root_directory) / "run_locks")
+    made = Installation(tmp_path, sources)
+    made.grid("eth")
+    result = made.tick(datetime(2025, 3, 3, 14, tzinfo=UTC), instance, raises=False)
+    let_go(instance, result.run_id)
+    assert sources.shown
+    assert sources.shown[0] == {result.run_id}
 
 
 def test_48_home_that_is_opened_has_its_dead_runs_ended(tmp_path: Path, instance: dg.DagsterInstance) -> None:
