@@ -90,6 +90,13 @@ class Watch:
         except UiError:
             return False
 
+    def is_busy(self) -> bool:
+        """Whether a run waits or is under way; so it seems too while the UI cannot say."""
+        try:
+            return not {"SUCCESS", "FAILURE", "CANCELED"} >= set(self.runs().values())
+        except UiError:
+            return True
+
     def titles(self) -> list[str]:
         """Titles of what reached the phone."""
         return [message.title for message in self.phone.messages]
@@ -103,6 +110,11 @@ class Watch:
         """A new evaluation is asked for: the sensor of grid files sees another content."""
         file = self.grids / "eth-paper.yaml"
         file.write_text(file.read_text() + "# edited\n")
+
+    def add_grid(self, grid_id: str, **changes: int) -> None:
+        """Another grid of the same market; a new evaluation is asked for."""
+        grid = yaml.safe_load((self.grids / "eth-paper.yaml").read_text()) | {"id": grid_id} | changes
+        (self.grids / f"{grid_id}.yaml").write_text(yaml.safe_dump(grid))
 
 
 @contextmanager

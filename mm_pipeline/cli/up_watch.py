@@ -36,7 +36,7 @@ from mm_pipeline.cli.up_services import (
     services,
 )
 from mm_pipeline.cli.up_supervisor import PAGE_WITHIN_S, Supervisor
-from mm_pipeline.cli.up_terminal import Conditions, Terminal
+from mm_pipeline.cli.up_terminal import Conditions, Terminal, hush_libraries
 from mm_pipeline.cli.up_ticks import JournalLook
 from mm_pipeline.definitions import Overrides, storage_guard_of
 from mm_pipeline.domain.errors import PipelineError, StorageError
@@ -71,6 +71,7 @@ def watch_until_stopped(
     StorageError
         When the home or Dagster's storage cannot be used at the start.
     """
+    hush_libraries()
     terminal = Terminal()
     conditions = Conditions(terminal)
     pager = Pager(deployment.settings, journal_url(deployment), conditions)

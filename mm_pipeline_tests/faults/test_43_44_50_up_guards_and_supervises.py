@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
@@ -35,6 +37,8 @@ pytestmark = [
 ]
 
 CODE_SERVER, DAEMON, WEBSERVER, REAPER = "dagster api grpc", "dagster._daemon run", "cli.up_web", "cli.up_reaper"
+OUTAGE_S = float(os.environ.get("MM_TEST_OUTAGE_S", "10"))
+"""How long Postgres is away; the row says a minute."""
 BLIND = 'mutation { setConcurrencyLimit(concurrencyKey: "frames", limit: 0) }'
 
 
@@ -179,6 +183,39 @@ def test_50_postgres_restarts_and_the_watch_goes_on(watch: Watch) -> None:
     wait_for(lambda: watch.has_run_after(before), "an evaluation after the restarts")
     with Journal(url) as journal:
         assert [one for one in recorded if one not in journal.evaluations()] == []
+    assert watch.process.poll() is None
+
+
+def test_50_postgres_away_loses_nothing_and_nothing_is_said_twice(watch: Watch) -> None:
+    """A stop that was passed meanwhile is paged once, as soon as there is a journal again."""
+    wait_for(lambda: "SUCCESS" in watch.runs().values() and not watch.is_busy(), "an end of every evaluation")
+    url = watch.environment["MM_JOURNAL_URL"]
+    with Journal(url) as journal:
+        recorded, decided = journal.evaluations(), journal.notifications.decisions()
+    said = len(watch.output.drain())
+    watch.server.stop_at_once()
+    watch.add_grid("late", lower=6000, upper=7000, stop_loss=5000)
+    time.sleep(OUTAGE_S)
+    watch.server.start()
+    wait_for(lambda: [title for title in watch.titles() if "late" in title], "a page about the stop")
+    wait_for(lambda: not watch.is_busy(), "an end of its evaluation")
+    with Journal(url) as journal:
+        assert [one for one in recorded if one not in journal.evaluations()] == []
+        assert [one for one in decided if one not in journal.notifications.decisions()] == []
+
+    def named(words: str) -> list[str]:
+        lines = [line.partition("   ")[2] for line in watch.output.drain()[said:] if words in line]
+        return sorted(line.partition(f" {words}")[0] for line in lines)
+
+    wait_for(lambda: named("can be watched again") == named("cannot be watched"), "a line about its end")
+    began = named("cannot be watched")
+    assert "journal" in began
+    assert len(began) == len(set(began)), "each is said once"
+    noise = ("Retrying", "started again", "an alarm waits")
+    assert [line for line in watch.output.drain()[said:] if any(words in line for words in noise)] == []
+    tags = Counter(tag for message in watch.phone.messages for tag in message.tags)
+    assert {tag: number for tag, number in tags.items() if number > 1} == {}
+    assert [title for title in watch.titles() if "DUPLICATE" in title] == []
     assert watch.process.poll() is None
 
 
