@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from mm_pipeline.adapters.dagster_folder import INSTANCE_SETTINGS
 from mm_pipeline.paper.pushover import PaperPushover
-from mm_pipeline.runs.execution import INSTANCE_SETTINGS
 from mm_pipeline_tests.postgres_server import PostgresServer, session_server
 from mm_pipeline_tests.up_process import LOCAL_GRIDS, Output, installation, running
 

@@ -17,14 +17,14 @@ import dagster as dg
 import pytest
 import yaml
 
+from mm_pipeline.adapters.dagster_folder import INSTANCE_SETTINGS
 from mm_pipeline.adapters.home import dagster_dir
 from mm_pipeline.automation import MAX_RUNTIME_TAG
 from mm_pipeline.cli.paper_exchange import simulated_markets
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.faults import Delayed, Rule
 from mm_pipeline.paper.pushover import PaperPushover
-from mm_pipeline.runs import dagster_instance
-from mm_pipeline.runs.execution import INSTANCE_SETTINGS
+from mm_pipeline.runs import opened_instance
 from mm_pipeline_tests.clock_samples import Heart
 from mm_pipeline_tests.delivery_process import ENVIRONMENT, TOKEN, USER
 from mm_pipeline_tests.up_process import Output, kill, processes_of, running, wait_for
@@ -124,8 +124,7 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
         phone = stack.enter_context(PaperPushover(token=TOKEN, user=USER))
         heart = Heart()
         stack.callback(heart.stop)
-        # Opened once, and before: whoever opens it ends dead runs, as the watch is to do.
-        opened = stack.enter_context(dagster_instance(home))
+        opened = stack.enter_context(opened_instance(home))
         made = Watch(folder=folder, paper=paper, phone=phone, heart=heart, dagster=opened)
         keys = dict(zip(("token_env", "user_env"), ENVIRONMENT, strict=True))
         chosen = {

@@ -29,9 +29,9 @@ from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, In
 pytestmark = [pytest.mark.fault, *DAGSTER_WARNINGS]
 
 HOLDING = (
-    "import sys, time, warnings; warnings.simplefilter('ignore');"
-    "import dagster as dg; from mm_pipeline.resources.run_locks import hold_run\n"
-    "with dg.DagsterInstance.from_config(sys.argv[1]) as instance:\n"
+    "import sys, time, warnings; from pathlib import Path; warnings.simplefilter('ignore')\n"
+    "from mm_pipeline.resources.run_locks import hold_run; from mm_pipeline.runs import opened_instance\n"
+    "with opened_instance(Path(sys.argv[1])) as instance:\n"
     "    hold_run(instance, sys.argv[2]); print('held', flush=True); time.sleep(600)"
 )
 
@@ -95,7 +95,7 @@ def test_48_run_whose_process_is_gone_is_ended_and_one_that_lives_is_not(
     instance: dg.DagsterInstance, number: signal.Signals
 ) -> None:
     run, cancelled = started(instance), started(instance)
-    arguments = [sys.executable, "-c", HOLDING, instance.root_directory]
+    arguments = [sys.executable, "-c", HOLDING, str(Path(instance.root_directory).parent)]
     with (
         subprocess.Popen([*arguments, run.run_id], stdout=subprocess.PIPE, text=True) as first,
         subprocess.Popen([*arguments, cancelled.run_id], stdout=subprocess.PIPE, text=True) as second,

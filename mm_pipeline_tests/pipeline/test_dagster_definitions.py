@@ -9,10 +9,11 @@ import yaml
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 import mm_pipeline.definitions
+from mm_pipeline.adapters.dagster_folder import INSTANCE_SETTINGS
 from mm_pipeline.assets import stage
 from mm_pipeline.automation import EVALUATION_JOB, HOURLY_JOB
 from mm_pipeline.definitions import Overrides, build_definitions
-from mm_pipeline.runs import INSTANCE_SETTINGS, dagster_instance
+from mm_pipeline.runs import dagster_instance
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, Installation
 
 pytestmark = DAGSTER_WARNINGS
