@@ -16,8 +16,9 @@ import dagster as dg
 import yaml
 
 from mm_pipeline.adapters.config.home import dagster_dir
+from mm_pipeline.adapters.dagster_folder import INSTANCE_SETTINGS
 from mm_pipeline.cli.up.health import code_server_answers
-from mm_pipeline.orchestration.runs.execution import INSTANCE_SETTINGS
+from mm_pipeline.orchestration.runs import opened_instance
 from mm_pipeline_tests.steered_definitions import STEER
 from mm_pipeline_tests.up_process import processes_of, wait_for
 
@@ -96,7 +97,7 @@ def daemons(folder: Path, settings: Path, *, steer: Path, environment: Mapping[s
     (dagster_dir(home) / "dagster.yaml").write_text(yaml.safe_dump(chosen))
     with ExitStack() as stack:
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mm-")))  # a socket's path is short
-        instance = stack.enter_context(dg.DagsterInstance.from_config(str(dagster_dir(home))))
+        instance = stack.enter_context(opened_instance(home))
         made = Daemons(
             home=home, settings=settings, steer=steer, environment=environment, sockets=sockets, instance=instance
         )

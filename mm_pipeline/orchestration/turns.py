@@ -11,7 +11,6 @@ import dagster as dg
 from mm_pipeline.adapters.journal import Incident
 from mm_pipeline.application.subjects import PIPELINE
 from mm_pipeline.application.watch import Watch
-from mm_pipeline.orchestration.run_locks import hold_run
 
 LIVE_TAG: Final = "mm/live"
 BACKFILL_TAG: Final = "dagster/backfill"
@@ -44,7 +43,6 @@ def turn(context: dg.AssetExecutionContext, watch: Watch) -> Iterator[None]:
     StorageError
         When another process keeps the lock for too long from a run that is no tick.
     """
-    hold_run(context.instance, context.run.run_id)
     what = f"{context.run.job_name} {context.run.run_id}, {context.op_execution_context.op.name}"
     if not is_urgent(context.run):
         with watch.turns().ordinary(what):

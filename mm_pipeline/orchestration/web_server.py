@@ -26,19 +26,22 @@ END_WITHIN_S: Final = 3
 @click.option("--workspace", type=click.Path(path_type=Path), required=True, help="Where the code server is.")
 @click.option("--allowed-host", "allowed_hosts", multiple=True, help="A name beside loopback's own.")
 def main(*, fd: int, workspace: Path, allowed_hosts: tuple[str, ...]) -> None:
-    """Serve the UI of the instance in DAGSTER_HOME until SIGTERM."""
+    """Serve the UI of the home's Dagster until SIGTERM."""
     import uvicorn
     from dagster import DagsterInstance, __version__
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import WorkspaceFileTarget
     from dagster_webserver.app import create_app_from_workspace_process_context
 
+    from mm_pipeline.adapters.config.home import mm_home
+    from mm_pipeline.adapters.dagster_folder import opening
     from mm_pipeline.adapters.ui_guard import UiGuard, loopback_hosts
 
     listening = socket.socket(fileno=fd)
     hosts = (*loopback_hosts(listening.getsockname()[1]), *allowed_hosts)
     with ExitStack() as stack:
-        instance = stack.enter_context(DagsterInstance.get())
+        with opening(mm_home()) as folder:
+            instance = stack.enter_context(DagsterInstance.from_config(str(folder)))
         instance.optimize_for_webserver(STATEMENT_TIMEOUT_MS, POOL_RECYCLE_S, POOL_OVERFLOW)
         target = WorkspaceFileTarget(paths=[str(workspace)])
         context = stack.enter_context(

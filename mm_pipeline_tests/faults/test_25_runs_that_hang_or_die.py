@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,23 @@ import dagster as dg
 import pytest
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
-from mm_pipeline.adapters.clock import FixedClock, SystemClock
+from mm_pipeline.adapters.clock import Clock, FixedClock, SystemClock
 from mm_pipeline.adapters.journal import Journal, sqlite_url
+from mm_pipeline.domain.candles import CandleSource, CircuitStore
 from mm_pipeline.orchestration import jobs
 from mm_pipeline.orchestration.assets.declaration import POOL
 from mm_pipeline.orchestration.run_locks import end_dead_runs, hold_run, let_go
 from mm_pipeline.orchestration.runs import dagster_instance
+from mm_pipeline.settings import Settings
+from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, Installation
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, *DAGSTER_WARNINGS]
 
 HOLDING = (
-    "import sys, time, warnings; warnings.simplefilter('ignore');"
-    "import dagster as dg; from mm_pipeline.orchestration.run_locks import hold_run\n"
-    "with dg.DagsterInstance.from_config(sys.argv[1]) as instance:\n"
+    "import sys, time, warnings; from pathlib import Path; warnings.simplefilter('ignore')\n"
+    "from mm_pipeline.orchestration.run_locks import hold_run\n"
+    "from mm_pipeline.orchestration.runs import opened_instance\n"
+    "with opened_instance(Path(sys.argv[1])) as instance:\n"
     "    hold_run(instance, sys.argv[2]); print('held', flush=True); time.sleep(600)"
 )
 
@@ -91,7 +96,7 @@ def test_48_run_whose_process_is_gone_is_ended_and_one_that_lives_is_not(
     instance: dg.DagsterInstance, number: signal.Signals
 ) -> None:
     run, cancelled = started(instance), started(instance)
-    arguments = [sys.executable, "-c", HOLDING, instance.root_directory]
+    arguments = [sys.executable, "-c", HOLDING, str(Path(instance.root_directory).parent)]
     with (
         subprocess.Popen([*arguments, run.run_id], stdout=subprocess.PIPE, text=True) as first,
         subprocess.Popen([*arguments, cancelled.run_id], stdout=subprocess.PIPE, text=True) as second,
@@ -120,6 +125,34 @@ def test_48_run_that_never_reached_its_first_stage_is_ended_after_a_minute(insta
     assert status(instance, run) is dg.DagsterRunStatus.FAILURE
     assert status(instance, own) is dg.DagsterRunStatus.STARTED
     let_go(instance, own.run_id)
+
+
+class AskedSources(FixedSources):
+    """Notes which runs show that they have a process while they ask an exchange."""
+
+    def __init__(self, locks: Path) -> None:
+        super().__init__({})
+        self.locks = locks
+        self.shown: list[set[str]] = []
+
+    def open(
+        self, exchanges: Collection[str], *, settings: Settings, clock: Clock, circuits: CircuitStore
+    ) -> Mapping[str, CandleSource]:
+        self.shown.append({file.name for file in self.locks.glob("*") if f"process {os.getpid()}" in file.read_text()})
+        return super().open(exchanges, settings=settings, clock=clock, circuits=circuits)
+
+
+def test_48_run_that_waits_for_an_exchange_shows_that_it_has_a_process(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    """It may wait for minutes, and was taken for a dead one after the first."""
+    sources = AskedSources(Path(instance.root_directory) / "run_locks")
+    made = Installation(tmp_path, sources)
+    made.grid("eth")
+    result = made.tick(datetime(2025, 3, 3, 14, tzinfo=UTC), instance, raises=False)
+    let_go(instance, result.run_id)
+    assert sources.shown
+    assert sources.shown[0] == {result.run_id}
 
 
 def test_48_home_that_is_opened_has_its_dead_runs_ended(tmp_path: Path, instance: dg.DagsterInstance) -> None:

@@ -5,30 +5,23 @@ Two starts serve every test here: each test goes on where the one before has lef
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import shutil
 import signal
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
-import yaml
 
 from mm_pipeline.adapters.journal import Journal
 from mm_pipeline.cli.up.family import holder
-from mm_pipeline.paper.pushover import PaperPushover
-from mm_pipeline_tests.postgres_server import PostgresServer, session_server
+from mm_pipeline_tests.up_on_postgres import Watch, watched
 from mm_pipeline_tests.up_process import (
-    LOCAL_GRIDS,
     MM,
-    Output,
     installation,
     kill,
     process_of,
@@ -43,125 +36,17 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked for in /proc"),
 ]
 
-KEYS = {"MM_TEST_TOKEN": "a" * 30, "MM_TEST_USER": "u" * 30}
-CODE_SERVER, DAEMON, WEBSERVER, REAPER = (
-    "dagster api grpc",
-    "dagster._daemon run",
-    "orchestration.web_server",
-    "cli.up.reaper",
-)
+CODE_SERVER, DAEMON = "dagster api grpc", "dagster._daemon run"
+WEBSERVER, REAPER = "orchestration.web_server", "cli.up.reaper"
+OUTAGE_S = float(os.environ.get("MM_TEST_OUTAGE_S", "10"))
+"""How long Postgres is away; the row says a minute."""
 BLIND = 'mutation { setConcurrencyLimit(concurrencyKey: "frames", limit: 0) }'
-SETTINGS = """
-channels:
-  - {{name: phone, kind: pushover, token_env: MM_TEST_TOKEN, user_env: MM_TEST_USER, api_url: "{phone}"}}
-supervision: {{queued_for: 10s, silent_for: 60s, restarts: 3, restart_window: 1d}}
-"""
-
-
-class UiError(Exception):
-    """The UI could not answer, as while its database is away."""
-
-
-@dataclass
-class Watch:
-    """A running ``mm up`` whose journal and whose Dagster storage are on Postgres."""
-
-    home: Path
-    grids: Path
-    settings: Path
-    environment: dict[str, str]
-    process: subprocess.Popen[str]
-    output: Output
-    url: str
-    phone: PaperPushover
-    server: PostgresServer
-
-    def ask(
-        self, method: str, path: str, *headers: tuple[str, str], body: bytes | None = None, host: str | None = None
-    ) -> tuple[int, bytes]:
-        """Status and body of one request with exactly these headers."""
-        place = urlsplit(self.url).netloc
-        connection = http.client.HTTPConnection(place, timeout=30)
-        try:
-            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-            connection.putheader("Host", place if host is None else host)
-            for name, value in headers:
-                connection.putheader(name, value)
-            if body is not None:
-                connection.putheader("Content-Length", str(len(body)))
-            connection.endheaders(body)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
-
-    def graphql(self, query: str) -> Any:
-        """What the UI's own page gets."""
-        headers = (("Content-Type", "application/json"), ("Origin", self.url), ("Sec-Fetch-Site", "same-origin"))
-        status, body = self.ask("POST", "/graphql", *headers, body=json.dumps({"query": query}).encode())
-        if status != 200:
-            raise UiError(body)
-        return json.loads(body)["data"]
-
-    def limit(self) -> int:
-        """The pool's limit."""
-        found = self.graphql('{instance{concurrencyLimit(concurrencyKey: "frames"){limit}}}')
-        return int(found["instance"]["concurrencyLimit"]["limit"])
-
-    def runs(self) -> dict[str, str]:
-        """Status of each run by its id."""
-        found = self.graphql("{runsOrError(limit: 50){... on Runs{results{runId status}}}}")
-        return {run["runId"]: run["status"] for run in found["runsOrError"]["results"]}
-
-    def has_run_after(self, before: dict[str, str]) -> bool:
-        """Whether a run that was not there before has succeeded; False while the UI cannot say."""
-        try:
-            return "SUCCESS" in {status for run, status in self.runs().items() if run not in before}
-        except UiError:
-            return False
-
-    def titles(self) -> list[str]:
-        """Titles of what reached the phone."""
-        return [message.title for message in self.phone.messages]
-
-    def said(self, words: str) -> set[str]:
-        """What the terminal says these words of, behind the time of day."""
-        lines = [line.partition("   ")[2] for line in self.output.drain()]
-        return {line.partition(f" {words}")[0] for line in lines if words in line}
-
-    def edit_a_grid(self) -> None:
-        """A new evaluation is asked for: the sensor of grid files sees another content."""
-        file = self.grids / "eth-paper.yaml"
-        file.write_text(file.read_text() + "# edited\n")
 
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    folder = tmp_path_factory.mktemp("up")
-    home, grids, server = folder / "home", folder / "grids", session_server()
-    shutil.copytree(LOCAL_GRIDS, grids)
-    (home / "dagster").mkdir(parents=True)
-    packaged = yaml.safe_load((Path(__file__).parents[2] / "mm_pipeline" / "settings" / "dagster.yaml").read_text())
-    storage = {"storage": {"postgres": {"postgres_url": server.new_database()}}}
-    (home / "dagster" / "dagster.yaml").write_text(yaml.safe_dump(packaged | storage))
-    environment = {**KEYS, "MM_JOURNAL_URL": server.new_database()}
-    with ExitStack() as stack:
-        phone = stack.enter_context(PaperPushover())
-        stack.callback(server.start)
-        settings = installation(folder, SETTINGS.format(phone=phone.url), grids=grids)
-        process, output = stack.enter_context(running(home, "--settings", str(settings), environment=environment))
-        url = output.until("UI ").split()[1]
-        yield Watch(
-            home=home,
-            grids=grids,
-            settings=settings,
-            environment=environment,
-            process=process,
-            output=output,
-            url=url,
-            phone=phone,
-            server=server,
-        )
+    with watched(tmp_path_factory.mktemp("up")) as made:
+        yield made
 
 
 FOREIGN: dict[str, tuple[str, str, tuple[tuple[str, str], ...], bytes | None, str | None]] = {
@@ -299,6 +184,39 @@ def test_50_postgres_restarts_and_the_watch_goes_on(watch: Watch) -> None:
     wait_for(lambda: watch.has_run_after(before), "an evaluation after the restarts")
     with Journal(url) as journal:
         assert [one for one in recorded if one not in journal.evaluations()] == []
+    assert watch.process.poll() is None
+
+
+def test_50_postgres_away_loses_nothing_and_nothing_is_said_twice(watch: Watch) -> None:
+    """A stop that was passed meanwhile is paged once, as soon as there is a journal again."""
+    wait_for(lambda: "SUCCESS" in watch.runs().values() and not watch.is_busy(), "an end of every evaluation")
+    url = watch.environment["MM_JOURNAL_URL"]
+    with Journal(url) as journal:
+        recorded, decided = journal.evaluations(), journal.notifications.decisions()
+    said = len(watch.output.drain())
+    watch.server.stop_at_once()
+    watch.add_grid("late", lower=6000, upper=7000, stop_loss=5000)
+    time.sleep(OUTAGE_S)
+    watch.server.start()
+    wait_for(lambda: [title for title in watch.titles() if "late" in title], "a page about the stop")
+    wait_for(lambda: not watch.is_busy(), "an end of its evaluation")
+    with Journal(url) as journal:
+        assert [one for one in recorded if one not in journal.evaluations()] == []
+        assert [one for one in decided if one not in journal.notifications.decisions()] == []
+
+    def named(words: str) -> list[str]:
+        lines = [line.partition("   ")[2] for line in watch.output.drain()[said:] if words in line]
+        return sorted(line.partition(f" {words}")[0] for line in lines)
+
+    wait_for(lambda: named("can be watched again") == named("cannot be watched"), "a line about its end")
+    began = named("cannot be watched")
+    assert "journal" in began
+    assert len(began) == len(set(began)), "each is said once"
+    noise = ("Retrying", "started again", "an alarm waits")
+    assert [line for line in watch.output.drain()[said:] if any(words in line for words in noise)] == []
+    tags = Counter(tag for message in watch.phone.messages for tag in message.tags)
+    assert {tag: number for tag, number in tags.items() if number > 1} == {}
+    assert [title for title in watch.titles() if "DUPLICATE" in title] == []
     assert watch.process.poll() is None
 
 

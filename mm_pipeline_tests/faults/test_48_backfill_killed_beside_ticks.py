@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from mm_pipeline.orchestration.runs import opened_instance
 from mm_pipeline_tests.up_process import MM, installation, running, wait_for
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
@@ -48,7 +49,7 @@ class Watched:
         (self.grids / "eth.yaml").write_text(GRID.format(capital=1000 + self._edits))
 
     def records(self, **filters: object) -> list[dg.RunRecord]:
-        with dg.DagsterInstance.from_config(str(self.home / "dagster")) as instance:
+        with opened_instance(self.home) as instance:
             return list(instance.get_run_records(dg.RunsFilter(**filters)))  # type: ignore[arg-type]
 
     def ticks(self) -> list[dg.RunRecord]:
@@ -141,7 +142,7 @@ def test_48_run_that_is_cancelled_while_it_holds_the_pool_lets_the_next_tick_beg
     known = {record.dagster_run.run_id for record in watched.records()}
     with watched.backfill() as process:
         (record,) = watched.started(known)
-        with dg.DagsterInstance.from_config(str(watched.home / "dagster")) as instance:
+        with opened_instance(watched.home) as instance:
             instance.report_run_canceling(record.dagster_run)
         tick = watched.tick()
         process.terminate()

@@ -18,6 +18,7 @@ from mm_pipeline.adapters.config.home import frames_dir
 from mm_pipeline.adapters.frames.store import FrameStore
 from mm_pipeline.cli.paper_exchange import simulated_markets
 from mm_pipeline.domain.months import month_start
+from mm_pipeline.orchestration.runs import opened_instance
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline_tests.up_process import MM
 
@@ -91,9 +92,7 @@ class Home:
         return printed
 
     def records(self) -> list[dg.RunRecord]:
-        if not (self.home / "dagster" / "dagster.yaml").is_file():
-            return []
-        with dg.DagsterInstance.from_config(str(self.home / "dagster")) as instance:
+        with opened_instance(self.home) as instance:
             return list(instance.get_run_records())
 
     def status(self, run_id: str) -> dg.DagsterRunStatus:

@@ -10,11 +10,12 @@ import yaml
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 import mm_pipeline.definitions
+from mm_pipeline.adapters.dagster_folder import INSTANCE_SETTINGS
 from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.orchestration.assets import declaration as stage
 from mm_pipeline.orchestration.code_location import build_definitions
 from mm_pipeline.orchestration.jobs import EVALUATION_JOB, HOURLY_JOB
-from mm_pipeline.orchestration.runs import INSTANCE_SETTINGS, dagster_instance
+from mm_pipeline.orchestration.runs import dagster_instance
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, Installation
 
 pytestmark = DAGSTER_WARNINGS

@@ -33,6 +33,9 @@ LOOK_EVERY_S: Final = 2.0
 GUARD_EVERY_S: Final = 15.0
 """How often journal and disk are tried with a write, which costs more than a look."""
 _ANSWER_WITHIN_S: Final = 5.0
+_START_ANSWER_WITHIN_S: Final = 60
+"""As long as Dagster waits for a run to begin. Each question that gets no answer keeps one of the code server's few
+threads, so that shorter ones would leave none to its sensors."""
 
 # A proxy of the environment must not stand between two processes of one machine.
 _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -99,12 +102,19 @@ def answers(url: str) -> bool:
 
 
 def code_server_answers(socket: Path) -> bool:
-    """Whether the code server answers on its socket, soon."""
+    """Whether the code server on this socket could begin a run now.
+
+    Asked to end a run whose process does not react (stopped, or waiting for a disk), it waits for that process with
+    the lock held under which every run begins. It answers everything else meanwhile, so a question that needs this
+    lock is asked: about a run that there is not.
+    """
     from dagster._core.errors import DagsterUserCodeUnreachableError
     from dagster._grpc.client import DagsterGrpcClient
+    from dagster._grpc.types import CanCancelExecutionRequest
 
+    client = DagsterGrpcClient(socket=str(socket))
     try:
-        return bool(DagsterGrpcClient(socket=str(socket)).get_server_id(timeout=int(_ANSWER_WITHIN_S)))
+        return bool(client.can_cancel_execution(CanCancelExecutionRequest(run_id="none"), _START_ANSWER_WITHIN_S))
     except DagsterUserCodeUnreachableError:
         return False
 

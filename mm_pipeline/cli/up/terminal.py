@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+
+def hush_libraries() -> None:
+    """Keep off the terminal what libraries say through no logger of their own.
+
+    Dagster's storage warns so of each attempt to connect; an outage is one of :class:`Conditions`, and said once.
+    """
+    logging.getLogger().addFilter(_has_a_name)
+
+
+def _has_a_name(record: logging.LogRecord) -> bool:
+    return record.name != "root"
 
 
 class Terminal:

@@ -30,7 +30,7 @@ from mm_pipeline.cli.up.health import (
 )
 from mm_pipeline.cli.up.services import CODE_SERVER, WEBSERVER, Child, code_server_socket, environment_of, services
 from mm_pipeline.cli.up.supervisor import PAGE_WITHIN_S, Supervisor
-from mm_pipeline.cli.up.terminal import Conditions, Terminal
+from mm_pipeline.cli.up.terminal import Conditions, Terminal, hush_libraries
 from mm_pipeline.cli.up.ticks import JournalLook
 from mm_pipeline.domain.errors import PipelineError, StorageError
 from mm_pipeline.orchestration.runs import dagster_instance
@@ -64,6 +64,7 @@ def watch_until_stopped(
     StorageError
         When the home or Dagster's storage cannot be used at the start.
     """
+    hush_libraries()
     terminal = Terminal()
     conditions = Conditions(terminal)
     pager = Pager(deployment.settings, journal_url(deployment), conditions)

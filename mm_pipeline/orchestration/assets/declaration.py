@@ -16,6 +16,7 @@ from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.orchestration.run_locks import hold_run
 from mm_pipeline.orchestration.run_moment import evaluated_ms_of
 from mm_pipeline.orchestration.turns import BACKFILL_TAG, LIVE_TAG, in_turn
 
@@ -170,10 +171,14 @@ def _columns(contract: Contract | None) -> dict[str, Any]:
 
 
 def _guarded(body: Stage) -> Stage:
-    """The body of an asset; a storage that fails it is told without that storage, before Dagster hears of it."""
+    """The body of an asset, whose run shows that it has a process before an exchange can keep it waiting.
+
+    A storage that fails it is told without that storage, before Dagster hears of it.
+    """
 
     @functools.wraps(body)
     def run(context: dg.AssetExecutionContext, watch: Watch, **frames: Any) -> Iterator[Any]:
+        hold_run(context.instance, context.run.run_id)
         try:
             yield from body(context, watch, **frames)
         except Exception as error:

@@ -5,6 +5,6 @@ Schedules and sensors do not belong here; they start the same jobs through Dagst
 
 from mm_pipeline.orchestration.runs.backfills import backfill
 from mm_pipeline.orchestration.runs.evaluations import GridEvaluation, evaluate_now
-from mm_pipeline.orchestration.runs.execution import INSTANCE_SETTINGS, dagster_instance, give_way
+from mm_pipeline.orchestration.runs.execution import dagster_instance, give_way, opened_instance
 
-__all__ = ["INSTANCE_SETTINGS", "GridEvaluation", "backfill", "dagster_instance", "evaluate_now", "give_way"]
+__all__ = ["GridEvaluation", "backfill", "dagster_instance", "evaluate_now", "give_way", "opened_instance"]

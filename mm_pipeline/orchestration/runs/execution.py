@@ -8,14 +8,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from mm_pipeline.adapters.config.home import HOME_VARIABLE, dagster_dir
+from mm_pipeline.adapters.dagster_folder import opening
 from mm_pipeline.adapters.last_resort import is_storage_failure
 from mm_pipeline.application.isolation import CONTRACT
 from mm_pipeline.application.storage_guard import dagster_failed
@@ -29,7 +29,6 @@ from mm_pipeline.orchestration.run_locks import end_dead_runs, hold_run, let_go
 if TYPE_CHECKING:
     from dagster._core.events.log import EventLogEntry
 
-INSTANCE_SETTINGS: Final = Path(__file__).parents[2] / "settings" / "dagster.yaml"
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _BEFORE_END: Final = [
     *(dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED),
@@ -44,29 +43,31 @@ OnProgress = Callable[[str, int, int], None]
 
 
 @contextmanager
-def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+def opened_instance(home: Path) -> Iterator[dg.DagsterInstance]:
     """Dagster's own storage under the home, made and configured where it is not there yet.
 
-    Runs whose process is gone are ended first: none of them may keep the pool.
+    Raises
+    ------
+    StorageError
+        When the home cannot be written.
+    """
+    with ExitStack() as stack:
+        with opening(home) as folder:
+            instance = stack.enter_context(dg.DagsterInstance.from_config(str(folder)))
+        yield instance
+
+
+@contextmanager
+def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """The same; runs whose process is gone are ended first: none of them may keep the pool.
 
     Raises
     ------
     StorageError
         When the home cannot be written, or Dagster's own storage fails.
     """
-    folder = dagster_dir(home)
-    settings = folder / "dagster.yaml"
     try:
-        if not settings.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            settings.write_text(INSTANCE_SETTINGS.read_text())
-    except OSError as error:
-        raise StorageError(
-            f"{folder} cannot be made: {error.strerror or error}.",
-            f"Check the path and its permissions, or set {HOME_VARIABLE} to another folder.",
-        ) from error
-    try:
-        with dg.DagsterInstance.from_config(str(folder)) as instance:
+        with opened_instance(home) as instance:
             end_dead_runs(instance)
             yield instance
     except Exception as error:
