@@ -24,7 +24,7 @@ PROCESSES, HOMES = 4, 3
 OPENING = """
 import os, sys, time, traceback
 from pathlib import Path
-from mm_pipeline.runs import dagster_instance
+from mm_pipeline.orchestration.runs import dagster_instance
 
 def opened(home, at_s):
     time.sleep(max(0.0, at_s - time.monotonic()))
