@@ -117,3 +117,10 @@ def test_grids_check_refuses_what_the_exchange_cannot_trade(tmp_path: Path, monk
     result = CliRunner().invoke(main, ["grids", "check", str(file)])
     assert result.exit_code == 1
     assert "1.4 steps, fewer than 2" in result.output.replace("\n", " ")
+
+
+def test_disabled_grid_is_refused_for_no_step() -> None:
+    off = grid(levels=100, enabled=False)
+    assert without_too_fine(GridFolder((off,), ()), {MARKET: TICK}).grids == (off,)
+    on = off.model_copy(update={"enabled": True})
+    assert without_too_fine(GridFolder((on,), ()), {MARKET: TICK}).grids == ()

@@ -58,9 +58,15 @@ class PriceTicks:
 
 
 def without_too_fine(folder: GridFolder, ticks: Mapping[Market, float]) -> GridFolder:
-    """The folder, with grids that their exchange cannot trade as problems: by its price step, or for it at a loss."""
+    """The folder, with grids that their exchange cannot trade as problems: by its price step, or for it at a loss.
+
+    A disabled grid is none: switching a grid off must always be possible.
+    """
     grids, problems = [], list(folder.problems)
     for grid in folder.grids:
+        if not grid.enabled:
+            grids.append(grid)
+            continue
         tick, file = ticks.get(grid.market), folder.files.get(grid.id, "")
         try:
             why = None if tick is None else below_tick(grid, tick)
