@@ -6,6 +6,8 @@ Here and in ``settings`` alone the environment is read.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +26,7 @@ from mm_pipeline.application.installation import Installation
 from mm_pipeline.application.opening.accounts import AccountFactory, ExchangeAccounts
 from mm_pipeline.application.opening.candle_sources import ExchangeSources, SourceFactory
 from mm_pipeline.application.opening.channels import ChannelFactory, ConfiguredChannels
+from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.settings import Deployment, load_deployment
 
 
@@ -95,3 +98,38 @@ def installation(overrides: Overrides | None = None) -> Installation:
         home=chosen.home or mm_home(),
         environment=os.environ,
     )
+
+
+def following(overrides: Overrides | None = None) -> Callable[[], Installation]:
+    """The installation by its settings file as it is whenever this is called.
+
+    A process that lives on between runs, as that of the sensors, must not page by channels that were taken out. A file
+    that cannot be read leaves the last settings in force: the runs say what is wrong with it.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read at first.
+    """
+    made = installation(overrides)
+    seen = _stamp(made.deployment.file)
+
+    def current() -> Installation:
+        nonlocal made, seen
+        stamp = _stamp(made.deployment.file)
+        if stamp != seen and (overrides is None or overrides.deployment is None):
+            seen = stamp
+            with suppress(ConfigError):
+                made = installation(overrides)
+        return made
+
+    return current
+
+
+def _stamp(file: Path | None) -> tuple[int, int] | None:
+    """When a file was changed, and its length; None where there is none."""
+    try:
+        found = None if file is None else file.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from mm_pipeline.bootstrap import Overrides, installation
+from mm_pipeline.bootstrap import Overrides, following
 from mm_pipeline.orchestration import jobs, schedules, sensors
 from mm_pipeline.orchestration.assets.archive import archive
 from mm_pipeline.orchestration.assets.candles import candles
@@ -47,13 +47,13 @@ SENSORS = (
 
 def build_definitions(overrides: Overrides | None = None) -> dg.Definitions:
     """The code location of an installation."""
-    made = installation(overrides)
+    current = following(overrides)
     return dg.Definitions(
         assets=list(ASSETS),
         asset_checks=list(CHECKS),
         jobs=list(JOBS),
         schedules=list(SCHEDULES),
         sensors=list(SENSORS),
-        resources={"watch": watch_resource(made), "io_manager": frames_io_manager(made)},
+        resources={"watch": watch_resource(current), "io_manager": frames_io_manager(current)},
         executor=dg.in_process_executor,
     )

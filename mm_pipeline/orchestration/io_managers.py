@@ -1,6 +1,6 @@
 """How assets exchange frames: by dataset, key (market or grid) and month in the frame store."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import dagster as dg
@@ -103,9 +103,9 @@ class FramesIOManager(dg.IOManager):
         return frames
 
 
-def frames_io_manager(installation: Installation) -> dg.IOManagerDefinition:
+def frames_io_manager(current: Callable[[], Installation]) -> dg.IOManagerDefinition:
     """The installation's frames, opened anew in each run."""
-    return dg.IOManagerDefinition(lambda _context: FramesIOManager(installation), description="Frames by month.")
+    return dg.IOManagerDefinition(lambda _context: FramesIOManager(current()), description="Frames by month.")
 
 
 def _parts(name: str, content: pl.DataFrame | Parts) -> list[tuple[str, pl.DataFrame]]:

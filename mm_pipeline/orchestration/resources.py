@@ -1,6 +1,6 @@
 """What assets, schedules and sensors ask for: a watch, opened for each run and closed with it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import dagster as dg
 
@@ -11,12 +11,12 @@ WatchResource = dg.ResourceParam[Watch]
 """Type of the parameter ``watch``."""
 
 
-def watch_resource(installation: Installation) -> dg.ResourceDefinition:
-    """The watch of an installation, anew in each run."""
+def watch_resource(current: Callable[[], Installation]) -> dg.ResourceDefinition:
+    """The watch of the installation as it is now, anew in each run."""
 
     @dg.resource(description="One run of the installation: its time, plan, candles, journal and channels.")
     def watch(_context: dg.InitResourceContext) -> Iterator[Watch]:
-        opened = Watch(installation)
+        opened = Watch(current())
         try:
             yield opened
         finally:

@@ -71,7 +71,7 @@ def tick(installation: Installation, at: datetime, schedule: dg.ScheduleDefiniti
     definitions = build_definitions(installation.overrides(at))
     with dg.build_schedule_context(
         scheduled_execution_time=at,
-        resources={"watch": watch_resource(bootstrap.installation(installation.overrides(at)))},
+        resources={"watch": watch_resource(lambda: bootstrap.installation(installation.overrides(at)))},
         repository_def=definitions.get_repository_def(),
     ) as context:
         (request,) = schedule.evaluate_tick(context).run_requests or ()
@@ -175,7 +175,7 @@ def sense(installation: Installation, cursor: str | None, now: datetime = AT) ->
         dg.build_sensor_context(
             instance,
             cursor=cursor,
-            resources={"watch": watch_resource(bootstrap.installation(installation.overrides(now)))},
+            resources={"watch": watch_resource(lambda: bootstrap.installation(installation.overrides(now)))},
             repository_def=definitions.get_repository_def(),
         ) as context,
     ):
@@ -238,7 +238,7 @@ def test_failed_run_is_journalled_and_logged_as_an_error(
         dagster_event=event,
         dagster_instance=instance,
         dagster_run=run,
-        resources={"watch": watch_resource(bootstrap.installation(installation.overrides(AT)))},
+        resources={"watch": watch_resource(lambda: bootstrap.installation(installation.overrides(AT)))},
     ).for_run_failure() as context:
         watch_is_blind(context)
     with installation.journal() as journal:

@@ -45,7 +45,7 @@ def materialize(installation: Installation, **asked: object) -> dg.ExecuteInProc
             assets=[kpis],
             jobs=[dg.define_asset_job("kpi_job", selection=[kpis])],
             resources={
-                "watch": watch_resource(made),
+                "watch": watch_resource(lambda: made),
                 "io_manager": FramesIOManager(made),
             },
         )

@@ -60,7 +60,7 @@ def queue_run(instance: dg.DagsterInstance, run_id: str, status: str = "QUEUED",
 def sense(installation: Installation, instance: dg.DagsterInstance, now: datetime) -> list[str]:
     """Titles of the alarms in the journal after a look of the sensor."""
     definitions = build_definitions(installation.overrides(now))
-    resources = {"watch": watch_resource(bootstrap.installation(installation.overrides(now)))}
+    resources = {"watch": watch_resource(lambda: bootstrap.installation(installation.overrides(now)))}
     with dg.build_sensor_context(
         instance, resources=resources, repository_def=definitions.get_repository_def()
     ) as context:
