@@ -6,7 +6,8 @@ from datetime import datetime
 import dagster as dg
 import polars as pl
 
-from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore, up_to
+from mm_pipeline.adapters.frames.rows import up_to
+from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.installation import Installation
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.instants import from_ms
