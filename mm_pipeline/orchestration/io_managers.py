@@ -1,7 +1,8 @@
 """How assets exchange frames: by dataset, key (market or grid) and month in the frame store."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -9,10 +10,13 @@ import polars as pl
 from mm_pipeline.adapters.frames.rows import up_to
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.installation import Installation
+from mm_pipeline.application.plan import Plan
+from mm_pipeline.application.planned_keys import planned_keys
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.orchestration.run_moment import evaluated_ms_of
+from mm_pipeline.orchestration.run_plan import run_plan
 
 TIMEFRAMES = "timeframes"
 """Asset metadata: the timeframes of which it has a frame per key, each its own dataset."""
@@ -23,6 +27,9 @@ FROM_JOURNAL = "from_journal"
 SNAPSHOT = "snapshot"
 """Asset metadata: a month holds the rows of one evaluation alone, and the newest stays."""
 
+REMOVED = "removed"
+"""Metadata: keys and months that a run took out, since nothing declares them."""
+
 Parts = Mapping[Timeframe, pl.DataFrame]
 
 
@@ -31,6 +38,8 @@ class FramesIOManager(dg.IOManager):
 
     Rows before the first month are kept as its look-back context and read again with it, so that a month depends on
     no other.
+
+    A run over whole months owns them: keys that its plan has no more are taken out. A tick takes out none.
 
     A run knows nothing later than its own evaluation: it reads no later row, and leaves those that are stored as they
     are. So a backfill, or an old tick that is executed again, takes nothing from the ticks that came after it.
@@ -60,7 +69,7 @@ class FramesIOManager(dg.IOManager):
             raise
 
     def _write(self, context: dg.OutputContext, obj: Mapping[str, pl.DataFrame | Parts]) -> None:
-        window = context.asset_partitions_time_window
+        window, plan = context.asset_partitions_time_window, _plan(context)
         declared = context.definition_metadata or {}
         newest = None if declared.get(FROM_JOURNAL) else self._evaluated_at(context)
         for key, content in obj.items():
@@ -75,17 +84,37 @@ class FramesIOManager(dg.IOManager):
                     newest=newest,
                     is_snapshot=bool(declared.get(SNAPSHOT)),
                 )
+        if not plan.is_live:
+            self._remove_undeclared(context, plan, set(obj))
+
+    def _remove_undeclared(self, context: dg.OutputContext, plan: Plan, made: Collection[str]) -> None:
+        """Take keys out of the plan's months that it does not have, and say so; what failed in this run it has.
+
+        A grid file that cannot be read may be any grid's: until it is mended, nothing is taken out.
+        """
+        asset = context.asset_key.path[-1]
+        keys = planned_keys(asset, plan)
+        if keys is None or context.resources.watch.grid_folder().problems:
+            return
+        told = set()
+        for dataset in _datasets(asset, context.definition_metadata or {}):
+            for key in set(self.store().keys(dataset)) - keys - set(made):
+                months = self.store().remove(dataset, key, start=plan.start, end=plan.end, newest=plan.evaluated_at)
+                told |= {f"{key} {month:%Y-%m}" for month in months}
+        if told:
+            context.add_output_metadata({REMOVED: ", ".join(sorted(told))})
 
     def load_input(self, context: dg.InputContext) -> Mapping[str, pl.DataFrame | Parts]:
-        """Every key that has one of the run's months, with the look-back context of the first."""
-        name, window = context.asset_key.path[-1], context.asset_partitions_time_window
+        """Every key of the run's plan that has one of its months, with the look-back context of the first."""
+        asset, window = context.asset_key.path[-1], context.asset_partitions_time_window
+        wanted = planned_keys(asset, _plan(context))
         upstream = context.upstream_output
         metadata = (upstream.definition_metadata or {}) if upstream else {}
         newest = None if metadata.get(FROM_JOURNAL) else self._evaluated_at(context)
         declared = metadata.get(TIMEFRAMES)
         if not declared:
-            return self._read(name, window, newest)
-        parts = {Timeframe(timeframe): self._read(f"{name}_{timeframe}", window, newest) for timeframe in declared}
+            return self._read(asset, window, newest, wanted)
+        parts = {Timeframe(name): self._read(f"{asset}_{name}", window, newest, wanted) for name in declared}
         keys = set.intersection(*(set(frames) for frames in parts.values()))
         return {key: {timeframe: frames[key] for timeframe, frames in parts.items()} for key in sorted(keys)}
 
@@ -93,9 +122,13 @@ class FramesIOManager(dg.IOManager):
         run = context.step_context.dagster_run
         return from_ms(evaluated_ms_of(run.run_id, run.tags, self._installation.clock.now))
 
-    def _read(self, dataset: str, window: dg.TimeWindow, newest: datetime | None) -> dict[str, pl.DataFrame]:
+    def _read(
+        self, dataset: str, window: dg.TimeWindow, newest: datetime | None, wanted: Collection[str] | None
+    ) -> dict[str, pl.DataFrame]:
         frames = {}
         for key in self.store().keys(dataset):
+            if wanted is not None and key not in wanted:
+                continue
             try:
                 frame = self.store().read_with_context(dataset, key, start=window.start, end=window.end)
             except FrameMissing:
@@ -106,7 +139,20 @@ class FramesIOManager(dg.IOManager):
 
 def frames_io_manager(installation: Installation) -> dg.IOManagerDefinition:
     """The installation's frames, opened anew in each run."""
-    return dg.IOManagerDefinition(lambda _context: FramesIOManager(installation), description="Frames by month.")
+    return dg.IOManagerDefinition(
+        lambda _context: FramesIOManager(installation),
+        description="Frames by month.",
+        required_resource_keys={"watch"},
+    )
+
+
+def _plan(context: dg.OutputContext | dg.InputContext) -> Plan:
+    return run_plan(context.step_context.dagster_run, context.asset_partitions_time_window, context.resources.watch)
+
+
+def _datasets(asset: str, declared: Mapping[str, Any]) -> list[str]:
+    """Datasets in which an asset's frames lie."""
+    return [f"{asset}_{timeframe}" for timeframe in declared.get(TIMEFRAMES, ())] or [asset]
 
 
 def _parts(name: str, content: pl.DataFrame | Parts) -> list[tuple[str, pl.DataFrame]]:

@@ -207,6 +207,31 @@ class FrameStore:
         """Let months that are lost count as never written: what they held was asked for again."""
         self._files.settle(folder_path(dataset, key), [f"{month:%Y-%m}.parquet" for month in months])
 
+    def remove(self, dataset: str, key: str, *, start: datetime, end: datetime, newest: datetime) -> list[datetime]:
+        """Take a key out of the months of ``[start, end)``; rows that were known only after ``newest`` stay.
+
+        Returns
+        -------
+        list of datetime
+            First instants of the months that held something else, in order.
+        """
+        removed = []
+        for month in months_between(start, end, aligned=True):
+            path = month_path(dataset, key, month)
+            if month not in self.months(dataset, key):
+                continue
+            stored = self._stored(path)
+            later = None if stored is None else stored.filter(known_at(stored) > newest)
+            if stored is None or later is None or later.is_empty():
+                self._files.delete(path)
+                self._files.delete(context_path(dataset, key, month))
+            elif later.height < stored.height:
+                self._files.write({path: later}, metadata=self._files.read_metadata(path) or {})
+            else:
+                continue
+            removed.append(month)
+        return removed
+
     def keys(self, dataset: str) -> list[str]:
         """Keys (markets' ``path_key`` or grid ids) with at least one month, sorted."""
         names = self._files.names(checked(dataset))
@@ -228,16 +253,20 @@ class FrameStore:
     def _with_later(self, path: str, rows: pl.DataFrame, newest: datetime, is_snapshot: bool) -> pl.DataFrame:
         """Rows up to ``newest``, and after them those that are stored and were known only later."""
         rows = up_to(rows, newest)
-        try:
-            stored = self._files.read(path)
-        except StorageError:  # what cannot be read holds no row to keep, and is replaced
-            return rows
+        stored = self._stored(path)
         if stored is None:
             return rows
         later = conformed(stored.filter(known_at(stored) > newest), rows.schema)
         if later.is_empty():
             return rows
         return later if is_snapshot else pl.concat([rows, later])
+
+    def _stored(self, path: str) -> pl.DataFrame | None:
+        """The frame in the file; None also where it is damaged: what cannot be read holds no row to keep."""
+        try:
+            return self._files.read(path)
+        except FrameDamaged:
+            return None
 
     def _context(
         self, dataset: str, key: str, first: datetime, context_start: datetime | None

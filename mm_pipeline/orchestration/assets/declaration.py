@@ -14,10 +14,9 @@ from mm_pipeline.application.provenance import code_version
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.domain.errors import PipelineError
-from mm_pipeline.domain.instants import from_ms, to_ms
-from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.orchestration.run_moment import evaluated_ms_of
-from mm_pipeline.orchestration.turns import BACKFILL_TAG, LIVE_TAG, in_turn
+from mm_pipeline.domain.instants import to_ms
+from mm_pipeline.orchestration.run_plan import run_plan
+from mm_pipeline.orchestration.turns import LIVE_TAG, in_turn
 
 FIRST_MONTH: Final = "2022-01"
 """First month that can be materialized; look-back bars before it are fetched all the same."""
@@ -196,12 +195,7 @@ def contract_spec(asset: str) -> dg.AssetCheckSpec:
 
 def plan_of(context: dg.AssetExecutionContext, watch: Watch) -> Plan:
     """What this run has to do: the months it was asked for, up to the evaluation that its tag names, else to now."""
-    window = context.partition_time_window
-    tags = context.run.tags
-    evaluated_ms = evaluated_ms_of(context.run.run_id, tags, watch.now)
-    newest_bar = from_ms(evaluated_ms - Timeframe.M15.ms)
-    is_live = tags.get(LIVE_TAG) == "true" and BACKFILL_TAG not in tags and window.start <= newest_bar < window.end
-    return watch.plan(start=window.start, end=window.end, evaluated_ms=evaluated_ms, is_live=is_live)
+    return run_plan(context.run, context.partition_time_window, watch)
 
 
 def contract_result(asset: str, problems: Mapping[Any, PipelineError]) -> dg.AssetCheckResult:

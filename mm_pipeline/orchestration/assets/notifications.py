@@ -103,7 +103,7 @@ def _replayed(watch: Watch, plan: Plan, states: States) -> ByGrid:
     answers = watch.decisions().responses.select(until=until)
     responses = [replace(answer.response, known_at=answer.recorded_at) for answer in answers]
     frame = replayed_notifications(earlier, responses, watch.settings.notify, since=since)
-    grids = sorted({grid_id for grid_id, _ in states})
+    grids = sorted({grid.grid_id for grid in plan.grids} | {grid_id for grid_id, _ in states})
     return {grid: frame.filter(pl.col("grid") == grid) for grid in grids}
 
 
