@@ -10,11 +10,14 @@ import polars as pl
 from mm_pipeline.adapters.frames.rows import up_to
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.installation import Installation
+from mm_pipeline.application.market_frames import StoredFrames
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.planned_keys import planned_keys
+from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.domain.months import months_between, next_month
 from mm_pipeline.orchestration.run_moment import evaluated_ms_of
 from mm_pipeline.orchestration.run_plan import run_plan
 
@@ -105,36 +108,58 @@ class FramesIOManager(dg.IOManager):
             context.add_output_metadata({REMOVED: ", ".join(sorted(told))})
 
     def load_input(self, context: dg.InputContext) -> Mapping[str, pl.DataFrame | Parts]:
-        """Every key of the run's plan that has one of its months, with the look-back context of the first."""
-        asset, window = context.asset_key.path[-1], context.asset_partitions_time_window
-        wanted = planned_keys(asset, _plan(context))
+        """Every key of the run's plan, with the look-back context of the first month.
+
+        Keys that lack a month in which they are declared are left out by name (:class:`StoredFrames`): rows that are
+        made of a part of the months would replace better ones.
+        """
+        asset = context.asset_key.path[-1]
         upstream = context.upstream_output
         metadata = (upstream.definition_metadata or {}) if upstream else {}
-        newest = None if metadata.get(FROM_JOURNAL) else self._evaluated_at(context)
-        declared = metadata.get(TIMEFRAMES)
-        if not declared:
-            return self._read(asset, window, newest, wanted)
-        parts = {Timeframe(name): self._read(f"{asset}_{name}", window, newest, wanted) for name in declared}
-        keys = set.intersection(*(set(frames) for frames in parts.values()))
-        return {key: {timeframe: frames[key] for timeframe, frames in parts.items()} for key in sorted(keys)}
+        parts = {dataset: self._read(context, asset, dataset, metadata) for dataset in _datasets(asset, metadata)}
+        if TIMEFRAMES not in metadata:
+            return parts[asset]
+        found: StoredFrames[Parts] = StoredFrames()
+        for frames in parts.values():
+            found.missing |= frames.missing
+        for key in sorted(set.intersection(*(set(frames) for frames in parts.values()))):
+            timeframes = (Timeframe(timeframe) for timeframe in metadata[TIMEFRAMES])
+            found[key] = dict(zip(timeframes, (frames[key] for frames in parts.values()), strict=True))
+        return found
 
     def _evaluated_at(self, context: dg.OutputContext | dg.InputContext) -> datetime:
         run = context.step_context.dagster_run
         return from_ms(evaluated_ms_of(run.run_id, run.tags, self._installation.clock.now))
 
     def _read(
-        self, dataset: str, window: dg.TimeWindow, newest: datetime | None, wanted: Collection[str] | None
-    ) -> dict[str, pl.DataFrame]:
-        frames = {}
-        for key in self.store().keys(dataset):
-            if wanted is not None and key not in wanted:
-                continue
+        self, context: dg.InputContext, asset: str, dataset: str, declared: Mapping[str, Any]
+    ) -> StoredFrames[pl.DataFrame]:
+        window, wanted = context.asset_partitions_time_window, planned_keys(asset, _plan(context))
+        found: StoredFrames[pl.DataFrame] = StoredFrames()
+        stored = self.store().keys(dataset)
+        for key in stored if wanted is None else sorted(wanted):
+            months = set(self.store().months(dataset, key)) if key in stored else set()
+            lacking = [] if wanted is None else [m for m in self._due(context, asset, key) if m not in months]
             try:
+                if lacking:
+                    raise _lacking(dataset, key, lacking)
                 frame = self.store().read_with_context(dataset, key, start=window.start, end=window.end)
-            except FrameMissing:
-                continue  # another month's market or grid
-            frames[key] = frame if newest is None else up_to(frame, newest)
-        return frames
+            except FrameMissing as error:
+                found.missing[key] = error
+                continue
+            found[key] = frame if declared.get(FROM_JOURNAL) else up_to(frame, self._evaluated_at(context))
+        return found
+
+    def _due(self, context: dg.InputContext, asset: str, key: str) -> list[datetime]:
+        """The run's months in which the key is declared."""
+        plan = _plan(context)
+        months = months_between(plan.start, plan.end)
+        if len(months) == 1:
+            return months
+        watch: Watch = context.resources.watch
+        newest_ms = plan.evaluated_ms
+        plans = [watch.plan(start=m, end=next_month(m), evaluated_ms=newest_ms, is_live=False) for m in months]
+        return [each.start for each in plans if key in (planned_keys(asset, each) or ())]
 
 
 def frames_io_manager(installation: Installation) -> dg.IOManagerDefinition:
@@ -159,3 +184,10 @@ def _parts(name: str, content: pl.DataFrame | Parts) -> list[tuple[str, pl.DataF
     if isinstance(content, pl.DataFrame):
         return [(name, content)]
     return [(f"{name}_{timeframe}", frame) for timeframe, frame in content.items()]
+
+
+def _lacking(dataset: str, key: str, months: list[datetime]) -> FrameMissing:
+    named = ", ".join(f"{month:%Y-%m}" for month in months)
+    return FrameMissing(
+        f"there is no {dataset} of {key} of {named}.", "Materialize it first; what is stored of it stays as it is."
+    )

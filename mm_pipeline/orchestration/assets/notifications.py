@@ -9,7 +9,7 @@ import polars as pl
 
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.isolation import isolated
-from mm_pipeline.application.market_frames import ByGrid
+from mm_pipeline.application.market_frames import ByGrid, missing_in
 from mm_pipeline.application.notify import DecisionRun, States, alarm_unclear_files, decide_and_page
 from mm_pipeline.application.plan import Plan, WatchedGrid
 from mm_pipeline.application.storage_alarms import note_recovery
@@ -47,11 +47,13 @@ def notifications(
     if plan.is_live:
         alarm_unclear_files(watch, plan)
     frames = _journalled(watch, plan) if plan.is_live else _replayed(watch, plan, states)
-    outcome = isolated(frames, lambda grid: _checked(frames[grid]), context.log)
+    missing = {} if plan.is_live else {**missing_in(exit_states), **missing_in(entry_states)}
+    outcome = isolated(set(frames) - set(missing), lambda grid: _checked(frames[grid]), context.log)
+    problems = outcome.problems | told.problems | missing
     yield dg.MaterializeResult(
         value=outcome.made,
         metadata=metadata.of_notifications(outcome.made, told.decided),
-        check_results=[contract_result("notifications", outcome.problems | told.problems)],
+        check_results=[contract_result("notifications", problems)],
     )
 
 
