@@ -15,7 +15,7 @@ from mm_pipeline.application.watch import Watch
 from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.instants import to_ms
-from mm_pipeline.orchestration.run_plan import run_plan
+from mm_pipeline.orchestration.run_plan import check_has_begun, nothing_to_do, run_plan
 from mm_pipeline.orchestration.turns import LIVE_TAG, in_turn
 
 FIRST_MONTH: Final = "2022-01"
@@ -32,6 +32,9 @@ It keeps runs from waiting for each other in processes. That they do not disturb
 
 
 Stage = Callable[..., Iterator[Any]]
+
+NOTHING_TO_DO: Final = "nothing_to_do"
+"""Metadata: why a month of the run is empty."""
 
 OWNERS: Final = ["team:watch"]
 
@@ -67,7 +70,7 @@ def monthly_asset(
         name = stage.__name__
         return _made(
             dg.asset,
-            _guarded(in_turn(stage) if writes else stage),
+            _guarded(_explained(in_turn(stage) if writes else stage)),
             name=name,
             group_name=group,
             description=description,
@@ -100,7 +103,7 @@ def monthly_assets(
     def declare(stage: Stage) -> dg.AssetsDefinition:
         return _made(
             dg.multi_asset,
-            _guarded(in_turn(_selected(stage))),
+            _guarded(_explained(in_turn(_selected(stage)))),
             name=stage.__name__,
             can_subset=True,
             group_name=group,
@@ -183,6 +186,19 @@ def _guarded(body: Stage) -> Stage:
     return run
 
 
+def _explained(stage: Stage) -> Stage:
+    """The stage, whose results say where its months have no market or no grid."""
+
+    @functools.wraps(stage)
+    def run(context: dg.AssetExecutionContext, watch: Watch, **frames: Any) -> Iterator[Any]:
+        for result in stage(context, watch, **frames):
+            reason = nothing_to_do(plan_of(context, watch))
+            told = {} if reason is None else {NOTHING_TO_DO: reason}
+            yield result._replace(metadata={**(result.metadata or {}), **told})
+
+    return run
+
+
 def contract_spec(asset: str) -> dg.AssetCheckSpec:
     """The check that shows what came of validating the asset's frames before they were written."""
     return dg.AssetCheckSpec(
@@ -195,6 +211,7 @@ def contract_spec(asset: str) -> dg.AssetCheckSpec:
 
 def plan_of(context: dg.AssetExecutionContext, watch: Watch) -> Plan:
     """What this run has to do: the months it was asked for, up to the evaluation that its tag names, else to now."""
+    check_has_begun(context.run, context.partition_time_window, watch)
     return run_plan(context.run, context.partition_time_window, watch)
 
 
