@@ -1,4 +1,4 @@
-"""Asset checks of what frames mean: parity with the journal, and agreement with the exchange's own hours."""
+"""Asset checks of what frames mean: parity with the journal, declared grids, and the exchange's own hours."""
 
 from datetime import timedelta
 from typing import Final
@@ -10,6 +10,7 @@ from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.parity import Frames, Parity, compare
 from mm_pipeline.application.plan import floor_to_evaluation
 from mm_pipeline.application.reconciliation import hourly_differences
+from mm_pipeline.application.undeclared import undeclared_frames
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.candles import resample
 from mm_pipeline.domain.errors import ExchangeError
@@ -21,6 +22,7 @@ from mm_pipeline.orchestration import metadata
 from mm_pipeline.orchestration.resources import WatchResource
 
 PARITY: Final = "replay_parity"
+DECLARED: Final = "frames_declared"
 RECONCILIATION: Final = "hourly_reconciliation"
 MAX_SHOWN: Final = 50
 """Most differences that a check lists; it counts them all."""
@@ -71,6 +73,25 @@ def parity_of(watch: Watch) -> Parity:
         recomputed,
         settings_hash=written_by["settings_hash"],
         code_version=written_by["code_version"],
+    )
+
+
+@dg.asset_check(
+    asset="exit_states",
+    name=DECLARED,
+    description="Every stored month of a grid is one in which a grid of that name is declared.",
+)
+def frames_declared(watch: WatchResource) -> dg.AssetCheckResult:
+    """Stored months against what the journal and the grid files declare."""
+    found = undeclared_frames(watch)
+    return dg.AssetCheckResult(
+        passed=not found,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "undeclared": len(found),
+            "frames": metadata.table([frame._asdict() for frame in found[:MAX_SHOWN]]),
+            "hint": "mm backfill over these months takes them out.",
+        },
     )
 
 

@@ -1,17 +1,25 @@
 """How assets exchange frames: by dataset, key (market or grid) and month in the frame store."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore, up_to
+from mm_pipeline.adapters.frames.rows import up_to
+from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.installation import Installation
+from mm_pipeline.application.market_frames import StoredFrames
+from mm_pipeline.application.plan import Plan
+from mm_pipeline.application.planned_keys import planned_keys
+from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.domain.months import months_between, next_month
 from mm_pipeline.orchestration.run_moment import evaluated_ms_of
+from mm_pipeline.orchestration.run_plan import run_plan
 
 TIMEFRAMES = "timeframes"
 """Asset metadata: the timeframes of which it has a frame per key, each its own dataset."""
@@ -22,6 +30,9 @@ FROM_JOURNAL = "from_journal"
 SNAPSHOT = "snapshot"
 """Asset metadata: a month holds the rows of one evaluation alone, and the newest stays."""
 
+REMOVED = "removed"
+"""Metadata: keys and months that a run took out, since nothing declares them."""
+
 Parts = Mapping[Timeframe, pl.DataFrame]
 
 
@@ -30,6 +41,8 @@ class FramesIOManager(dg.IOManager):
 
     Rows before the first month are kept as its look-back context and read again with it, so that a month depends on
     no other.
+
+    A run over whole months owns them: keys that its plan has no more are taken out. A tick takes out none.
 
     A run knows nothing later than its own evaluation: it reads no later row, and leaves those that are stored as they
     are. So a backfill, or an old tick that is executed again, takes nothing from the ticks that came after it.
@@ -59,7 +72,7 @@ class FramesIOManager(dg.IOManager):
             raise
 
     def _write(self, context: dg.OutputContext, obj: Mapping[str, pl.DataFrame | Parts]) -> None:
-        window = context.asset_partitions_time_window
+        window, plan = context.asset_partitions_time_window, _plan(context)
         declared = context.definition_metadata or {}
         newest = None if declared.get(FROM_JOURNAL) else self._evaluated_at(context)
         for key, content in obj.items():
@@ -74,41 +87,107 @@ class FramesIOManager(dg.IOManager):
                     newest=newest,
                     is_snapshot=bool(declared.get(SNAPSHOT)),
                 )
+        if not plan.is_live:
+            self._remove_undeclared(context, plan, set(obj))
+
+    def _remove_undeclared(self, context: dg.OutputContext, plan: Plan, made: Collection[str]) -> None:
+        """Take keys out of the plan's months that it does not have, and say so; what failed in this run it has.
+
+        A grid file that cannot be read may be any grid's: until it is put right, nothing is taken out.
+        """
+        asset = context.asset_key.path[-1]
+        keys = planned_keys(asset, plan)
+        if keys is None or context.resources.watch.grid_folder().problems:
+            return
+        told = set()
+        for dataset in _datasets(asset, context.definition_metadata or {}):
+            for key in set(self.store().keys(dataset)) - keys - set(made):
+                months = self.store().remove(dataset, key, start=plan.start, end=plan.end, newest=plan.evaluated_at)
+                told |= {f"{key} {month:%Y-%m}" for month in months}
+        if told:
+            context.add_output_metadata({REMOVED: ", ".join(sorted(told))})
 
     def load_input(self, context: dg.InputContext) -> Mapping[str, pl.DataFrame | Parts]:
-        """Every key that has one of the run's months, with the look-back context of the first."""
-        name, window = context.asset_key.path[-1], context.asset_partitions_time_window
+        """Every key of the run's plan, with the look-back context of the first month.
+
+        Keys that lack a month in which they are declared are left out by name (:class:`StoredFrames`): rows that are
+        made of a part of the months would replace better ones.
+        """
+        asset = context.asset_key.path[-1]
         upstream = context.upstream_output
         metadata = (upstream.definition_metadata or {}) if upstream else {}
-        newest = None if metadata.get(FROM_JOURNAL) else self._evaluated_at(context)
-        declared = metadata.get(TIMEFRAMES)
-        if not declared:
-            return self._read(name, window, newest)
-        parts = {Timeframe(timeframe): self._read(f"{name}_{timeframe}", window, newest) for timeframe in declared}
-        keys = set.intersection(*(set(frames) for frames in parts.values()))
-        return {key: {timeframe: frames[key] for timeframe, frames in parts.items()} for key in sorted(keys)}
+        parts = {dataset: self._read(context, asset, dataset, metadata) for dataset in _datasets(asset, metadata)}
+        if TIMEFRAMES not in metadata:
+            return parts[asset]
+        found: StoredFrames[Parts] = StoredFrames()
+        for frames in parts.values():
+            found.missing |= frames.missing
+        for key in sorted(set.intersection(*(set(frames) for frames in parts.values()))):
+            timeframes = (Timeframe(timeframe) for timeframe in metadata[TIMEFRAMES])
+            found[key] = dict(zip(timeframes, (frames[key] for frames in parts.values()), strict=True))
+        return found
 
     def _evaluated_at(self, context: dg.OutputContext | dg.InputContext) -> datetime:
         run = context.step_context.dagster_run
         return from_ms(evaluated_ms_of(run.run_id, run.tags, self._installation.clock.now))
 
-    def _read(self, dataset: str, window: dg.TimeWindow, newest: datetime | None) -> dict[str, pl.DataFrame]:
-        frames = {}
-        for key in self.store().keys(dataset):
+    def _read(
+        self, context: dg.InputContext, asset: str, dataset: str, declared: Mapping[str, Any]
+    ) -> StoredFrames[pl.DataFrame]:
+        window, wanted = context.asset_partitions_time_window, planned_keys(asset, _plan(context))
+        found: StoredFrames[pl.DataFrame] = StoredFrames()
+        stored = self.store().keys(dataset)
+        for key in stored if wanted is None else sorted(wanted):
+            months = set(self.store().months(dataset, key)) if key in stored else set()
+            lacking = [] if wanted is None else [m for m in self._due(context, asset, key) if m not in months]
             try:
+                if lacking:
+                    raise _lacking(dataset, key, lacking)
                 frame = self.store().read_with_context(dataset, key, start=window.start, end=window.end)
-            except FrameMissing:
-                continue  # another month's market or grid
-            frames[key] = frame if newest is None else up_to(frame, newest)
-        return frames
+            except FrameMissing as error:
+                found.missing[key] = error
+                continue
+            found[key] = frame if declared.get(FROM_JOURNAL) else up_to(frame, self._evaluated_at(context))
+        return found
+
+    def _due(self, context: dg.InputContext, asset: str, key: str) -> list[datetime]:
+        """The run's months in which the key is declared."""
+        plan = _plan(context)
+        months = months_between(plan.start, plan.end)
+        if len(months) == 1:
+            return months
+        watch: Watch = context.resources.watch
+        newest_ms = plan.evaluated_ms
+        plans = [watch.plan(start=m, end=next_month(m), evaluated_ms=newest_ms, is_live=False) for m in months]
+        return [each.start for each in plans if key in (planned_keys(asset, each) or ())]
 
 
 def frames_io_manager(current: Callable[[], Installation]) -> dg.IOManagerDefinition:
     """The installation's frames, opened anew in each run."""
-    return dg.IOManagerDefinition(lambda _context: FramesIOManager(current()), description="Frames by month.")
+    return dg.IOManagerDefinition(
+        lambda _context: FramesIOManager(current()),
+        description="Frames by month.",
+        required_resource_keys={"watch"},
+    )
+
+
+def _plan(context: dg.OutputContext | dg.InputContext) -> Plan:
+    return run_plan(context.step_context.dagster_run, context.asset_partitions_time_window, context.resources.watch)
+
+
+def _datasets(asset: str, declared: Mapping[str, Any]) -> list[str]:
+    """Datasets in which an asset's frames lie."""
+    return [f"{asset}_{timeframe}" for timeframe in declared.get(TIMEFRAMES, ())] or [asset]
 
 
 def _parts(name: str, content: pl.DataFrame | Parts) -> list[tuple[str, pl.DataFrame]]:
     if isinstance(content, pl.DataFrame):
         return [(name, content)]
     return [(f"{name}_{timeframe}", frame) for timeframe, frame in content.items()]
+
+
+def _lacking(dataset: str, key: str, months: list[datetime]) -> FrameMissing:
+    named = ", ".join(f"{month:%Y-%m}" for month in months)
+    return FrameMissing(
+        f"there is no {dataset} of {key} of {named}.", "Materialize it first; what is stored of it stays as it is."
+    )

@@ -14,7 +14,7 @@ from mm_pipeline.domain.months import month_start
 from mm_pipeline.orchestration.assets.candles import FRESH
 from mm_pipeline.orchestration.assets.declaration import MONTHS
 from mm_pipeline.orchestration.assets.positions import AGREES
-from mm_pipeline.orchestration.checks import PARITY, RECONCILIATION
+from mm_pipeline.orchestration.checks import DECLARED, PARITY, RECONCILIATION
 from mm_pipeline.orchestration.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.orchestration.turns import LIVE_TAG
 
@@ -34,6 +34,7 @@ TICK_MAX_RUNTIME_S: Final = 600
 _MARKET = ("candles", "regime_metrics", "regime")
 _STATES = ("grid_analysis", "positions", "risk", "exit_states", "entry_states")
 _ALL = (*_MARKET, *_STATES, "notifications", "deliveries")
+_PROOFS = (("candles", RECONCILIATION), ("exit_states", PARITY), ("exit_states", DECLARED))
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
 _CONSOLE = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 """A run tells a hundred steps at level DEBUG; the event log keeps them all the same."""
@@ -57,7 +58,7 @@ exit_evaluation = dg.define_asset_job(
 
 hourly_metrics = dg.define_asset_job(
     HOURLY_JOB,
-    selection=_selection(*_MARKET, "kpis", checks=(("candles", RECONCILIATION), ("exit_states", PARITY))),
+    selection=_selection(*_MARKET, "kpis", checks=_PROOFS),
     config=_CONSOLE,
     description="Metrics and verdicts, whether they can be believed (reconciliation, parity), and the operator's KPIs.",
 )

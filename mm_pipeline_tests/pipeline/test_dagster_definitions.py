@@ -113,6 +113,7 @@ def test_every_check_is_described(definitions: dg.Definitions) -> None:
         "account_agrees",
         "pushed",
         "replay_parity",
+        "frames_declared",
         "hourly_reconciliation",
     }
     assert all(assets.get_check_spec(key).description for key in assets.asset_check_keys)
@@ -144,6 +145,7 @@ def test_jobs_hold_the_whole_flow_and_the_markets_part(definitions: dg.Definitio
         "kpis",
         "candles_hourly_reconciliation",
         "exit_states_replay_parity",
+        "exit_states_frames_declared",
     }
 
 

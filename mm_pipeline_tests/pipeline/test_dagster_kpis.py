@@ -12,7 +12,7 @@ from mm_pipeline.application.isolation import CONTRACT
 from mm_pipeline.contracts.operator import KPIS
 from mm_pipeline.domain.notifications import Notice, ResponseKind
 from mm_pipeline.orchestration.assets.kpis import kpi_frames, kpis
-from mm_pipeline.orchestration.io_managers import FramesIOManager
+from mm_pipeline.orchestration.io_managers import frames_io_manager
 from mm_pipeline.orchestration.jobs import RANGE_END_TAG, RANGE_START_TAG
 from mm_pipeline.orchestration.resources import watch_resource
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, QUIET, FixedSources, Installation
@@ -46,7 +46,7 @@ def materialize(installation: Installation, **asked: object) -> dg.ExecuteInProc
             jobs=[dg.define_asset_job("kpi_job", selection=[kpis])],
             resources={
                 "watch": watch_resource(lambda: made),
-                "io_manager": FramesIOManager(made),
+                "io_manager": frames_io_manager(lambda: made),
             },
         )
         job = definitions.resolve_job_def("kpi_job")

@@ -14,18 +14,15 @@ from datetime import datetime
 import polars as pl
 
 from mm_pipeline.adapters.frames.files import FrameFiles
+from mm_pipeline.adapters.frames.paths import NAME, checked, context_path, folder_path, month_path
+from mm_pipeline.adapters.frames.rows import BAR_TIME, bars_in, known_at, up_to, with_bar_time
 from mm_pipeline.domain.columns import conformed
 from mm_pipeline.domain.errors import FrameDamaged, FrameMissing, StorageError
-from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.months import months_between, next_month, parse_month, previous_month
 
 __all__ = ["FrameMissing", "FrameStore"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _MONTH_FILE = re.compile(r"\d{4}-(0[1-9]|1[0-2])\.parquet")
-_TIME_TYPE = pl.Datetime("ms", "UTC")
-_BAR_TIME = "__bar_time"
-
 
 _TOLD_BESIDE = frozenset({"positions", "exit_states", "entry_states"})
 """Datasets whose months may be of several versions: what a later one tells beside a state is null in earlier months."""
@@ -87,21 +84,21 @@ class FrameStore:
             A range that is not month aligned, a row past it, a name unfit for a path, or a failing disk.
         """
         months = months_between(start, end, aligned=True)
-        timed = _with_bar_time(frame, dataset)
-        if timed.filter(pl.col(_BAR_TIME) >= end).height:
+        timed = with_bar_time(frame, dataset)
+        if timed.filter(pl.col(BAR_TIME) >= end).height:
             raise StorageError(
                 f"{dataset} of {key} has rows at or after {end:%Y-%m-%d}, outside the months that are written.",
                 "Cut the frame to the partition before writing it.",
             )
-        files = {_context_path(dataset, key, months[0]): _bars_in(timed, None, start)}
+        files = {context_path(dataset, key, months[0]): bars_in(timed, None, start)}
         for month in months:
-            path = _month_path(dataset, key, month)
-            rows = _bars_in(timed, month, next_month(month))
+            path = month_path(dataset, key, month)
+            rows = bars_in(timed, month, next_month(month))
             is_past = newest is None or next_month(month) <= newest
             files[path] = rows if is_past or newest is None else self._with_later(path, rows, newest, is_snapshot)
         self._files.write(files, metadata=metadata or {})
         for month in months[1:]:
-            self._files.delete(_context_path(dataset, key, month))
+            self._files.delete(context_path(dataset, key, month))
 
     def upsert(
         self,
@@ -120,17 +117,17 @@ class FrameStore:
             First instants of the months whose rows changed, in order. A month that already held exactly these rows is
             not written again.
         """
-        timed = _with_bar_time(frame, dataset)
-        first, last = timed[_BAR_TIME].min(), timed[_BAR_TIME].max()
+        timed = with_bar_time(frame, dataset)
+        first, last = timed[BAR_TIME].min(), timed[BAR_TIME].max()
         if not isinstance(first, datetime) or not isinstance(last, datetime):
             return []
         files: dict[str, pl.DataFrame] = {}
         touched: list[datetime] = []
         for month in months_between(first, next_month(last)):
-            rows = _bars_in(timed, month, next_month(month))
+            rows = bars_in(timed, month, next_month(month))
             if rows.is_empty():
                 continue
-            path = _month_path(dataset, key, month)
+            path = month_path(dataset, key, month)
             stored = self._files.read(path)
             merged = self._joined([rows.clear() if stored is None else stored, rows], path)
             merged = merged.unique(on, keep="last", maintain_order=True).sort(on)
@@ -151,7 +148,7 @@ class FrameStore:
         StorageError
             A torn file, or months written with different columns.
         """
-        paths = [_month_path(dataset, key, month) for month in months_between(start, end)]
+        paths = [month_path(dataset, key, month) for month in months_between(start, end)]
         found = [(path, frame) for path in paths if (frame := self._files.read(path)) is not None]
         return self._rows(dataset, key, found, start, end)
 
@@ -164,7 +161,7 @@ class FrameStore:
         context file or to the first gap. ``context_start`` (a bar open time) leaves out what is older.
         """
         months = months_between(start, end)
-        frames = {path: self._files.read(path) for path in (_month_path(dataset, key, month) for month in months)}
+        frames = {path: self._files.read(path) for path in (month_path(dataset, key, month) for month in months)}
         found = [(path, frame) for path, frame in frames.items() if frame is not None]
         if found:
             found = [*self._context(dataset, key, months[0], context_start), *found]
@@ -172,7 +169,7 @@ class FrameStore:
 
     def months(self, dataset: str, key: str) -> list[datetime]:
         """First instants of the months that are stored, in order."""
-        names = self._files.names(_folder(dataset, key))
+        names = self._files.names(folder_path(dataset, key))
         return [parse_month(name) for name in names if _MONTH_FILE.fullmatch(name)]
 
     def losses(
@@ -190,11 +187,11 @@ class FrameStore:
         where a version wrote it that kept no list, a month missing between two others is taken for lost.
         """
         found: dict[datetime, str] = {}
-        folder, stored = _folder(dataset, key), self.months(dataset, key)
+        folder, stored = folder_path(dataset, key), self.months(dataset, key)
         inside = [month for month in stored if _is_within(month, start, end)]
         for month in inside:
             try:
-                self._files.check(_month_path(dataset, key, month))
+                self._files.check(month_path(dataset, key, month))
             except FrameDamaged as error:
                 found[month] = f"damaged: {error.problem.rstrip('.')}"
         lost = [parse_month(name) for name in self._files.lost(folder) if _MONTH_FILE.fullmatch(name)]
@@ -208,12 +205,37 @@ class FrameStore:
 
     def settle(self, dataset: str, key: str, months: Iterable[datetime]) -> None:
         """Let months that are lost count as never written: what they held was asked for again."""
-        self._files.settle(_folder(dataset, key), [f"{month:%Y-%m}.parquet" for month in months])
+        self._files.settle(folder_path(dataset, key), [f"{month:%Y-%m}.parquet" for month in months])
+
+    def remove(self, dataset: str, key: str, *, start: datetime, end: datetime, newest: datetime) -> list[datetime]:
+        """Take a key out of the months of ``[start, end)``; rows that were known only after ``newest`` stay.
+
+        Returns
+        -------
+        list of datetime
+            First instants of the months that held something else, in order.
+        """
+        removed = []
+        for month in months_between(start, end, aligned=True):
+            path = month_path(dataset, key, month)
+            if month not in self.months(dataset, key):
+                continue
+            stored = self._stored(path)
+            later = None if stored is None else stored.filter(known_at(stored) > newest)
+            if stored is None or later is None or later.is_empty():
+                self._files.delete(path)
+                self._files.delete(context_path(dataset, key, month))
+            elif later.height < stored.height:
+                self._files.write({path: later}, metadata=self._files.read_metadata(path) or {})
+            else:
+                continue
+            removed.append(month)
+        return removed
 
     def keys(self, dataset: str) -> list[str]:
         """Keys (markets' ``path_key`` or grid ids) with at least one month, sorted."""
-        names = self._files.names(_checked(dataset))
-        return [name for name in names if _NAME.fullmatch(name) and self.months(dataset, name)]
+        names = self._files.names(checked(dataset))
+        return [name for name in names if NAME.fullmatch(name) and self.months(dataset, name)]
 
     def metadata(self, dataset: str, key: str, month: datetime) -> dict[str, str]:
         """Metadata the month was written with.
@@ -223,7 +245,7 @@ class FrameStore:
         FrameMissing
             When the month was never written.
         """
-        found = self._files.read_metadata(_month_path(dataset, key, month))
+        found = self._files.read_metadata(month_path(dataset, key, month))
         if found is None:
             raise _missing(dataset, key, month, next_month(month))
         return found
@@ -231,16 +253,20 @@ class FrameStore:
     def _with_later(self, path: str, rows: pl.DataFrame, newest: datetime, is_snapshot: bool) -> pl.DataFrame:
         """Rows up to ``newest``, and after them those that are stored and were known only later."""
         rows = up_to(rows, newest)
-        try:
-            stored = self._files.read(path)
-        except StorageError:  # what cannot be read holds no row to keep, and is replaced
-            return rows
+        stored = self._stored(path)
         if stored is None:
             return rows
-        later = conformed(stored.filter(_known_at(stored) > newest), rows.schema)
+        later = conformed(stored.filter(known_at(stored) > newest), rows.schema)
         if later.is_empty():
             return rows
         return later if is_snapshot else pl.concat([rows, later])
+
+    def _stored(self, path: str) -> pl.DataFrame | None:
+        """The frame in the file; None also where it is damaged: what cannot be read holds no row to keep."""
+        try:
+            return self._files.read(path)
+        except FrameDamaged:
+            return None
 
     def _context(
         self, dataset: str, key: str, first: datetime, context_start: datetime | None
@@ -249,12 +275,12 @@ class FrameStore:
         found: list[tuple[str, pl.DataFrame]] = []
         month = first
         while context_start is None or context_start < month:
-            path = _context_path(dataset, key, month)
+            path = context_path(dataset, key, month)
             context = self._files.read(path)
             if context is not None:
                 return [(path, context), *found]
             month = previous_month(month)
-            path = _month_path(dataset, key, month)
+            path = month_path(dataset, key, month)
             earlier = self._files.read(path)
             if earlier is None:
                 return found
@@ -274,7 +300,7 @@ class FrameStore:
         if dataset in _TOLD_BESIDE:
             frames = [conformed(frame, frames[-1].schema) for frame in frames]
         joined = self._joined(frames, found[-1][0])
-        return _bars_in(_with_bar_time(joined, dataset), start, end)
+        return bars_in(with_bar_time(joined, dataset), start, end)
 
     def _joined(self, frames: list[pl.DataFrame], path: str) -> pl.DataFrame:
         try:
@@ -286,41 +312,6 @@ class FrameStore:
             ) from error
 
 
-def up_to(frame: pl.DataFrame, newest: datetime) -> pl.DataFrame:
-    """Rows that were known at an evaluation: made by then, of a bar that had closed and was there by then."""
-    return frame.filter(_known_at(frame) <= newest)
-
-
-def _known_at(frame: pl.DataFrame) -> pl.Expr:
-    """When a row was first known; of a bare bar its end, a quarter of an hour after its open time."""
-    for name in ("evaluated_at", "known_at", "close_time"):
-        if name in frame.columns:
-            return pl.col(name)
-    return pl.col("open_time") + pl.duration(milliseconds=Timeframe.M15.ms, time_unit="ms")
-
-
-def _with_bar_time(frame: pl.DataFrame, dataset: str) -> pl.DataFrame:
-    """The frame with the open time of each row's bar, sorted by it; rows of one bar keep their order."""
-    column = "evaluated_at" if "evaluated_at" in frame.columns else "open_time"
-    if frame.schema.get(column) != _TIME_TYPE:
-        raise StorageError(
-            f"a frame of {dataset} has no open_time or evaluated_at of type {_TIME_TYPE}.",
-            "Give the time column that type before storing the frame.",
-        )
-    if frame[column].null_count():
-        raise StorageError(f"a frame of {dataset} has rows without {column}.", "Leave such rows out.")
-    lag_ms = Timeframe.M15.ms if column == "evaluated_at" else 0
-    bar_time = pl.col(column) - pl.duration(milliseconds=lag_ms, time_unit="ms")
-    return frame.with_columns(bar_time.alias(_BAR_TIME)).sort(_BAR_TIME, maintain_order=True)
-
-
-def _bars_in(timed: pl.DataFrame, start: datetime | None, end: datetime) -> pl.DataFrame:
-    is_inside = pl.col(_BAR_TIME) < end
-    if start is not None:
-        is_inside &= pl.col(_BAR_TIME) >= start
-    return timed.filter(is_inside).drop(_BAR_TIME)
-
-
 def _missing(dataset: str, key: str, start: datetime | None, end: datetime) -> FrameMissing:
     span = f"before {end:%Y-%m-%d}" if start is None else f"from {start:%Y-%m-%d} to {end:%Y-%m-%d}"
     return FrameMissing(f"there is no {dataset} of {key} {span}.", "Materialize it first (mm backfill).")
@@ -328,23 +319,3 @@ def _missing(dataset: str, key: str, start: datetime | None, end: datetime) -> F
 
 def _is_within(month: datetime, start: datetime | None, end: datetime | None) -> bool:
     return (start is None or next_month(month) > start) and (end is None or month < end)
-
-
-def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise StorageError(
-            f"{name!r} cannot be part of a path.", "Use letters, digits, - and _, starting with a letter or digit."
-        )
-    return name
-
-
-def _folder(dataset: str, key: str) -> str:
-    return f"{_checked(dataset)}/{_checked(key)}"
-
-
-def _month_path(dataset: str, key: str, month: datetime) -> str:
-    return f"{_folder(dataset, key)}/{month:%Y-%m}.parquet"
-
-
-def _context_path(dataset: str, key: str, month: datetime) -> str:
-    return f"{_folder(dataset, key)}/context/{month:%Y-%m}.parquet"

@@ -14,11 +14,10 @@ from mm_pipeline.application.provenance import code_version
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.domain.errors import PipelineError
-from mm_pipeline.domain.instants import from_ms, to_ms
-from mm_pipeline.domain.market import Timeframe
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.orchestration.run_locks import hold_run
-from mm_pipeline.orchestration.run_moment import evaluated_ms_of
-from mm_pipeline.orchestration.turns import BACKFILL_TAG, LIVE_TAG, in_turn
+from mm_pipeline.orchestration.run_plan import check_has_begun, nothing_to_do, run_plan
+from mm_pipeline.orchestration.turns import LIVE_TAG, in_turn
 
 FIRST_MONTH: Final = "2022-01"
 """First month that can be materialized; look-back bars before it are fetched all the same."""
@@ -34,6 +33,9 @@ It keeps runs from waiting for each other in processes. That they do not disturb
 
 
 Stage = Callable[..., Iterator[Any]]
+
+NOTHING_TO_DO: Final = "nothing_to_do"
+"""Metadata: why a month of the run is empty."""
 
 OWNERS: Final = ["team:watch"]
 
@@ -69,7 +71,7 @@ def monthly_asset(
         name = stage.__name__
         return _made(
             dg.asset,
-            _guarded(in_turn(stage) if writes else stage),
+            _guarded(_explained(in_turn(stage) if writes else stage)),
             name=name,
             group_name=group,
             description=description,
@@ -102,7 +104,7 @@ def monthly_assets(
     def declare(stage: Stage) -> dg.AssetsDefinition:
         return _made(
             dg.multi_asset,
-            _guarded(in_turn(_selected(stage))),
+            _guarded(_explained(in_turn(_selected(stage)))),
             name=stage.__name__,
             can_subset=True,
             group_name=group,
@@ -189,6 +191,19 @@ def _guarded(body: Stage) -> Stage:
     return run
 
 
+def _explained(stage: Stage) -> Stage:
+    """The stage, whose results say where its months have no market or no grid."""
+
+    @functools.wraps(stage)
+    def run(context: dg.AssetExecutionContext, watch: Watch, **frames: Any) -> Iterator[Any]:
+        for result in stage(context, watch, **frames):
+            reason = nothing_to_do(plan_of(context, watch))
+            told = {} if reason is None else {NOTHING_TO_DO: reason}
+            yield result._replace(metadata={**(result.metadata or {}), **told})
+
+    return run
+
+
 def contract_spec(asset: str) -> dg.AssetCheckSpec:
     """The check that shows what came of validating the asset's frames before they were written."""
     return dg.AssetCheckSpec(
@@ -201,12 +216,8 @@ def contract_spec(asset: str) -> dg.AssetCheckSpec:
 
 def plan_of(context: dg.AssetExecutionContext, watch: Watch) -> Plan:
     """What this run has to do: the months it was asked for, up to the evaluation that its tag names, else to now."""
-    window = context.partition_time_window
-    tags = context.run.tags
-    evaluated_ms = evaluated_ms_of(context.run.run_id, tags, watch.now)
-    newest_bar = from_ms(evaluated_ms - Timeframe.M15.ms)
-    is_live = tags.get(LIVE_TAG) == "true" and BACKFILL_TAG not in tags and window.start <= newest_bar < window.end
-    return watch.plan(start=window.start, end=window.end, evaluated_ms=evaluated_ms, is_live=is_live)
+    check_has_begun(context.run, context.partition_time_window, watch)
+    return run_plan(context.run, context.partition_time_window, watch)
 
 
 def contract_result(asset: str, problems: Mapping[Any, PipelineError]) -> dg.AssetCheckResult:

@@ -12,6 +12,7 @@ from mm_pipeline.application.market_views import analysis_of, market_view_of
 from mm_pipeline.application.plan import Plan, WatchedGrid
 from mm_pipeline.application.subjects import grid_subject
 from mm_pipeline.contracts import states as contracts
+from mm_pipeline.domain.errors import FrameMissing
 from mm_pipeline.orchestration import metadata
 from mm_pipeline.orchestration.assets.declaration import contract_result, monthly_asset, plan_of
 from mm_pipeline.orchestration.resources import WatchResource
@@ -31,11 +32,20 @@ def grid_analysis(
     bars = watch.bars(plan)
     views = isolated(bars, lambda market: market_view_of(market, bars[market], regime_metrics, regime), context.log)
     grids = {grid.grid_id: grid for grid in plan.grids if grid.versions}
-    outcome = isolated(grids, lambda grid: checked(analysis_of(grids[grid], views.made, plan, policy)), context.log)
+    missing = {market: problem for market, problem in views.problems.items() if isinstance(problem, FrameMissing)}
+
+    def analysed(grid: WatchedGrid) -> pl.DataFrame:
+        for market in grid.markets:
+            if market in missing:
+                raise missing[market]
+        return checked(analysis_of(grid, views.made, plan, policy))
+
+    outcome = isolated(grids, lambda grid: analysed(grids[grid]), context.log)
     record_incidents(watch, plan, {grid_subject(grid): problem for grid, problem in outcome.problems.items()})
     empty = contracts.GRID_ANALYSIS.empty()
+    failed = [grid for grid, problem in outcome.problems.items() if not isinstance(problem, FrameMissing)]
     yield dg.MaterializeResult(
-        value=outcome.made | dict.fromkeys(outcome.problems, empty),
+        value=outcome.made | dict.fromkeys(failed, empty),
         metadata=metadata.of_grids(outcome.made, outcome.problems),
         check_results=[contract_result("grid_analysis", outcome.problems)],
     )

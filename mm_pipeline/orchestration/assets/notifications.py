@@ -9,7 +9,7 @@ import polars as pl
 
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.isolation import isolated
-from mm_pipeline.application.market_frames import ByGrid
+from mm_pipeline.application.market_frames import ByGrid, missing_in
 from mm_pipeline.application.notify import DecisionRun, States, alarm_unclear_files, decide_and_page
 from mm_pipeline.application.plan import Plan, WatchedGrid
 from mm_pipeline.application.storage_alarms import note_recovery
@@ -47,11 +47,13 @@ def notifications(
     if plan.is_live:
         alarm_unclear_files(watch, plan)
     frames = _journalled(watch, plan) if plan.is_live else _replayed(watch, plan, states)
-    outcome = isolated(frames, lambda grid: _checked(frames[grid]), context.log)
+    missing = {} if plan.is_live else {**missing_in(exit_states), **missing_in(entry_states)}
+    outcome = isolated(set(frames) - set(missing), lambda grid: _checked(frames[grid]), context.log)
+    problems = outcome.problems | told.problems | missing
     yield dg.MaterializeResult(
         value=outcome.made,
         metadata=metadata.of_notifications(outcome.made, told.decided),
-        check_results=[contract_result("notifications", outcome.problems | told.problems)],
+        check_results=[contract_result("notifications", problems)],
     )
 
 
@@ -103,7 +105,7 @@ def _replayed(watch: Watch, plan: Plan, states: States) -> ByGrid:
     answers = watch.decisions().responses.select(until=until)
     responses = [replace(answer.response, known_at=answer.recorded_at) for answer in answers]
     frame = replayed_notifications(earlier, responses, watch.settings.notify, since=since)
-    grids = sorted({grid_id for grid_id, _ in states})
+    grids = sorted({grid.grid_id for grid in plan.grids} | {grid_id for grid_id, _ in states})
     return {grid: frame.filter(pl.col("grid") == grid) for grid in grids}
 
 

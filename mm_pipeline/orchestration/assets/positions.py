@@ -16,6 +16,7 @@ from mm_pipeline.application.account_view import AccountView
 from mm_pipeline.application.isolation import isolated
 from mm_pipeline.application.market_frames import ByGrid
 from mm_pipeline.application.plan import Plan, WatchedGrid
+from mm_pipeline.application.planned_keys import is_enabled
 from mm_pipeline.application.read_accounts import Accounts, read_accounts
 from mm_pipeline.application.verify_flat import alarm_about_unseen, is_exit_open, needs_check, verify_flats
 from mm_pipeline.application.watch import Watch
@@ -71,7 +72,7 @@ def positions_and_risk(
     """SPEC 7 at every evaluation of the model; a live run asks the account too, and adds to what is stored."""
     plan = plan_of(context, watch)
     bars = watch.past_bars(plan)
-    grids = {grid.grid_id: grid for grid in plan.grids if _is_enabled(grid, plan)}
+    grids = {grid.grid_id: grid for grid in plan.grids if is_enabled(grid, plan)}
     histories = isolated(bars, lambda market: _history(bars[market], watch), context.log)
     rows = isolated(grids, lambda grid: _rows(grids[grid], _due(watch, plan, grid), histories.made, watch), context.log)
     wanted, accounts, seen = _accounts(watch, plan, {grid.grid_id: grid for grid in plan.grids})
@@ -92,10 +93,6 @@ def positions_and_risk(
             metadata=metadata.of_positions(asset, frames.made, seen, verified),
             check_results=[contract_result(asset, {**rows.problems, **frames.problems}), *agreement],
         )
-
-
-def _is_enabled(grid: WatchedGrid, plan: Plan) -> bool:
-    return any(declaration.enabled for declaration in grid.in_force(plan.first_ms, max(plan.last_ms, plan.first_ms)))
 
 
 def _history(bars: MarketBars, watch: Watch) -> StandardisedBars:

@@ -9,6 +9,7 @@ from mm_pipeline.application.isolation import Outcome, by_name, isolated
 from mm_pipeline.application.market_frames import ByMarket, frames_of
 from mm_pipeline.contracts import states as contracts
 from mm_pipeline.contracts.contract import Contract
+from mm_pipeline.domain.errors import FrameMissing
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.pipeline import COARSE, Frames, metrics_of, regime_of
 from mm_pipeline.orchestration import metadata
@@ -65,10 +66,14 @@ def _checked(frames: Frames, of: _Contracts) -> Frames:
 
 
 def _result(asset: str, outcome: Outcome[Market, Frames], of: _Contracts) -> dg.MaterializeResult[ByMarket]:
-    """Frames to store; of a market that failed, frames without rows: what stood there can no longer be trusted."""
+    """Frames to store; of a market that failed, frames without rows: what stood there can no longer be trusted.
+
+    Of a market whose input is missing what stood there stays.
+    """
     empty = {timeframe: contract.empty() for timeframe, contract in of.items()}
     value = {market.path_key: frames for market, frames in outcome.made.items()}
-    value |= {market.path_key: empty for market in outcome.problems}
+    failed = {market for market, problem in outcome.problems.items() if not isinstance(problem, FrameMissing)}
+    value |= {market.path_key: empty for market in failed}
     return dg.MaterializeResult(
         value=value,
         metadata=metadata.of_markets(outcome.made, outcome.problems),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
+from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.adapters.journal import Evaluation
 from mm_pipeline.application.decide_states import (
     DecisionInputs,
@@ -16,11 +17,12 @@ from mm_pipeline.application.decide_states import (
 )
 from mm_pipeline.application.incidents import record_incidents
 from mm_pipeline.application.isolation import Outcome, isolated
-from mm_pipeline.application.market_frames import ByGrid, ByMarket
+from mm_pipeline.application.market_frames import ByGrid, ByMarket, missing_in
 from mm_pipeline.application.market_views import market_view_of
-from mm_pipeline.application.plan import WatchedGrid
+from mm_pipeline.application.plan import Plan, WatchedGrid
 from mm_pipeline.application.record_evaluations import journal_decisions
 from mm_pipeline.application.subjects import grid_subject
+from mm_pipeline.application.watch import Watch
 from mm_pipeline.contracts import states as contracts
 from mm_pipeline.domain.advice import Advice
 from mm_pipeline.domain.errors import PipelineError
@@ -60,7 +62,7 @@ def exit_and_entry_states(  # noqa: PLR0917 - Dagster gives an asset one argumen
     grids = {grid.grid_id: grid for grid in plan.grids}
     outcome = isolated(grids, lambda grid: _checked(_advice(grids[grid], grid_analysis, known)), context.log)
     record_incidents(watch, plan, {grid_subject(grid): problem for grid, problem in outcome.problems.items()})
-    _blind(outcome, grids, known)
+    _blind(watch, outcome, grids, known)
     journalled = {grid: journal_decisions(watch, plan, grid, outcome.made[grid]) for grid in outcome.made}
     yield from _results(outcome, grids, known, journalled)
 
@@ -68,6 +70,8 @@ def exit_and_entry_states(  # noqa: PLR0917 - Dagster gives an asset one argumen
 def _advice(grid: WatchedGrid, analyses: ByGrid, known: DecisionInputs) -> Advice:
     if not grid.versions:
         return Advice(unknown_rows(grid, known), contracts.ENTRY.empty())
+    if (missing := missing_in(analyses).get(grid.grid_id)) is not None:
+        raise missing
     analysis = analyses.get(grid.grid_id)
     if analysis is None or not _reaches(analysis, grid, known):
         at = f"{known.plan.evaluated_at:%Y-%m-%d %H:%M}"
@@ -91,15 +95,31 @@ def _checked(advice: Advice) -> Advice:
     return advice
 
 
-def _blind(outcome: Outcome[str, Advice], grids: dict[str, WatchedGrid], known: DecisionInputs) -> None:
-    """A grid that could not be decided is UNKNOWN at the run's newest evaluation, as the kind of grid that it is."""
+def _blind(watch: Watch, outcome: Outcome[str, Advice], grids: dict[str, WatchedGrid], known: DecisionInputs) -> None:
+    """A grid that could not be decided is UNKNOWN at the run's newest evaluation, as the kind of grid that it is.
+
+    A run about the past leaves the rows of such a grid as they are stored.
+    """
     for grid_id, problem in outcome.problems.items():
         grid, at_ms = grids[grid_id], known.plan.last_ms
+        if not known.plan.is_live and _has_rows(watch, known.plan, grid_id):
+            continue
         if is_disabled(grid, at_ms):
             outcome.made[grid_id] = Advice(contracts.EXIT.empty(), unknown_entry(grid, known, at_ms, str(problem)))
         else:
             rows = unknown_rows(grid, known, at_ms=at_ms, reason=str(problem))
             outcome.made[grid_id] = Advice(rows, contracts.ENTRY.empty())
+
+
+def _has_rows(watch: Watch, plan: Plan, grid: str) -> bool:
+    store = FrameStore(watch.frames_root)
+    for asset in ("exit_states", "entry_states"):
+        try:
+            if store.read(asset, grid, start=plan.start, end=plan.end).height:
+                return True
+        except FrameMissing:
+            continue
+    return False
 
 
 def _results(
