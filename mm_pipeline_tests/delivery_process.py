@@ -81,7 +81,7 @@ class Processes:
 
 def serve(orders: IO[str] = sys.stdin) -> None:
     """Fork a worker for each order, until there are none."""
-    for module in ("adapters.channels.pushover", "adapters.journal", "resources.channels"):
+    for module in ("adapters.channels.pushover", "adapters.journal", "application.opening.channels"):
         importlib.import_module(f"mm_pipeline.{module}")
     for line in orders:
         order = json.loads(line)
