@@ -16,7 +16,7 @@ PROGRAM = """
 from datetime import UTC, datetime
 from mm_pipeline.domain.market import Market
 from mm_pipeline.paper.exchange import PaperConfig, serve
-from mm_pipeline.paper.markets import PaperMarket, SimulatedMarket
+from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
 source = SimulatedMarket(seed=1, start=datetime(2025, 1, 1, tzinfo=UTC), bars=10)
 markets = [PaperMarket(market=Market("kucoin", "ETH/USDT"), source=source)]
 serve(PaperConfig(markets=markets), on_ready=lambda paper: print(paper.url, flush=True))
