@@ -10,10 +10,9 @@ from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
-import polars as pl
-
 from mm_pipeline.adapters.journal import DecisionRecord, Evaluation, Page
 from mm_pipeline.adapters.journal.grid_versions import as_versions
+from mm_pipeline.application.earlier_positions import earlier_positions
 from mm_pipeline.application.flat_check import contradictions
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.unclear_files import unclear_files
@@ -29,7 +28,6 @@ from mm_pipeline.domain.notifications import (
     TITLE_LIMIT,
     Cause,
     Decision,
-    EarlierPosition,
     History,
     Judgement,
     Notice,
@@ -46,10 +44,6 @@ T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 _ATTEMPTS = 3
 """How often it is decided anew where another process decided at the same moment."""
-
-_WEEK = timedelta(days=7)
-_NEWEST = 2
-"""Rows of which one must say something else than NORMAL."""
 
 _ASKING_AGAIN = frozenset({Cause.REISSUE, Cause.REPEAT})
 
@@ -220,29 +214,9 @@ def _undecided(watch: Watch, of: tuple[str, EvaluationKind], known: GridStates) 
     live = {_key(one) for one in journalled if one.is_live and (decided is None or one.evaluated_at > decided)}
     rows = known.rows  # the older ones too: what an account showed counts until it is read again
     keys = zip(rows["evaluated_at"], rows["input_hash"], strict=True)
-    earlier = _earlier(watch, grid, rows) if kind is EvaluationKind.EXIT else []
+    earlier = earlier_positions(watch.decisions(), grid, known) if kind is EvaluationKind.EXIT else []
     judged = judged_in(rows, known.grids, watch.settings.notify, kind=kind.value, earlier=earlier)
     return [one for one, key in zip(judged, keys, strict=True) if key in live]
-
-
-def _earlier(watch: Watch, grid: str, rows: pl.DataFrame) -> list[EarlierPosition]:
-    """Positions that were journalled in the week before these rows: a frame begins with its month, a fault with itself.
-
-    Nothing is asked where nothing is wrong: what was held then matters to an emergency alone.
-    """
-    if not rows.height or set(rows["state"].tail(_NEWEST)) == {Notice.NORMAL.value}:
-        return []
-    first = rows["evaluated_at"][0]
-    known = watch.decisions().evaluations(grid, kind=EvaluationKind.EXIT, since=first - _WEEK, until=first)
-    return [
-        EarlierPosition(
-            state=one.state,
-            grid_version=one.grid_version,
-            inventory_base=(one.risk or {}).get("inventory_base"),
-            source=(one.risk or {}).get("source"),
-        )
-        for one in known
-    ]
 
 
 def _key(one: Evaluation) -> tuple[datetime, str]:

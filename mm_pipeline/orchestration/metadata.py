@@ -261,7 +261,7 @@ def _charts(frames: Mapping[str, pl.DataFrame], known: DecisionInputs) -> dict[s
     for grid in [*changed, *others][:MAX_CHARTS]:
         try:
             charts[f"chart {grid.grid_id}"] = _chart(grid, frames[grid.grid_id], known)
-        except Exception:  # what is drawn for the UI stands before no page
+        except Exception:  # a picture for the UI must not delay a page
             _logger.exception("no chart of %s", grid.grid_id)
     return charts
 
