@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from mm_pipeline.domain.account.attribution import FillRole, GridFills
 from mm_pipeline.domain.account.ladder import AccountLadder
@@ -13,24 +12,22 @@ from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.values import Increments, OpenOrder
 from mm_pipeline.domain.grid import Grid
 
-_FEWEST_STRAYS: Final = 3
-"""An order or two of a grid's size may be the operator's own; a bot on another ladder places more."""
-
 
 @dataclass(frozen=True)
 class LadderOrders:
     """How many orders lie on the declared ladder, and how many of an interval's quantity lie beside it.
 
-    One that got a better price than its level may be either, and counts for neither.
+    One that got a better price than its level may be either, and counts for neither. ``fewest`` strays say something.
     """
 
     on_ladder: int
     strays: int
+    fewest: int
 
     @property
     def is_followed(self) -> bool:
         """False where a bot trades another ladder than the declared one: more orders stray than lie on it."""
-        return self.strays < _FEWEST_STRAYS or self.strays <= self.on_ladder
+        return self.strays < self.fewest or self.strays <= self.on_ladder
 
 
 def ladder_orders(
@@ -66,4 +63,4 @@ def ladder_orders(
         if ladder.is_beside(order.price, order.quantity_base if order.ordered_base is None else order.ordered_base)
     }
     strays |= {order.order_id for order in resting if ladder.is_beside(order.price, order.quantity_base)}
-    return LadderOrders(len(on_ladder - better), len(strays - on_ladder))
+    return LadderOrders(len(on_ladder - better), len(strays - on_ladder), policy.ladder_strays)

@@ -91,6 +91,12 @@ class AccountPolicy(Policy):
         ge=0.0,
         le=0.5,
     )
+    ladder_strays: int = threshold(
+        unit="orders of an interval's quantity beside the ladder, of more than lie on it",
+        source="an order or two of that size may be the operator's own; a bot on another ladder places more",
+        ge=1,
+        le=1000,
+    )
     dust_share: float = threshold(
         unit="share of the smallest interval's quantity",
         source="rounding and fees in base leave thousandths of an interval; half of one may be a fill that is missing",
