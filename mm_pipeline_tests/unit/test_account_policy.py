@@ -13,7 +13,10 @@ from mm_pipeline.adapters.account import Credentials, MemoryFills
 from mm_pipeline.domain.account import (
     Drift,
     FillRole,
+    Increments,
+    OpenOrder,
     PositionSource,
+    Side,
     Telling,
     fills_of_grid,
     is_closed,
@@ -231,3 +234,25 @@ def test_position_of_a_stranger_who_trades_elsewhere_drifts_in_nothing() -> None
 def test_fee_bounds_say_what_a_fee_may_be(fee: float, changes: dict[str, float], *, is_it: bool) -> None:
     made = fill(1, "buy", 100.0, fee=fee)
     assert account_policy(**changes).fees.holds(made, fee) is is_it
+
+
+@pytest.mark.parametrize(("ladder_strays", "says_nothing"), [(2, False), (3, True), (4, True)])
+def test_stray_orders_of_an_interval_make_a_position_not_known_from_a_number_on(
+    ladder_strays: int, *, says_nothing: bool
+) -> None:
+    grid, policy = hundreds_grid(started_at=STARTED), account_policy(ladder_strays=ladder_strays)
+    own = tuple(
+        OpenOrder(
+            order_id=f"beside-{price}",
+            symbol=grid.symbol,
+            time_ms=grid.started_at_ms,
+            side=Side.BUY,
+            price=price,
+            quantity_base=1.0,
+            filled_base=0.0,
+        )
+        for price in (103.0, 104.0)
+    )
+    steps = Increments(price=0.01, base=1e-7)
+    doubts = position_of(grid, [], own, None, 105.0, policy=policy, increments=steps).doubts
+    assert (doubts == ()) is says_nothing

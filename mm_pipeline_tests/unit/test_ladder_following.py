@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mm_pipeline.domain.account import AccountFill, AccountPolicy, Increments, OpenOrder, Side, position_of
+from mm_pipeline.domain.account import AccountFill, Increments, OpenOrder, Side, position_of
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline_tests.account_samples import STARTED, account_policy, fill
 from mm_pipeline_tests.grid_samples import hundreds_grid
@@ -21,10 +21,8 @@ def ladder(**changes: Any) -> Grid:
     return hundreds_grid(**({"started_at": STARTED, "exchange": "kucoin"} | changes))
 
 
-def doubts(
-    grid: Grid, *fills: AccountFill, orders: tuple[OpenOrder, ...] = (), policy: AccountPolicy = POLICY
-) -> tuple[str, ...]:
-    return position_of(grid, fills, orders, None, 105.0, policy=policy, increments=STEPS).doubts
+def doubts(grid: Grid, *fills: AccountFill, orders: tuple[OpenOrder, ...] = ()) -> tuple[str, ...]:
+    return position_of(grid, fills, orders, None, 105.0, policy=POLICY, increments=STEPS).doubts
 
 
 def rests(number: int, side: Side, price: float, quantity: float) -> OpenOrder:
@@ -64,13 +62,9 @@ def test_own_orders_of_another_size_are_no_ladder(size: float) -> None:
     assert doubts(ladder(), orders=own) == ()
 
 
-@pytest.mark.parametrize(("ladder_strays", "says_nothing"), [(2, False), (3, True), (4, True)])
-def test_setting_says_how_many_orders_beside_the_ladder_say_something(
-    ladder_strays: int, *, says_nothing: bool
-) -> None:
+def test_two_orders_beside_the_ladder_say_nothing() -> None:
     own = tuple(rests(number, Side.BUY, 103.0 + number, 1.0) for number in range(2))
-    policy = account_policy(ladder_strays=ladder_strays)
-    assert (doubts(ladder(), orders=own, policy=policy) == ()) is says_nothing
+    assert doubts(ladder(), orders=own) == ()
 
 
 def test_more_on_the_ladder_than_beside_it_is_followed() -> None:
