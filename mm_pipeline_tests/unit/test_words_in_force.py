@@ -104,6 +104,13 @@ def test_word_in_force_mutes_exits_and_its_account_is_asked(journal: Journal, wo
     assert needs_check(watch_at(journal, NOON + 9 * BAR), plan, GRID)
 
 
+def test_word_from_before_the_range_stays_void_while_the_grid_file_is_unreadable() -> None:
+    told = Response(grid="eth", at=NOON - 60 * MINUTE, kind=FLAT, known_at=NOON + 65 * MINUTE)
+    story = [judged("N", 4), judged("H", 5, started_at=None), judged("H", 6, started_at=None)]
+    made = [one for one in replay(story, [told], POLICY) if one.is_told]
+    assert [(one.notice, one.evaluated_at) for one in made] == [(Notice.MANDATORY_EXIT, NOON + 5 * BAR)]
+
+
 def shown_flat(journal: Journal) -> bool:
     """Whether the operator's status shows the position closed."""
     book = PageBook.open(journal, now=NOON + 9 * BAR, overdue_after=BAR)

@@ -20,7 +20,7 @@ from mm_pipeline.domain.notifications.decision import (
     ends_emergency,
     resumes_emergency,
 )
-from mm_pipeline.domain.notifications.judgement import Judgement
+from mm_pipeline.domain.notifications.judgement import ENTRY, Judgement
 from mm_pipeline.domain.notifications.policy import LONGEST_FLAPPING, PageBudget
 from mm_pipeline.domain.notifications.response import FLATS, SEEN_OPEN, Response, ResponseKind
 
@@ -94,11 +94,13 @@ class History:
         started_at = judged.started_at or self.started_at
         before = self if self.is_of(judged) else self._left_at(judged)
         goes_on = before.judged is not None and before.judged.state == judged.state
+        # A file that cannot be read now is of the range that was known before; a disabled grid trades in none.
+        range_start = judged.range_start or (None if judged.kind == ENTRY else before.started_at)
         return replace(
             before,
             judged=judged,
             started_at=started_at,
-            flats=tuple(one for one in before.flats if one.closes(started_at=judged.range_start, open_at=None)),
+            flats=tuple(one for one in before.flats if one.closes(started_at=range_start, open_at=None)),
             run=before.run + 1 if goes_on else 1,
             run_began_at=before.run_began_at if goes_on else judged.evaluated_at,
             before_at=None if before.judged is None else before.judged.evaluated_at,
