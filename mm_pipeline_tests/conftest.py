@@ -4,6 +4,9 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+from mm_pipeline_tests.effort import IS_SEARCH
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -17,5 +20,8 @@ def recorded_data() -> Path:
 
 
 def pytest_configure() -> None:
-    """Processes of tests end at a hang-up, also where this one was started to outlive its terminal."""
+    """Properties repeat their examples every day; processes of tests end at a hang-up of their terminal."""
+    settings.register_profile("every day", derandomize=True, database=None)
+    settings.register_profile("search", print_blob=True)
+    settings.load_profile("search" if IS_SEARCH else "every day")
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

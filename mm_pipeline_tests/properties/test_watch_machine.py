@@ -313,7 +313,6 @@ def test_watch_is_never_mute_and_never_a_storm(machine: type[WatchMachine]) -> N
         settings=settings(
             max_examples=tries(6),
             stateful_step_count=STEPS,
-            derandomize=not IS_SEARCH,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
