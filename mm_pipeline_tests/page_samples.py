@@ -63,11 +63,12 @@ READINGS = {
     "reversion_slowing": (0.6, 0.67),
 }
 RISK = DelayRisk(
-    capital_at_risk_quote={"15m": 12.1, "1h": 25.3, "4h": 51.0},
-    giveback_p50_quote={"15m": 0.4, "1h": 1.1, "4h": 3.2},
-    giveback_p90_quote={"15m": 7.9, "1h": 16.4, "4h": 33.5},
+    capital_at_risk_quote={"15m": 12.1, "1h": 25.3, "4h": 51.0, "24h": 88.0},
+    giveback_p50_quote={"15m": 0.4, "1h": 1.1, "4h": 3.2, "24h": 6.1},
+    giveback_p90_quote={"15m": 7.9, "1h": 16.4, "4h": 33.5, "24h": 61.7},
     worst_case_quote=153.0,
     source="modelled",
+    stop_probability={"4h": 0.12, "24h": 0.62},
 )
 STALE = "newest bar closed 47 min ago, more than 35 min (data.max_age)"
 
@@ -151,6 +152,7 @@ def with_cost(report: GridReport, risk: DelayRisk) -> GridReport:
     for name in ("capital_at_risk", "giveback_p50", "giveback_p90"):
         by_delay = getattr(risk, f"{name}_quote")
         held |= {f"{name}_{delay}_quote": amount for delay, amount in by_delay.items()}
+    held |= {f"p_stop_{horizon}": share for horizon, share in risk.stop_probability.items()}
     return replace(report, risk=held)
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from mm_pipeline.domain.candles import fill_gaps
 from mm_pipeline.domain.columns import epoch_ms
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.risk import RiskPolicy, StandardisedBars
+from mm_pipeline.domain.risk import RiskHistory, RiskPolicy
 from mm_pipeline_tests.markets import grid_around, settings_of, simulated_candles
 from mm_pipeline_tests.reference.risk import Candle, Settings
 
@@ -22,8 +22,8 @@ def risk_policy(**changes: Any) -> RiskPolicy:
 
 
 def quick_policy(**changes: Any) -> RiskPolicy:
-    """Few paths from two weeks."""
-    return risk_policy(**({"history_days": 14, "min_history_days": 7, "paths": 100} | changes))
+    """Few windows from two weeks."""
+    return risk_policy(**({"history_days": 14, "min_history_days": 7, "draw_every_bars": 13} | changes))
 
 
 @lru_cache(maxsize=1)
@@ -39,7 +39,7 @@ def grid_in(bars: pl.DataFrame, row: int, *, width: float = 0.04, **changes: Any
 
 def candles_of(bars: pl.DataFrame) -> list[Candle]:
     """Bars for the plain reference."""
-    columns = ("open", "high", "low", "close", "is_synthetic")
+    columns = ("open", "high", "low", "close")
     times = zip(epoch_ms(bars["open_time"]).tolist(), epoch_ms(bars["known_at"]).tolist(), strict=True)
     return [Candle(*at, *row) for at, row in zip(times, bars.select(columns).rows(), strict=True)]
 
@@ -48,17 +48,15 @@ def reference_settings(policy: RiskPolicy) -> Settings:
     """Thresholds for the plain reference."""
     return Settings(
         history_days=policy.history_days,
-        min_history_days=policy.min_history_days,
-        volatility_bars=policy.volatility_bars,
-        block_bars=policy.block_bars,
-        paths=policy.paths,
+        draw_every_bars=policy.draw_every_bars,
         quantile=policy.capital_at_risk_quantile,
+        shares=tuple((table.valid_from_ms, table.shares) for table in policy.volatility),
     )
 
 
-def history_of(bars: pl.DataFrame, policy: RiskPolicy) -> StandardisedBars:
+def history_of(bars: pl.DataFrame, policy: RiskPolicy) -> RiskHistory:
     """Standardised bars."""
-    return StandardisedBars.of(bars, policy)
+    return RiskHistory.of(bars, policy)
 
 
 def known_ms(bars: pl.DataFrame, row: int = -1) -> np.ndarray[Any, np.dtype[np.int64]]:

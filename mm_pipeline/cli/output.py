@@ -19,7 +19,12 @@ Advance = Callable[[str], None]
 
 def print_json(data: Any) -> None:
     """Print as JSON; times as ISO 8601 with Z."""
-    click.echo(json.dumps(data, indent=2, default=_as_json, allow_nan=False))
+    click.echo(as_json_text(data))
+
+
+def as_json_text(data: Any) -> str:
+    """As :func:`print_json` prints it."""
+    return json.dumps(data, indent=2, default=_as_json, allow_nan=False)
 
 
 def iso(at: datetime | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 import polars as pl
@@ -11,7 +12,7 @@ from mm_pipeline.domain.kpis import COUNTS, KPI_SCHEMA, SHARES, TIMES
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications import Cause, HeldBack, Notice
 from mm_pipeline.domain.notifications.frame import NOTIFICATIONS_SCHEMA
-from mm_pipeline.domain.risk import HORIZONS, SOURCES
+from mm_pipeline.domain.risk import GIVEBACK_PROBABILITIES, HORIZONS, SOURCES, STOP_HORIZONS
 from mm_pipeline.domain.risk.columns import FIGURES_SCHEMA, POSITION_SCHEMA
 
 _TIME: Final = pl.Datetime("ms", "UTC")
@@ -130,9 +131,11 @@ RISK = Contract(
             pl.col("risk_unknown").is_not_null() == pl.col("capital_at_risk_15m_quote").is_null()
         ).all(),
         "quantiles in order": pl.all_horizontal(
-            (pl.col(f"giveback_p50_{horizon}_quote") <= pl.col(f"giveback_p90_{horizon}_quote")).all()
+            (pl.col(f"giveback_{less}_{horizon}_quote") <= pl.col(f"giveback_{more}_{horizon}_quote")).all()
             for horizon in HORIZONS
+            for less, more in pairwise(GIVEBACK_PROBABILITIES)
         ),
+        "probabilities in 0..1": between(0, 1, *(f"p_stop_{horizon}" for horizon in STOP_HORIZONS)),
         "the worst case is no gain": at_least(0, "worst_case_quote"),
     },
 )

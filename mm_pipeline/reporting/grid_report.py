@@ -14,6 +14,7 @@ from mm_pipeline.domain.exit_state import STATES, TRIGGERS
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications.delay_risk import HORIZONS, DelayRisk
+from mm_pipeline.domain.risk import STOP_HORIZONS
 from mm_pipeline.domain.risk.columns import figures_told
 
 MODELLED: Final = "modelled"
@@ -156,6 +157,11 @@ class GridReport:
             giveback_p90_quote={horizon: told[f"giveback_p90_{horizon}_quote"] for horizon in HORIZONS},
             worst_case_quote=told["worst_case_quote"],
             source=MODELLED,
+            stop_probability={
+                horizon: told[f"p_stop_{horizon}"]
+                for horizon in STOP_HORIZONS
+                if told.get(f"p_stop_{horizon}") is not None
+            },
         )
 
 

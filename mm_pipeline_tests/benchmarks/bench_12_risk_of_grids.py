@@ -13,7 +13,7 @@ import polars as pl
 from mm_pipeline.domain.candles import fill_gaps
 from mm_pipeline.domain.columns import epoch_ms
 from mm_pipeline.domain.grid import GridVersion
-from mm_pipeline.domain.risk import StandardisedBars, risk_of_grids
+from mm_pipeline.domain.risk import RiskHistory, risk_of_grids
 from mm_pipeline_tests.benchmarks.side_by_side import compare, report, symbol_year
 from mm_pipeline_tests.markets import grid_around, settings_of, version_of
 
@@ -38,7 +38,7 @@ def live_bars() -> pl.DataFrame:
 def tick(bars: pl.DataFrame, grids: int) -> pl.DataFrame:
     """Risk at the newest close of grids of several widths that started up to a month before it."""
     policy = settings_of().risk
-    history = StandardisedBars.of(bars, policy)
+    history = RiskHistory.of(bars, policy)
     declared = [versions_of(bars, number) for number in range(grids)]
     return risk_of_grids([(versions, history) for versions in declared], epoch_ms(bars["close_time"])[-1:], policy)
 

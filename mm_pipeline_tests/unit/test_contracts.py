@@ -20,7 +20,7 @@ from mm_pipeline.domain.grid_analysis import grid_analysis
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.notifications import Cause, Decision, Notice
 from mm_pipeline.domain.pipeline import COARSE, evaluate, evaluations, metrics_of, regime_of, view_of
-from mm_pipeline.domain.risk import StandardisedBars, risk_rows
+from mm_pipeline.domain.risk import RiskHistory, risk_rows
 from mm_pipeline.domain.risk.columns import figures_of, positions_of, with_risk
 from mm_pipeline.paper.markets.simulation import simulate_market
 from mm_pipeline.reporting.notification_frame import notification_frame
@@ -68,7 +68,7 @@ def frames() -> dict[str, pl.DataFrame]:
         enabled: evaluate([grid(enabled=enabled)], view, settings.advice, first_ms=int(times[0]), last_ms=last_ms)
         for enabled in (True, False)
     }
-    history = StandardisedBars.of(filled, settings.risk)
+    history = RiskHistory.of(filled, settings.risk)
     rows = risk_rows([grid(enabled=True)], history, epoch_ms(states[True].exit_states["evaluated_at"]), settings.risk)
     positions, figures = positions_of(rows), figures_of(rows)
     made = {

@@ -18,7 +18,7 @@ from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.grid import Grid, GridVersion, unprofitable
 from mm_pipeline.domain.pipeline import evaluate
 from mm_pipeline.domain.position import simulate_grid
-from mm_pipeline.domain.risk import StandardisedBars, risk_rows
+from mm_pipeline.domain.risk import RiskHistory, risk_rows
 from mm_pipeline.rendering.terminal.evaluation_tables import explanation
 from mm_pipeline.reporting.grid_report import report_of
 from mm_pipeline.reporting.pages.words import grid_text, stop_line
@@ -117,9 +117,7 @@ def test_risk_of_a_grid_without_a_stop_is_all_of_the_inventory() -> None:
     bars, policy = simulated_bars(), quick_policy()
     start = 40 * 96
     grid = grid_in(bars, start, width=0.05).model_copy(update={"stop_loss": None})
-    (row,) = risk_rows(
-        version_of(grid), StandardisedBars.of(bars, policy), known_ms(bars, start + 96), policy
-    ).to_dicts()
+    (row,) = risk_rows(version_of(grid), RiskHistory.of(bars, policy), known_ms(bars, start + 96), policy).to_dicts()
     assert row["risk_unknown"] is None
     assert row["worst_case_quote"] >= row["inventory_base"] * row["price"]
     assert np.isfinite(row["capital_at_risk_4h_quote"])
@@ -133,7 +131,7 @@ def test_no_rebate_makes_the_worst_case_a_gain() -> None:
     start = 40 * 96
     price = float(risk_bars["close"][start + 95])
     near = grid_in(risk_bars, start, lower=price * 1.2, upper=price * 1.4, stop_loss=price * 0.9999, fee=-0.001)
-    rows = risk_rows(version_of(near), StandardisedBars.of(risk_bars, policy), known_ms(risk_bars, start + 95), policy)
+    rows = risk_rows(version_of(near), RiskHistory.of(risk_bars, policy), known_ms(risk_bars, start + 95), policy)
     assert rows["worst_case_quote"].min() == 0.0
 
 

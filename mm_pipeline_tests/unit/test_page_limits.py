@@ -152,7 +152,7 @@ def test_thousand_triggers_and_a_long_reason_leave_what_matters() -> None:
     assert len(page.text) <= TEXT_LIMIT
     assert page.text.count("stop_loss_breached") == 1
     assert "\nAfter exiting: mm flat eth-main\n" in page.text
-    assert "Expected give-back if delayed (p50 / p90): 15 min 0.40 / 7.90 USDT" in page.text
+    assert "Expected give-back if delayed (p50 / p90): 4 h 3.20 / 33.50 USDT" in page.text
 
 
 @pytest.mark.parametrize("cause", Cause)

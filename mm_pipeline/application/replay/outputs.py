@@ -20,7 +20,7 @@ from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.market_view import MarketView
 from mm_pipeline.domain.notifications import ENTRY, EXIT, Notice, NotifyPolicy, Response
 from mm_pipeline.domain.position import simulate_grid
-from mm_pipeline.domain.risk import RiskPolicy, StandardisedBars, risk_rows
+from mm_pipeline.domain.risk import RiskHistory, RiskPolicy, risk_rows
 from mm_pipeline.reporting.notification_frame import GridStates, replayed_notifications
 
 FRAMES: Final = (
@@ -82,7 +82,7 @@ def advice_frame(advice: Advice, grid: Grid) -> tuple[str, pl.DataFrame]:
 def risk_frame(grid: Grid, bars: pl.DataFrame, rows: pl.DataFrame, policy: RiskPolicy) -> pl.DataFrame:
     """Modelled position and risk at the evaluations of exit states, a row each."""
     evaluated_ms = rows["evaluated_at"].dt.epoch("ms").to_numpy()
-    return risk_rows([GridVersion(grid, grid.started_at)], StandardisedBars.of(bars, policy), evaluated_ms, policy)
+    return risk_rows([GridVersion(grid, grid.started_at)], RiskHistory.of(bars, policy), evaluated_ms, policy)
 
 
 def notifications_frame(

@@ -14,14 +14,14 @@ from mm_pipeline.domain.columns import TIME, constant_column, flag_column, float
 from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.grid_history import RangeHistory
 from mm_pipeline.domain.position.simulation import GridSimulation, simulate_grid
-from mm_pipeline.domain.risk.bootstrap import DrawWindow, StandardisedBars, path_seeds
 from mm_pipeline.domain.risk.estimate import (
     GIVEBACK_PROBABILITIES,
-    HORIZONS,
+    STOP_HORIZONS,
     GridPositions,
     RiskFigures,
     position_risk,
 )
+from mm_pipeline.domain.risk.history import HORIZONS, PastWindows, RiskHistory
 from mm_pipeline.domain.risk.level import capital_utilization
 from mm_pipeline.domain.risk.policy import RiskPolicy
 
@@ -41,6 +41,7 @@ POSITION: Final = (
 """What a grid holds and has earned, as columns of positions and of equity alike."""
 _AT_RISK: Final = tuple(f"capital_at_risk_{horizon}_quote" for horizon in HORIZONS)
 _GIVEBACK: Final = tuple(f"giveback_{name}_{horizon}_quote" for name in GIVEBACK_PROBABILITIES for horizon in HORIZONS)
+_STOP: Final = tuple(f"p_stop_{horizon}" for horizon in STOP_HORIZONS)
 RISK_SCHEMA: Final[dict[str, pl.DataType]] = {
     "grid": pl.String(),
     "evaluated_at": TIME,
@@ -51,7 +52,7 @@ RISK_SCHEMA: Final[dict[str, pl.DataType]] = {
     "is_stopped_out": pl.Boolean(),
     "capital_utilization": pl.Float64(),
     "worst_case_quote": pl.Float64(),
-    **dict.fromkeys((*_AT_RISK, *_GIVEBACK), pl.Float64()),
+    **dict.fromkeys((*_AT_RISK, *_GIVEBACK, *_STOP), pl.Float64()),
     "risk_unknown": pl.String(),
 }
 """One row an evaluation. Losses are positive; ``risk_unknown`` says why figures are null, and is null where none is.
@@ -61,14 +62,14 @@ RISK_SCHEMA: Final[dict[str, pl.DataType]] = {
 _REASONS: Final = (
     "candles do not reach back to the grid's started_at",
     "no bar has closed since the grid started",
-    "a candle is missing in the volatility window before the newest bar",
-    "the price did not move in the volatility window",
-    "too few bars to draw from",
+    "a candle is missing in the 24 h before the newest bar",
+    "the price did not move in the last 30 days",
+    "too few days of candles",
 )
 
 
 def risk_rows(
-    versions: Sequence[GridVersion], history: StandardisedBars, evaluated_ms: Times, policy: RiskPolicy
+    versions: Sequence[GridVersion], history: RiskHistory, evaluated_ms: Times, policy: RiskPolicy
 ) -> pl.DataFrame:
     """Position and risk of a grid at each evaluation, as if it had traded its bars since it started.
 
@@ -104,7 +105,7 @@ def risk_rows(
 
 
 def risk_of_grids(
-    grids: Iterable[tuple[Sequence[GridVersion], StandardisedBars]], evaluated_ms: Times, policy: RiskPolicy
+    grids: Iterable[tuple[Sequence[GridVersion], RiskHistory]], evaluated_ms: Times, policy: RiskPolicy
 ) -> pl.DataFrame:
     """:func:`risk_rows` of many grids, each with the bars of its market; those of one market share them."""
     rows = [risk_rows(versions, history, evaluated_ms, policy) for versions, history in grids]
@@ -112,19 +113,19 @@ def risk_of_grids(
 
 
 def _rows(
-    grid: Grid, edits: RangeHistory, history: StandardisedBars, evaluated_ms: Times, policy: RiskPolicy
+    grid: Grid, edits: RangeHistory, history: RiskHistory, evaluated_ms: Times, policy: RiskPolicy
 ) -> pl.DataFrame:
-    window = history.windows(evaluated_ms, policy)
+    known = history.known_at(evaluated_ms, policy)
     simulation = simulate_grid(grid, history.bars.frame, history=edits)
-    index = window.row - int(np.searchsorted(history.bars.opened_ms, grid.started_at_ms, side="left"))
+    index = known.row - int(np.searchsorted(history.bars.opened_ms, grid.started_at_ms, side="left"))
     has_history = history.bars.reaches_back_to(grid.started_at_ms)
     index = np.where(has_history, np.maximum(index, -1), -1)
     positions = _positions(simulation, index)
-    figures = position_risk(positions, history, window, path_seeds(grid.id, evaluated_ms), policy)
+    figures = position_risk(positions, history, known, policy)
     is_begun = index >= 0
     locked = np.where(positions.is_over, 0, positions.rung) * grid.interval_capital_quote
     utilization = capital_utilization(
-        inventory_quote=positions.inventory_base * window.price, locked_quote=locked, capital_quote=grid.capital
+        inventory_quote=positions.inventory_base * known.price, locked_quote=locked, capital_quote=grid.capital
     )
     rows = len(evaluated_ms)
     return pl.DataFrame(
@@ -133,12 +134,12 @@ def _rows(
             times_of(evaluated_ms, "evaluated_at"),
             constant_column("grid_version", grid.version_hash, rows, pl.String),
             constant_column("source", SOURCES[-1], rows, pl.String),
-            float_column("price", window.price),
+            float_column("price", known.price),
             *(picked(simulation.equity[name], index) for name in POSITION),
             flag_column("is_stopped_out", positions.is_over, is_begun),
             float_column("capital_utilization", np.where(is_begun, utilization, np.nan)),
             *_figure_columns(figures, is_begun),
-            name_column("risk_unknown", _reason(figures, window, index, has_history), _REASONS),
+            name_column("risk_unknown", _reason(figures, known, index, has_history), _REASONS),
         ]
     )
 
@@ -164,18 +165,19 @@ def _figure_columns(figures: RiskFigures, is_begun: np.ndarray[tuple[int], np.dt
         column("worst_case_quote", figures.worst_case),
         *(column(name, figures.capital_at_risk[:, k]) for k, name in enumerate(_AT_RISK)),
         *(column(name, giveback[k]) for k, name in enumerate(_GIVEBACK)),
+        *(column(name, figures.stop_probability[:, k]) for k, name in enumerate(_STOP)),
     ]
 
 
-def _reason(figures: RiskFigures, window: DrawWindow, index: Times, has_history: bool) -> Times:
+def _reason(figures: RiskFigures, known: PastWindows, index: Times, has_history: bool) -> Times:
     """Which of ``_REASONS``; -1 where figures are there."""
     return np.select(
         [
             np.full(len(index), not has_history),
             index < 0,
             ~np.isnan(figures.capital_at_risk[:, 0]),
-            np.isnan(window.volatility),
-            window.volatility == 0.0,
+            np.isnan(known.volatility),
+            known.volatility == 0.0,
         ],
         [0, 1, -1, 2, 3],
         4,

@@ -30,7 +30,7 @@ from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.months import previous_month
 from mm_pipeline.domain.pipeline import evaluations
-from mm_pipeline.domain.risk import RISK_SCHEMA, StandardisedBars, risk_rows
+from mm_pipeline.domain.risk import RISK_SCHEMA, RiskHistory, risk_rows
 from mm_pipeline.domain.risk.columns import figures_of, positions_of, with_old_import
 from mm_pipeline.orchestration import metadata
 from mm_pipeline.orchestration.assets.declaration import contract_result, monthly_assets, plan_of
@@ -95,11 +95,11 @@ def positions_and_risk(
         )
 
 
-def _history(bars: MarketBars, watch: Watch) -> StandardisedBars:
-    return StandardisedBars.of(bars.bars, watch.settings.risk)
+def _history(bars: MarketBars, watch: Watch) -> RiskHistory:
+    return RiskHistory.of(bars.bars, watch.settings.risk)
 
 
-def _rows(grid: WatchedGrid, due_ms: Times, histories: Mapping[Market, StandardisedBars], watch: Watch) -> pl.DataFrame:
+def _rows(grid: WatchedGrid, due_ms: Times, histories: Mapping[Market, RiskHistory], watch: Watch) -> pl.DataFrame:
     """Rows of every market that a declaration of the grid trades; evaluations of a version use its own."""
     parts = [pl.DataFrame(schema=RISK_SCHEMA)]
     for market in grid.markets:

@@ -25,7 +25,10 @@ TIERS: Final[Mapping[Notice, Sequence[str]]] = {
 NOT_AVAILABLE: Final = "not available"
 _FULL_DIGITS_BELOW = 1e10
 _REASON_LENGTH = 160
-_HORIZON_WORDS = dict(zip(HORIZONS, ("15 min", "1 h", "4 h"), strict=True))
+_HORIZON_WORDS = dict(zip(HORIZONS, ("15 min", "1 h", "4 h", "24 h"), strict=True))
+_WAITING_WORDS = {horizon: words for horizon, words in _HORIZON_WORDS.items() if horizon == "4h"}
+"""A page is short: one delay shows what is usual beside what is at risk."""
+_STOP_HORIZON = "24h"
 _HEALTH = {"ABOVE_GRID": ", above the grid", "IN_GRID": ", in the grid", "BELOW_GRID": ", below the grid"}
 
 
@@ -268,10 +271,12 @@ def risk_lines(risk: DelayRisk | None, quote: str, *, has_stop: bool = True) -> 
     giveback = ", ".join(
         f"{words} {amount_text(risk.giveback_p50_quote[horizon])} / {amount_text(risk.giveback_p90_quote[horizon])} "
         f"{quote}"
-        for horizon, words in _HORIZON_WORDS.items()
+        for horizon, words in _WAITING_WORDS.items()
     )
     end = "at the stop" if has_stop else f"({NO_STOP_TEXT})"
     worst = f"worst case {end} {amount_text(risk.worst_case_quote)} {quote}"
+    if has_stop and _STOP_HORIZON in risk.stop_probability:
+        worst += f", touched within 24 h: {risk.stop_probability[_STOP_HORIZON]:.0%}"
     return [
         f"Capital at risk if delayed: {at_risk}; {worst} ({risk.source}).",
         f"Expected give-back if delayed (p50 / p90): {giveback}.",
