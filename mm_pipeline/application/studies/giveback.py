@@ -1,9 +1,9 @@
-"""Forecasts of giveback beside what came true, for the model and the peers that it must beat. Scores: ``coverage``."""
+"""Forecasts of giveback beside what came true, and beside a normal of the same inventory. Scores: ``coverage``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -12,11 +12,15 @@ from scipy.special import ndtri
 from mm_pipeline.application.studies.held_grids import GridShape, HeldGrid, held_grids
 from mm_pipeline.domain.arrays import Floats, Integers
 from mm_pipeline.domain.grid import Spacing
-from mm_pipeline.domain.indicators.windows import lagged
 from mm_pipeline.domain.market import Market, Timeframe
-from mm_pipeline.domain.risk.bootstrap import StandardisedBars, path_seeds
-from mm_pipeline.domain.risk.estimate import GIVEBACK_PROBABILITIES, HORIZON_BARS, position_risk
-from mm_pipeline.domain.risk.policy import RiskPolicy
+from mm_pipeline.domain.risk import (
+    GIVEBACK_PROBABILITIES,
+    HORIZON_BARS,
+    RiskHistory,
+    RiskPolicy,
+)
+from mm_pipeline.domain.risk.estimate import loop_inputs, worst_cases_quote
+from mm_pipeline.domain.risk.volatility import HAR_BARS
 
 STUDIED_SHAPES: Final = tuple(
     GridShape(width=width, levels=levels, spacing=spacing, stop_distance=width / 3, fee=0.001)
@@ -31,10 +35,8 @@ LONGEST_HELD_DAYS: Final = 30
 """A grid that is neither stopped nor sold out by then is laid anew: prices long left are not what it would hold."""
 MIN_INVENTORY: Final = 0.10
 """Share of the capital below which there is little to give back."""
-PEER_PATHS: Final = 500
-"""Of the unconditional peer: enough to see how it compares, in a quarter of the time."""
-METHODS: Final = ("model", "normal", "unconditional")
-"""The model; a normal of the inventory's price with sigma sqrt(d); the model's paths from returns as they were."""
+PEER_QUANTILE: Final = "p90"
+"""Quantile at which the pinball loss is compared with the normal's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,71 +49,80 @@ class Forecasts:
         Shape ``(n,)``: when.
     lost_pct
         Shape ``(n, horizons)``: what came true, in % of the capital.
-    said_pct
-        For each method shape ``(n, horizons, 2)``: p50 and p90, in % of the capital.
+    place
+        Shape ``(n, horizons)``: where that stands in the forecast, 0..1: uniform if the forecast is right. Where paths
+        end at one value, as those of a stopped grid do, it is spread evenly over them (Czado et al. 2009).
+    said_pct, normal_pct
+        Shape ``(n, horizons)``: the model's and the normal's p90, in % of the capital.
     """
 
     close_ms: Integers
     lost_pct: Floats
-    said_pct: dict[str, Floats]
+    place: Floats
+    said_pct: Floats
+    normal_pct: Floats
 
     def of(self, is_wanted: Integers) -> Forecasts:
         """Some of the rows."""
-        said = {name: values[is_wanted] for name, values in self.said_pct.items()}
-        return Forecasts(self.close_ms[is_wanted], self.lost_pct[is_wanted], said)
+        columns = (self.lost_pct, self.place, self.said_pct, self.normal_pct)
+        return Forecasts(self.close_ms[is_wanted], *(values[is_wanted] for values in columns))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Forecasts]) -> Forecasts:
+        """All rows of several."""
+        return cls(
+            np.concatenate([part.close_ms for part in parts]),
+            np.concatenate([part.lost_pct for part in parts]),
+            np.concatenate([part.place for part in parts]),
+            np.concatenate([part.said_pct for part in parts]),
+            np.concatenate([part.normal_pct for part in parts]),
+        )
 
 
-def studied_grids(history: StandardisedBars, market: Market, shape: GridShape, policy: RiskPolicy) -> list[HeldGrid]:
+def studied_grids(history: RiskHistory, market: Market, shape: GridShape, policy: RiskPolicy) -> list[HeldGrid]:
     """Grids of one shape along a market, from the first bar at which there is history enough to say anything."""
+    first = policy.min_windows * policy.draw_every_bars + 2 * HORIZON_BARS[-1] + HAR_BARS[0] + 2
     return list(
         held_grids(
             history,
             market,
             shape,
-            first_row=policy.min_history_bars + policy.volatility_bars + 1,
+            first_row=first,
             longest_bars=LONGEST_HELD_DAYS * Timeframe.M15.bars_per_day,
             min_inventory=MIN_INVENTORY,
         )
     )
 
 
-def forecast(held: HeldGrid, history: StandardisedBars, raw: StandardisedBars, policy: RiskPolicy) -> Forecasts:
-    """What each method says at each evaluation of a held grid; rows at which the model says nothing are left out.
+def forecast(held: HeldGrid, history: RiskHistory, policy: RiskPolicy, *, every: int = 1) -> Forecasts:
+    """What is said at each ``every``th evaluation of a held grid; rows at which nothing is said are left out.
 
-    Parameters
-    ----------
-    held, history, policy
-        The grid, the bars that it was held on, and the thresholds.
-    raw
-        :func:`unscaled` of ``history``.
+    The normal is that of the inventory's price with sigma sqrt(d), of the volatility of the last 24 h, and says no
+    more than the worst case. Ties are spread by numbers that hang on the time alone.
     """
-    close_ms = history.bars.opened_ms[held.row] + Timeframe.M15.ms
-    window, seeds = history.windows(close_ms, policy), path_seeds(held.grid.id, close_ms)
-    model = position_risk(held.positions, history, window, seeds, policy)
-    fewer = policy.model_copy(update={"paths": min(PEER_PATHS, policy.paths)})
-    peer = position_risk(held.positions, raw, raw.windows(close_ms, policy), seeds, fewer)
-    exposure = held.positions.inventory_base * window.price * window.volatility
-    sigmas = exposure[:, None, None] * np.sqrt(np.array(HORIZON_BARS))[:, None]
-    said = {
-        "model": model.giveback,
-        "normal": sigmas * ndtri(list(GIVEBACK_PROBABILITIES.values())),
-        "unconditional": peer.giveback,
-    }
+    from mm_pipeline.domain.risk.path_loops import risk_along_windows
+
+    closed_ms = history.bars.closed_ms(Timeframe.M15)[held.row]
+    asked = np.flatnonzero(closed_ms // Timeframe.M15.ms % every == 0)
+    closed_ms, lost, positions = closed_ms[asked], held.lost[asked], held.positions.at(asked)
+    known = history.known_at(closed_ms, policy)
+    inputs = loop_inputs(positions, history, known, policy)
+    giveback, _, less, same = risk_along_windows(*inputs, lost)
+    exposure = positions.inventory_base * known.price * np.sqrt(history.variances[known.row, 0])
+    p90 = list(GIVEBACK_PROBABILITIES).index(PEER_QUANTILE)
+    normal = exposure[:, None] * np.sqrt(np.array(HORIZON_BARS)) * ndtri(GIVEBACK_PROBABILITIES[PEER_QUANTILE])
     in_pct = 100.0 / held.grid.capital
-    everything = Forecasts(close_ms, held.lost * in_pct, {name: values * in_pct for name, values in said.items()})
-    return everything.of(np.flatnonzero(np.isfinite(model.giveback[:, 0, 0])))
-
-
-def unscaled(history: StandardisedBars) -> StandardisedBars:
-    """The same bars with their returns as they were, whatever the volatility then and now."""
-    unit = lagged(history.volatility, 1)[history.pool]
-    return replace(history, moves=history.moves * unit[:, None], volatility=np.ones_like(history.volatility))
-
-
-def joined(parts: Sequence[Forecasts]) -> Forecasts:
-    """All rows of several."""
-    return Forecasts(
-        np.concatenate([part.close_ms for part in parts]),
-        np.concatenate([part.lost_pct for part in parts]),
-        {name: np.concatenate([part.said_pct[name] for part in parts]) for name in METHODS},
+    everything = Forecasts(
+        closed_ms,
+        lost * in_pct,
+        less + _spread(closed_ms, same.shape) * same,
+        giveback[:, :, p90] * in_pct,
+        np.minimum(normal, worst_cases_quote(positions, known.price)[:, None]) * in_pct,
     )
+    return everything.of(np.flatnonzero(np.isfinite(less[:, 0])))
+
+
+def _spread(closed_ms: Integers, shape: tuple[int, ...]) -> Floats:
+    """Numbers in 0..1 that are as good as random, and the same at each run."""
+    first = int(closed_ms[0]) if len(closed_ms) else 0
+    return np.random.default_rng(first).random(shape)

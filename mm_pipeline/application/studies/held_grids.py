@@ -12,8 +12,8 @@ from mm_pipeline.domain.arrays import Bools, Floats, Integers
 from mm_pipeline.domain.grid import Grid, Spacing
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.position.simulation import simulate_grid
-from mm_pipeline.domain.risk.bootstrap import StandardisedBars
-from mm_pipeline.domain.risk.estimate import HORIZON_BARS, GridPositions
+from mm_pipeline.domain.risk.estimate import GridPositions
+from mm_pipeline.domain.risk.history import HORIZON_BARS, RiskHistory
 
 _LONGEST_BARS = HORIZON_BARS[-1]
 
@@ -78,7 +78,7 @@ class HeldGrid:
 
 
 def held_grids(
-    history: StandardisedBars,
+    history: RiskHistory,
     market: Market,
     shape: GridShape,
     *,
@@ -126,7 +126,7 @@ def held_grids(
         first += last + 1
 
 
-def _is_known_at_once(history: StandardisedBars, first: int, last: int) -> Bools:
+def _is_known_at_once(history: RiskHistory, first: int, last: int) -> Bools:
     """Whether rows ``first..last`` were known at their close, and the longest horizon after them has no hole."""
     bars, span = history.bars, slice(first, last + 1)
     opened_ms = bars.opened_ms

@@ -8,7 +8,10 @@ from mm_pipeline.cli.lazy_group import LazyGroup
 
 STUDIES = {
     "verdicts": "mm_pipeline.cli.study.verdicts:verdicts",
+    "volatility": "mm_pipeline.cli.study.volatility:volatility",
     "giveback": "mm_pipeline.cli.study.giveback:giveback",
+    "stops": "mm_pipeline.cli.study.stops:stops",
+    "regimes": "mm_pipeline.cli.study.regimes:regimes",
     "pages": "mm_pipeline.cli.study.pages:pages",
 }
 

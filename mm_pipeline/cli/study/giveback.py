@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mm_pipeline.cli.options import EXISTING_FILE, json_option, settings_option
+from mm_pipeline.cli.study.study_files import EVERY, candle_files, read_candles, save_study, study_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,30 +23,27 @@ THREADS = 2
 
 
 @click.command()
-@click.option("--candles", "first_candles", type=EXISTING_FILE, required=True, multiple=True, metavar="FILE...")
-@click.argument("more_candles", type=EXISTING_FILE, nargs=-1, metavar="")
+@study_options
+@EVERY
 @click.option("--threads", type=click.IntRange(1, 64), default=THREADS, show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="PNG of coverage by window.")
-@settings_option
-@json_option
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print the tables as Markdown.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the table as Markdown.")
 def giveback(
     *,
     first_candles: tuple[Path, ...],
     more_candles: tuple[Path, ...],
-    threads: int,
     out: Path | None,
     settings_file: Path | None,
     as_json: bool,
+    every: int,
+    threads: int,
     as_markdown: bool,
 ) -> None:
     """Hold grids along 15m candle FILEs, one market each, and compare expected giveback with what came true.
 
     Grids of three widths are placed one after the other, each when the one before it is stopped, sold out or 30 days
-    old, and evaluated at every 15m close at which inventory is worth 10 % of the capital or more. What is said rests on
-    bars known by then. Beside the model stand a normal with sigma sqrt(d) and the model without rescaling to the
-    present volatility. Intervals are 95 % by a bootstrap of whole weeks, all markets together, and Wilson's for the
-    share of windows, those of one time counted once.
+    old, and evaluated at closes at which inventory is worth 10 % of the capital or more. What is said rests on bars
+    known by then. Beside the model stands a normal with sigma sqrt(d), capped at the worst case. Intervals are 95 % by
+    a bootstrap of calendar weeks, all markets together.
     """
     from mm_pipeline.application.studies.giveback import STUDIED_SHAPES
     from mm_pipeline.application.studies.giveback_coverage import scores
@@ -55,136 +52,95 @@ def giveback(
     from mm_pipeline.settings import load_deployment
 
     policy = load_deployment(settings_file).settings.risk
-    candles = sorted(dict.fromkeys((*first_candles, *more_candles)), key=lambda path: path.name)
+    candles = candle_files(first_candles, more_candles)
     forecasts: dict[str, list[Forecasts]] = {}
     with steps(len(candles) * len(STUDIED_SHAPES)) as advance:
         for path in candles:
-            name, parts = studied_market(path, policy, threads=threads, advance=advance)
+            name, parts = studied_market(path, policy, every=every, threads=threads, advance=advance)
             forecasts.setdefault(name, []).extend(parts)
-    found = scores(forecasts)
+    found = scores(forecasts, every=every)
     if out is not None:
-        _save_chart(found, out)
+        from mm_pipeline.rendering.charts.giveback import giveback_chart_png
+
+        files: dict[str, bytes | str] = {
+            "giveback.md": giveback_markdown(found) + "\n",
+            "giveback.png": giveback_chart_png(found),
+        }
+        save_study(out, summary_of(found), files)
     if as_json:
-        print_json(_as_data(found, policy))
+        print_json(summary_of(found))
     elif as_markdown:
         click.echo(giveback_markdown(found))
     else:
         _print(found)
 
 
-def studied_market(path: Path, policy: RiskPolicy, *, threads: int, advance: Advance) -> tuple[str, list[Forecasts]]:
+def studied_market(
+    path: Path, policy: RiskPolicy, *, every: int, threads: int, advance: Advance
+) -> tuple[str, list[Forecasts]]:
     """Name of the market of a candle file, and its forecasts, one of each shape of grid."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from mm_pipeline.application.replay.inputs import read_market
-    from mm_pipeline.application.studies.giveback import STUDIED_SHAPES, forecast, joined, studied_grids, unscaled
+    from mm_pipeline.application.studies.giveback import STUDIED_SHAPES, Forecasts, forecast, studied_grids
     from mm_pipeline.domain.errors import CandleFileError
-    from mm_pipeline.domain.risk import StandardisedBars
+    from mm_pipeline.domain.risk import RiskHistory
 
-    recorded = read_market([path], None)
-    history = StandardisedBars.of(recorded.bars, policy)
-    raw = unscaled(history)
+    recorded = read_candles(path)
+    history = RiskHistory.of(recorded.bars, policy)
     found = []
     with ThreadPoolExecutor(threads) as pool:
         for shape in STUDIED_SHAPES:
             advance(f"{recorded.market}, grids {shape.width:.0%} wide")
             held = studied_grids(history, recorded.market, shape, policy)
-            made = list(pool.map(lambda grid: forecast(grid, history, raw, policy), held))
+            made = list(pool.map(lambda grid: forecast(grid, history, policy, every=every), held))
             if not any(len(part.close_ms) for part in made):
-                needed = f"more than {policy.min_history_days} days of candles"
+                needed = f"more than {policy.min_history_days + 3} days of candles"
                 raise CandleFileError(f"{path} is too short to study.", f"Give a file with {needed}.")
-            found.append(joined(made))
+            found.append(Forecasts.joined(made))
     return str(recorded.market), found
 
 
-def _as_data(scores: Sequence[Score], policy: RiskPolicy) -> dict[str, Any]:
-    from dataclasses import asdict
+def summary_of(scores: Sequence[Score]) -> dict[str, Any]:
+    """``{"markets": {M: {"horizons": {H: ...}}}, "pooled": {"horizons": {H: ...}}}``."""
+    from mm_pipeline.application.studies.giveback_coverage import POOLED
+    from mm_pipeline.cli.study.probability_tables import estimate_data
 
-    from mm_pipeline.domain.instants import from_ms
-
-    rows = []
+    found: dict[str, Any] = {}
     for score in scores:
-        row = asdict(score)
-        for window in row["windows"]:
-            window["start"] = from_ms(window.pop("start_ms"))
-        rows.append(
-            row
-            | {
-                "meets_pooled": score.meets_pooled,
-                "meets_windows": score.meets_windows,
-                "beats_normal": score.beats_normal,
-            }
-        )
-    return {"policy": policy.model_dump(mode="json"), "scores": rows}
-
-
-def _save_chart(scores: Sequence[Score], path: Path) -> None:
-    from mm_pipeline.domain.errors import StorageError
-    from mm_pipeline.rendering.charts.giveback import giveback_chart_png
-
-    try:
-        path.write_bytes(giveback_chart_png(scores))
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error}.", "Choose another path for the chart.") from error
+        found.setdefault(score.name, {"horizons": {}})["horizons"][score.horizon] = {
+            "coverage": {name: share.value for name, share in score.coverage.items()},
+            "windows_in_band": score.windows_in_band if score.windows else None,
+            "pinball_ratio_normal": estimate_data(score.pinball_to_normal),
+            "evaluations": score.evaluations,
+        }
+    pooled = found.pop(POOLED)
+    return {"markets": found, "pooled": pooled}
 
 
 def _print(scores: Sequence[Score]) -> None:
+    from mm_pipeline.application.studies.giveback_coverage import POOLED
     from mm_pipeline.cli.output import stdout
 
     console = stdout()
-    evaluations = scores[0].evaluations
-    console.print(f"{evaluations:,} evaluations; coverage is wanted at 87-93 %, of a window at 85-95 %")
+    evaluations = next(score.evaluations for score in scores if score.name == POOLED)
+    console.print(f"{evaluations:,} evaluations; share of outcomes that each quantile covered, in %")
     console.print(_table(scores))
-    console.print(_by_series(scores))
-    for score in scores:
-        if score.method == "model":
-            console.print(_verdict(score), soft_wrap=True)
 
 
 def _table(scores: Sequence[Score]) -> Table:
     from rich import box
     from rich.table import Table
 
-    from mm_pipeline.rendering.markdown.giveback import extremes_text, ratio_text, share_text
+    from mm_pipeline.domain.risk import GIVEBACK_PROBABILITIES
+    from mm_pipeline.rendering.markdown.giveback import share_text, windows_text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    headings = ("delay", "forecast", "p90 covered (95 %)", "windows inside (95 %)", "lowest, highest", "pinball, %")
-    for heading in (*headings, "over the normal's (95 %)"):
-        table.add_column(heading, justify="left" if heading in headings[:2] else "right", no_wrap=True)
+    table.add_column("market", no_wrap=True)
+    for heading in ("delay", *GIVEBACK_PROBABILITIES, "windows", "pinball / normal"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for score in scores:
-        windows = f"{share_text(score.windows_inside)} of {len(score.windows)}"
-        loss, ratio = f"{score.pinball_pct.value:.4f}", ratio_text(score.pinball_to_normal)
-        covered = share_text(score.coverage)
-        table.add_row(score.horizon, score.method, covered, windows, extremes_text(score), loss, ratio)
+        ratio = score.pinball_to_normal
+        covered = [share_text(share.value) for share in score.coverage.values()]
+        below = f"{ratio.value:.3f} (<{ratio.high:.3f})"
+        table.add_row(score.name, score.horizon, *covered, windows_text(score), below)
     return table
-
-
-def _by_series(scores: Sequence[Score]) -> Table:
-    """The model's coverage per series, by evaluations."""
-    from rich import box
-    from rich.table import Table
-
-    model = [score for score in scores if score.method == "model"]
-    table = Table(title="model, p90 covered", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("series", no_wrap=True)
-    for score in model:
-        table.add_column(score.horizon, justify="right", no_wrap=True)
-    for series in dict.fromkeys(window.series for window in model[0].windows):
-        cells = []
-        for score in model:
-            windows = [window for window in score.windows if window.series == series]
-            covered = sum(window.coverage * window.evaluations for window in windows)
-            share = covered / sum(window.evaluations for window in windows)
-            inside = sum(window.is_inside for window in windows)
-            cells.append(f"{share:.1%}, {inside} of {len(windows)} windows")
-        table.add_row(series, *cells)
-    return table
-
-
-def _verdict(score: Score) -> str:
-    said = {
-        "pooled coverage": score.meets_pooled,
-        "windows": score.meets_windows,
-        "pinball below the normal's": score.beats_normal,
-    }
-    return f"{score.horizon}: " + ", ".join(f"{name} {'met' if is_met else 'MISSED'}" for name, is_met in said.items())

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mm_pipeline.application.studies.giveback_coverage import Estimate, Score
+from mm_pipeline.application.studies.giveback_coverage import Score
+from mm_pipeline.application.studies.resampling import Estimate
+from mm_pipeline.domain.risk import GIVEBACK_PROBABILITIES
 
+_QUANTILES = tuple(GIVEBACK_PROBABILITIES)
 _HEAD = (
-    "| delay | forecast | p90 covered (95 %) | 30-day windows in 85-95 % (95 %) | lowest, highest window "
-    "| pinball, % of capital | over the normal's (95 %) |\n"
-    "| --- | --- | --- | --- | --- | ---: | --- |"
+    f"| market | delay | {' | '.join(_QUANTILES)} | p90, 95 % | 30-day windows in 85-95 % "
+    "| pinball of p90 over a normal's (95 %) |\n"
+    f"| --- | --- |{' ---: |' * len(_QUANTILES)} --- | ---: | --- |"
 )
 
 
 def giveback_markdown(scores: Sequence[Score]) -> str:
-    """One row a horizon and method."""
+    """One row a market and horizon: what share of outcomes each quantile covered, in %."""
     return "\n".join([_HEAD, *map(_row, scores)])
 
 
-def share_text(share: Estimate) -> str:
-    """``90.0 % (89.6 to 90.4)``."""
-    return f"{100 * share.value:.1f} % ({100 * share.low:.1f} to {100 * share.high:.1f})"
+def share_text(share: float) -> str:
+    """``90.0``: in %."""
+    return f"{100 * share:.1f}"
 
 
 def ratio_text(ratio: Estimate) -> str:
@@ -28,20 +31,19 @@ def ratio_text(ratio: Estimate) -> str:
     return f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
 
 
-def extremes_text(score: Score) -> str:
-    """``88.3 %, 91.8 %``."""
-    found = [window.coverage for window in score.windows]
-    return f"{100 * min(found):.1f} %, {100 * max(found):.1f} %" if found else ""
+def windows_text(score: Score) -> str:
+    """``95 % of 24``; empty where no window is long enough."""
+    return f"{100 * score.windows_in_band:.0f} % of {len(score.windows)}" if score.windows else ""
 
 
 def _row(score: Score) -> str:
+    p90 = score.coverage["p90"]
     cells = (
+        score.name,
         score.horizon,
-        score.method,
-        share_text(score.coverage),
-        f"{share_text(score.windows_inside)} of {len(score.windows)}",
-        extremes_text(score),
-        f"{score.pinball_pct.value:.4f}",
-        "1" if score.method == "normal" else ratio_text(score.pinball_to_normal),
+        *(share_text(score.coverage[name].value) for name in _QUANTILES),
+        f"{share_text(p90.low)} to {share_text(p90.high)}",
+        windows_text(score),
+        ratio_text(score.pinball_to_normal),
     )
     return f"| {' | '.join(cells)} |"
