@@ -13,6 +13,7 @@ from mm_pipeline.orchestration.assets.kpis import kpis
 from mm_pipeline.orchestration.assets.notifications import deliveries, notifications
 from mm_pipeline.orchestration.assets.positions import positions_and_risk
 from mm_pipeline.orchestration.assets.regime import regime, regime_metrics
+from mm_pipeline.orchestration.assets.replayed_notifications import replayed_notifications
 from mm_pipeline.orchestration.assets.states import exit_and_entry_states
 from mm_pipeline.orchestration.checks import frames_declared, hourly_reconciliation, replay_parity
 from mm_pipeline.orchestration.dead_runs import dead_runs
@@ -27,13 +28,14 @@ ASSETS = (
     positions_and_risk,
     exit_and_entry_states,
     notifications,
+    replayed_notifications,
     deliveries,
     kpis,
     archive,
 )
 
 CHECKS = (replay_parity, frames_declared, hourly_reconciliation)
-JOBS = (jobs.exit_evaluation, jobs.hourly_metrics)
+JOBS = (jobs.exit_evaluation, jobs.hourly_metrics, jobs.history)
 SCHEDULES = (schedules.every_15_minutes, schedules.every_hour)
 SENSORS = (
     sensors.grid_files,

@@ -14,7 +14,7 @@ from mm_pipeline.adapters.dagster_folder import INSTANCE_SETTINGS
 from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.orchestration.assets import declaration as stage
 from mm_pipeline.orchestration.code_location import build_definitions
-from mm_pipeline.orchestration.jobs import EVALUATION_JOB, HOURLY_JOB
+from mm_pipeline.orchestration.jobs import EVALUATION_JOB, HISTORY_JOB, HOURLY_JOB
 from mm_pipeline.orchestration.runs import dagster_instance
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, Installation
 
@@ -30,6 +30,7 @@ NAMES = {
     "exit_states",
     "entry_states",
     "notifications",
+    "replayed_notifications",
     "deliveries",
     "kpis",
 }
@@ -61,6 +62,7 @@ def test_assets_are_those_of_the_flow_and_depend_as_drawn(definitions: dg.Defini
         "exit_states": {"candles", "regime_metrics", "regime", "grid_analysis", "positions", "risk"},
         "entry_states": {"candles", "regime_metrics", "regime", "grid_analysis", "positions", "risk"},
         "notifications": {"exit_states", "entry_states"},
+        "replayed_notifications": {"candles", "positions", "exit_states", "entry_states"},
         "deliveries": {"notifications"},
         "kpis": {"notifications", "deliveries"},
         "archive": {"exit_states", "entry_states", "regime_metrics", "regime", "deliveries"},
@@ -137,6 +139,11 @@ def test_jobs_hold_the_whole_flow_and_the_markets_part(definitions: dg.Definitio
         "notifications",
         "deliveries",
         "archive",
+    }
+    history = definitions.resolve_job_def(HISTORY_JOB)
+    assert {node.name for node in history.nodes} == {
+        *(node.name for node in evaluation.nodes),
+        "replayed_notifications",
     }
     assert {node.name for node in hourly.nodes} == {
         "candles",

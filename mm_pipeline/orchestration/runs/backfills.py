@@ -11,7 +11,7 @@ from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.domain.errors import ConfigError, PipelineError
 from mm_pipeline.domain.months import next_month
 from mm_pipeline.orchestration.assets.declaration import MONTHS
-from mm_pipeline.orchestration.jobs import EVALUATION_JOB
+from mm_pipeline.orchestration.jobs import HISTORY_JOB
 from mm_pipeline.orchestration.runs.execution import OnProgress, execute
 from mm_pipeline.orchestration.turns import LIVE_TAG
 from mm_pipeline.settings import Deployment
@@ -63,7 +63,7 @@ def backfill(
             execute(
                 chosen.home or mm_home(),
                 chosen,
-                EVALUATION_JOB,
+                HISTORY_JOB,
                 partition_key=key,
                 tags={LIVE_TAG: "false"},
                 gives_way=deployment.settings.writing.give_way,
