@@ -14,6 +14,8 @@ from mm_pipeline.application.market_frames import StoredFrames
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.planned_keys import planned_keys
 from mm_pipeline.application.watch import Watch
+from mm_pipeline.contracts.stored import STORED
+from mm_pipeline.domain.columns import conformed
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
@@ -108,7 +110,7 @@ class FramesIOManager(dg.IOManager):
             context.add_output_metadata({REMOVED: ", ".join(sorted(told))})
 
     def load_input(self, context: dg.InputContext) -> Mapping[str, pl.DataFrame | Parts]:
-        """Every key of the run's plan, with the look-back context of the first month.
+        """Every key of the run's plan, with the look-back context of the first month, in the present columns.
 
         Keys that lack a month in which they are declared are left out by name (:class:`StoredFrames`): rows that are
         made of a part of the months would replace better ones.
@@ -147,6 +149,7 @@ class FramesIOManager(dg.IOManager):
             except FrameMissing as error:
                 found.missing[key] = error
                 continue
+            frame = conformed(frame, STORED[dataset].columns)
             found[key] = frame if declared.get(FROM_JOURNAL) else up_to(frame, self._evaluated_at(context))
         return found
 
