@@ -25,6 +25,7 @@ from mm_pipeline.orchestration.assets.declaration import (
     newest_ms,
     plan_of,
 )
+from mm_pipeline.orchestration.partition_metadata import show_rows
 from mm_pipeline.orchestration.resources import WatchResource
 from mm_pipeline.orchestration.run_moment import move_run
 from mm_pipeline.orchestration.turns import turn
@@ -75,6 +76,7 @@ def candles(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator
     record_incidents(watch, plan, by_name(problems))
     record_incidents(watch, plan, by_name(unconfirmed(plan, [kept.made[market].after for market in kept.made])))
     _report_look_back(context, plan, stored.made)
+    show_rows(context, [update.after.candles for update in updates.values()])
     fresh = metadata.freshness(watch.bars(plan), newest_ms(plan), watch.settings.data)
     yield dg.MaterializeResult(
         metadata=metadata.of_candles(updates, problems, fresh) | {EVALUATED_AT: plan.evaluated_at.isoformat()},

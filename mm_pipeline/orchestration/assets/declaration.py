@@ -15,6 +15,7 @@ from mm_pipeline.application.watch import Watch
 from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.instants import to_ms
+from mm_pipeline.orchestration.partition_metadata import by_partition
 from mm_pipeline.orchestration.run_locks import hold_run
 from mm_pipeline.orchestration.run_plan import check_has_begun, nothing_to_do, run_plan
 from mm_pipeline.orchestration.turns import LIVE_TAG, in_turn
@@ -71,7 +72,7 @@ def monthly_asset(
         name = stage.__name__
         return _made(
             dg.asset,
-            _guarded(_explained(in_turn(stage) if writes else stage)),
+            _guarded(_explained(by_partition(in_turn(stage) if writes else stage))),
             name=name,
             group_name=group,
             description=description,
@@ -104,7 +105,7 @@ def monthly_assets(
     def declare(stage: Stage) -> dg.AssetsDefinition:
         return _made(
             dg.multi_asset,
-            _guarded(_explained(in_turn(_selected(stage)))),
+            _guarded(_explained(by_partition(in_turn(_selected(stage))))),
             name=stage.__name__,
             can_subset=True,
             group_name=group,
