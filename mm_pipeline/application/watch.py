@@ -13,6 +13,7 @@ from mm_pipeline.adapters.config.price_ticks import PriceTicks, without_too_fine
 from mm_pipeline.adapters.frames.store import FrameStore
 from mm_pipeline.adapters.journal import Journal, JournalCircuits
 from mm_pipeline.adapters.writing import Turns, turns_of
+from mm_pipeline.application.candles_hash import hashes_by_key
 from mm_pipeline.application.delivery import send_heartbeat, stays_here
 from mm_pipeline.application.exchange_time import CorrectedClock, ExchangeTime, ask_time
 from mm_pipeline.application.grid_file_incidents import observe_folder
@@ -43,6 +44,7 @@ class Watch:
         self._ticks: dict[Market, float] = {}
         self._losses: dict[Market, list[str]] = {}
         self._bars: dict[tuple[Market, int, int], MarketBars] = {}
+        self._hashes: dict[tuple[datetime, datetime, int, bool], Mapping[str, str]] = {}
         self._turns: Turns | None = None
         self._journal: Journal | None = None
         self._time = ExchangeTime()
@@ -244,6 +246,13 @@ class Watch:
         """Filled bars of every market that evaluations look at, as far as they are stored; read once a run."""
         return {market: self._stored(market, start, plan) for market, start in plan.bars_from_ms.items()}
 
+    def candle_hashes(self, plan: Plan) -> Mapping[str, str]:
+        """Hash of the bars that evaluations look at, by key of a frame; read once a run."""
+        asked = (plan.start, plan.end, plan.evaluated_ms, plan.is_live)
+        if asked not in self._hashes:
+            self._hashes[asked] = hashes_by_key(plan, self.bars(plan))
+        return self._hashes[asked]
+
     def past_bars(self, plan: Plan) -> dict[Market, MarketBars]:
         """Filled bars of every market back to where risk is drawn from; read once a run."""
         return {market: self._stored(market, start, plan) for market, start in plan.candles_from_ms.items()}
@@ -257,6 +266,7 @@ class Watch:
     def keep(self, plan: Plan, update: CandleUpdate) -> list[datetime]:
         """Store an update; months whose candles changed."""
         self._bars.clear()
+        self._hashes.clear()
         market = update.after.market
         return self.shelf().save(
             update.after,

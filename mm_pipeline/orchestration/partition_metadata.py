@@ -11,8 +11,11 @@ import dagster as dg
 import polars as pl
 
 from mm_pipeline.adapters.frames.rows import bars_in, with_bar_time
+from mm_pipeline.application.candles_hash import CANDLES_HASH, joined_hash
+from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.months import months_between, next_month
+from mm_pipeline.orchestration.run_plan import run_plan
 
 ROW_COUNT: Final = "dagster/row_count"
 Stage = Callable[..., Iterator[Any]]
@@ -26,9 +29,20 @@ def by_partition(stage: Stage) -> Stage:
         for result in stage(context, watch, **frames):
             if isinstance(result.value, Mapping):
                 show_rows(context, _frames(result.value), result.asset_key)
-            yield result
+            made_by = provenance(watch, run_plan(context.run, context.partition_time_window, watch))
+            yield result._replace(
+                metadata={**(result.metadata or {}), **made_by},
+                data_version=dg.DataVersion(joined_hash(made_by.values())),
+            )
 
     return run
+
+
+def provenance(watch: Watch, plan: Plan) -> dict[str, str]:
+    """What decides the rows of a run: settings, code, and the candles that it looked at."""
+    hashes = watch.candle_hashes(plan)
+    markets = [hashes[market.path_key] for market in plan.markets if market.path_key in hashes]
+    return {**watch.written_by, CANDLES_HASH: joined_hash(markets)}
 
 
 def show_rows(
