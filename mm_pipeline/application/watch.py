@@ -23,8 +23,8 @@ from mm_pipeline.application.plan import Plan, WatchedGrid, make_plan
 from mm_pipeline.application.silence import silence
 from mm_pipeline.application.storage_guard import StorageGuard
 from mm_pipeline.application.update_alone import update_alone
-from mm_pipeline.domain.candles import CandleSource, FetchRange, TickSource
-from mm_pipeline.domain.instants import from_ms
+from mm_pipeline.domain.candles import AskedAgain, CandleSource, FetchRange, TickSource
+from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.pipeline import MarketPolicy
 from mm_pipeline.settings import Deployment, Settings
@@ -200,8 +200,13 @@ class Watch:
         self._plans.clear()
         observe_folder(self.decisions(), self.grid_folder(), from_ms(evaluated_ms), now=self.now())
 
-    def fetch(self, plan: Plan) -> dict[Market, CandleUpdate]:
-        """Bring the candles of every market up to the plan's evaluation; nothing is stored."""
+    def fetch(self, plan: Plan, *, is_refetch: bool = False) -> dict[Market, CandleUpdate]:
+        """Bring the candles of every market up to the plan's evaluation; nothing is stored.
+
+        A run that is not live asks again for what no answer brought of its months; with ``is_refetch`` for all of them.
+        """
+        span = FetchRange(to_ms(plan.start), plan.bars_until_ms)
+        again = None if plan.is_live else AskedAgain(span, is_whole=is_refetch)
         clock = self.installation.clock
         sources = self._open_sources(plan)
         ranges = {market: FetchRange(start, plan.bars_until_ms) for market, start in plan.candles_from_ms.items()}
@@ -211,7 +216,7 @@ class Watch:
 
         def update(known: list[StoredCandles]) -> dict[Market, CandleUpdate]:
             policy = self.settings.exchange_access
-            return update_markets(sources, known, wanted=ranges, now_ms=clock.now_ms(), policy=policy)
+            return update_markets(sources, known, wanted=ranges, now_ms=clock.now_ms(), policy=policy, again=again)
 
         try:
             return update(stored)

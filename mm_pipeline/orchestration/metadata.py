@@ -91,7 +91,6 @@ def of_candles(
     ]
     return {
         "requests_made": sum(update.requests_made for update in updates.values()),
-        "revised_bars": sum(len(update.revisions) for update in updates.values()),
         "quarantined_rows": sum(len(update.refused) for update in updates.values()),
         "covered_bars": sum(len(update.made) for update in updates.values()),
         "markets": table(rows),

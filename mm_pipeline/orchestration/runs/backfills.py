@@ -13,7 +13,7 @@ from mm_pipeline.domain.months import next_month
 from mm_pipeline.orchestration.assets.declaration import MONTHS
 from mm_pipeline.orchestration.jobs import HISTORY_JOB
 from mm_pipeline.orchestration.runs.execution import OnProgress, execute
-from mm_pipeline.orchestration.turns import LIVE_TAG
+from mm_pipeline.orchestration.turns import LIVE_TAG, REFETCH_TAG
 from mm_pipeline.settings import Deployment
 
 
@@ -23,13 +23,14 @@ def backfill(
     end: datetime,
     on_progress: OnProgress | None = None,
     *,
+    is_refetch: bool = False,
     on_problem: Callable[[str], None] | None = None,
     overrides: Overrides | None = None,
 ) -> list[str]:
     """Materialize every month that ``[start, end)`` touches, a run a month; months that have not begun are left out.
 
     Between two months it gives way to a tick that is queued. ``on_problem`` is told what a check found wrong with a
-    market or a grid; the others are materialized all the same.
+    market or a grid; the others are materialized all the same. ``is_refetch`` asks for all candles of the months again.
 
     Returns
     -------
@@ -65,7 +66,7 @@ def backfill(
                 chosen,
                 HISTORY_JOB,
                 partition_key=key,
-                tags={LIVE_TAG: "false"},
+                tags={LIVE_TAG: "false", REFETCH_TAG: str(is_refetch).lower()},
                 gives_way=deployment.settings.writing.give_way,
                 on_progress=_of_all(on_progress, len(done), len(keys)),
                 on_problem=tell,
