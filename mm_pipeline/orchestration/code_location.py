@@ -8,6 +8,7 @@ from mm_pipeline.bootstrap import Overrides, following
 from mm_pipeline.orchestration import jobs, schedules, sensors
 from mm_pipeline.orchestration.assets.archive import archive
 from mm_pipeline.orchestration.assets.candles import candles
+from mm_pipeline.orchestration.assets.declaration import months_from
 from mm_pipeline.orchestration.assets.grid_analysis import grid_analysis
 from mm_pipeline.orchestration.assets.kpis import kpis
 from mm_pipeline.orchestration.assets.notifications import deliveries, notifications
@@ -50,8 +51,9 @@ SENSORS = (
 def build_definitions(overrides: Overrides | None = None) -> dg.Definitions:
     """The code location of an installation."""
     current = following(overrides)
+    months = months_from(current().settings.first_month)
     return dg.Definitions(
-        assets=list(ASSETS),
+        assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=months), ASSETS),
         asset_checks=list(CHECKS),
         jobs=list(JOBS),
         schedules=list(SCHEDULES),

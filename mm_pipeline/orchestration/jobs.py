@@ -12,7 +12,6 @@ from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.months import month_start
 from mm_pipeline.orchestration.assets.candles import FRESH
-from mm_pipeline.orchestration.assets.declaration import MONTHS
 from mm_pipeline.orchestration.assets.positions import AGREES
 from mm_pipeline.orchestration.checks import DECLARED, PARITY, RECONCILIATION
 from mm_pipeline.orchestration.run_moment import EVALUATED_AT_TAG
@@ -103,7 +102,7 @@ def _first_due(journal: Journal, evaluated_at: datetime) -> datetime | None:
 
 
 def _key(month: datetime) -> str:
-    return MONTHS.get_partition_key_for_timestamp(month.timestamp())
+    return f"{month:%Y-%m}"
 
 
 def run_request(run_key: str, first: datetime, last: datetime, tags: dict[str, str]) -> dg.RunRequest:

@@ -126,6 +126,15 @@ def test_months_run_from_the_first_to_the_present_one() -> None:
     assert (keys[0], keys[-2:]) == ("2022-01", ["2025-02", "2025-03"])
 
 
+def test_first_month_is_a_setting(tmp_path: Path) -> None:
+    installation = Installation(tmp_path, FixedSources({}), settings={"first_month": "2019-05"})
+    assets = graph(build_definitions(Overrides(deployment=installation.deployment, home=installation.home)))
+    for key in assets.get_all_asset_keys():
+        months = assets.get(key).partitions_def
+        assert months is not None
+        assert months.get_first_partition_key() == "2019-05"
+
+
 def test_jobs_hold_the_whole_flow_and_the_markets_part(definitions: dg.Definitions) -> None:
     evaluation = definitions.resolve_job_def(EVALUATION_JOB)
     hourly = definitions.resolve_job_def(HOURLY_JOB)

@@ -21,7 +21,6 @@ from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.months import next_month
 from mm_pipeline.orchestration import metadata
 from mm_pipeline.orchestration.assets.declaration import (
-    FIRST_MONTH,
     LIVE_FRESHNESS,
     contract_result,
     monthly_asset,
@@ -81,7 +80,7 @@ def candles(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator
     record_incidents(watch, plan, by_name(problems))
     record_incidents(watch, plan, by_name(unconfirmed(plan, [kept.made[market].after for market in kept.made])))
     revised = pl.concat([empty_candles(), *(one.revisions for one in updates.values())], how="diagonal_relaxed")
-    _report_look_back(context, plan, stored.made, revised)
+    _report_look_back(context, plan, stored.made, revised, first_month=watch.settings.first_month)
     show_rows(context, [update.after.candles for update in updates.values()])
     for month in months_of(context):
         shown = {REVISED: _revised_in(revised, month)}
@@ -147,14 +146,19 @@ def _revised_in(revised: pl.DataFrame, month: datetime) -> int:
 
 
 def _report_look_back(
-    context: dg.AssetExecutionContext, plan: Plan, touched: Mapping[Market, list[datetime]], revised: pl.DataFrame
+    context: dg.AssetExecutionContext,
+    plan: Plan,
+    touched: Mapping[Market, list[datetime]],
+    revised: pl.DataFrame,
+    *,
+    first_month: str,
 ) -> None:
     """Tell of the months before the run's own whose candles came in as look-back: they are materialized too."""
     months = {month for changed in touched.values() for month in changed if month < plan.start}
     for month in sorted(months):
         key = f"{month:%Y-%m}"
         markets = sorted(str(market) for market, changed in touched.items() if month in changed)
-        if key >= FIRST_MONTH:
+        if key >= first_month:
             shown: dict[str, int | str] = {"why": "look-back of a later month", "markets": ", ".join(markets)}
             shown[REVISED] = _revised_in(revised, month)
             context.log_event(dg.AssetMaterialization("candles", partition=key, metadata=shown))

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from mm_pipeline.adapters.config.home import mm_home
 from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.domain.errors import ConfigError, PipelineError
-from mm_pipeline.domain.months import next_month
-from mm_pipeline.orchestration.assets.declaration import MONTHS
+from mm_pipeline.domain.months import next_month, parse_month
+from mm_pipeline.orchestration.assets.declaration import months_from
 from mm_pipeline.orchestration.jobs import HISTORY_JOB
 from mm_pipeline.orchestration.runs.execution import OnProgress, execute
 from mm_pipeline.orchestration.turns import LIVE_TAG, REFETCH_TAG
@@ -45,10 +45,11 @@ def backfill(
         When a month's run failed; the months before it are done.
     """
     chosen = replace(overrides or Overrides(), deployment=deployment)
-    keys = [key for key in MONTHS.get_partition_keys() if _touches(key, start, end)]
+    months = months_from(deployment.settings.first_month)
+    keys = [key for key in months.get_partition_keys() if _touches(key, start, end)]
     if not keys:
         raise ConfigError(
-            f"no month from {MONTHS.get_first_partition_key()} to now lies in {start:%Y-%m-%d} to {end:%Y-%m-%d}.",
+            f"no month from {deployment.settings.first_month} to now lies in {start:%Y-%m-%d} to {end:%Y-%m-%d}.",
             "Give days between these.",
         )
     done: list[str] = []
@@ -86,5 +87,5 @@ def _of_all(on_progress: OnProgress | None, done: int, runs: int) -> OnProgress 
 
 
 def _touches(key: str, start: datetime, end: datetime) -> bool:
-    month = MONTHS.time_window_for_partition_key(key).start
+    month = parse_month(key)
     return start < next_month(month + timedelta(days=1)) and month < end
