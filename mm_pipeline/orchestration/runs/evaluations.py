@@ -125,7 +125,8 @@ def _evaluated(watch: Watch, home: Path, chosen: Overrides, at: datetime | None)
         month = _key(month_start(from_ms(evaluated_ms - Timeframe.M15.ms)))
         first = watch.settings.first_month
         if month < first:
-            raise ConfigError(f"{at.isoformat()} is before {first}, the setting first_month.", "Give a later moment.")
+            problem = f"{at.isoformat()} is before {first}, the first month."
+            raise ConfigError(problem, "Give a later moment, or set first_month.")
         tags = {EVALUATED_AT_TAG: from_ms(evaluated_ms).isoformat(), LIVE_TAG: "false"}
     made = execute(home, chosen, EVALUATION_JOB, partition_key=month, tags=tags)
     return _evaluations_at(FrameStore(watch.frames_root), watch.decisions(), _evaluated_ms(made))
