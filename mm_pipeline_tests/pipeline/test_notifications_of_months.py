@@ -56,7 +56,9 @@ def without_frames(installation: Installation) -> None:
 def test_replay_is_the_same_in_any_order_of_months(installation: Installation, instance: dg.DagsterInstance) -> None:
     installation.run(AT, instance, months=("2025-02", "2025-03"))
     together = {grid: rows(installation, "replayed_notifications", grid) for grid in ("eth", "idle")}
-    assert together["eth"].filter(pl.col("evaluated_at") > MARCH).height
+    in_march = together["eth"].filter(pl.col("evaluated_at") > MARCH)
+    assert in_march.height
+    assert in_march["episode_at"].max() < MARCH, "the emergency of February goes on"
     for months in (("2025-03", "2025-02"), ("2025-02", "2025-03")):
         without_frames(installation)
         backfill(installation, instance, *months)
