@@ -129,9 +129,10 @@ def test_candles_reach_back_far_enough_for_the_month_before(tmp_path: Path, inst
     made.grid("idle", enabled=False, started_at="2025-02-01T00:00:00Z")
     with made.watch(FEBRUARY + timedelta(minutes=1)) as watch:
         watch.observe_grids(to_ms(FEBRUARY))
-    made.grid("idle", enabled=False, started_at="2025-03-01T00:00:00Z")
-    with made.watch(MARCH + timedelta(minutes=1)) as watch:
-        watch.observe_grids(to_ms(MARCH))
+    edited_at = datetime(2025, 2, 10, tzinfo=UTC)
+    made.grid("idle", enabled=False, started_at="2025-02-10T00:00:00Z")
+    with made.watch(edited_at + timedelta(minutes=1)) as watch:
+        watch.observe_grids(to_ms(edited_at))
     backfill(made, instance, "2025-03")
     with made.watch(AT) as watch:
         states = states_before(watch, MARCH, to_ms(AT), LOG).made["idle"].entry_states
