@@ -63,7 +63,9 @@ def test_month_without_a_column_of_today_fails_no_run(
 
     made_of_it = [asset for asset in ("regime", "grid_analysis", "exit_states", "replayed_notifications")
                   if not dataset.startswith(asset)]  # fmt: skip
-    installation.run(AT, instance, months=("2025-02", "2025-02"), assets=made_of_it)
+    again = installation.run(AT, instance, months=("2025-02", "2025-02"), assets=made_of_it)
+    for asset in made_of_it:
+        assert check_of(again, asset, "contract").passed, check_of(again, asset, "contract").metadata
     result = installation.run(AT, instance, months=("2025-03", "2025-03"))
     assert check_of(result, "exit_states", "contract").passed
     assert check_of(result, "replayed_notifications", "contract").passed
