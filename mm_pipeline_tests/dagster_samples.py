@@ -25,7 +25,7 @@ from mm_pipeline.domain.candles import RAW_SCHEMA, CandleSource, CircuitStore
 from mm_pipeline.domain.errors import ExchangeError
 from mm_pipeline.domain.market import Market
 from mm_pipeline.orchestration.code_location import build_definitions
-from mm_pipeline.orchestration.jobs import EVALUATION_JOB, RANGE_END_TAG, RANGE_START_TAG
+from mm_pipeline.orchestration.jobs import EVALUATION_JOB, HISTORY_JOB, RANGE_END_TAG, RANGE_START_TAG
 from mm_pipeline.orchestration.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.orchestration.turns import LIVE_TAG
 from mm_pipeline.paper.markets.regimes import RegimeParameters, Segment, TrueRegime
@@ -137,7 +137,7 @@ class Installation:
         now: datetime,
         instance: dg.DagsterInstance,
         *,
-        job: str = EVALUATION_JOB,
+        job: str | None = None,
         months: tuple[str, str] | None = None,
         month: str | None = None,
         tags: Mapping[str, str] | None = None,
@@ -146,6 +146,7 @@ class Installation:
     ) -> dg.ExecuteInProcessResult:
         """One run of a job with the clock standing at ``now``; a range of months is a backfill."""
         given = dict(tags or {})
+        job = job or (EVALUATION_JOB if months is None else HISTORY_JOB)
         asked = None if assets is None else [dg.AssetKey(asset) for asset in assets]
         if months is not None:
             given |= {RANGE_START_TAG: months[0], RANGE_END_TAG: months[1], LIVE_TAG: "false"}

@@ -55,6 +55,16 @@ class Parity:
         """Whether everything comparable was found again as it was decided."""
         return not self.differences and not self.missing
 
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether anything was compared."""
+        return bool(self.equal or self.differences or self.missing)
+
+    @property
+    def verdict(self) -> str:
+        """``same``, ``different``, or ``not evaluated`` where nothing was compared."""
+        return "not evaluated" if not self.is_evaluated else "same" if self.holds else "different"
+
 
 def compare(journalled: Iterable[Evaluation], recomputed: Frames, *, settings_hash: str, code_version: str) -> Parity:
     """Compare journalled evaluations with recomputed states of the same grids.

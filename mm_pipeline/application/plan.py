@@ -11,6 +11,7 @@ from mm_pipeline.adapters.journal.grid_versions import as_versions
 from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market, Timeframe
+from mm_pipeline.domain.months import previous_month
 
 _NEVER = datetime.fromisoformat("9999-01-01T00:00:00Z")
 _NEVER_MS = to_ms(_NEVER)
@@ -146,7 +147,8 @@ def make_plan(
 
     Bars are needed from ``warm_up_ms`` before the earliest moment that an evaluation looks at: ``since_window_ms``
     before the first evaluation, or the start of a grid that is in force. Markets of enabled grids need candles from
-    ``risk_ms`` before the first evaluation that is asked for.
+    ``risk_ms`` before the first evaluation that is asked for. A run that is not live needs those of the month before
+    too: notifications remember it.
     """
     first_ms = to_ms(start) + Timeframe.M15.ms
     last_ms = min(to_ms(end), evaluated_ms)
@@ -166,6 +168,8 @@ def make_plan(
     step = Timeframe.H4.ms
     bars_from_ms = {market: (needed - warm_up_ms) // step * step for market, needed in sorted(needed_ms.items())}
     drawn_from_ms = (first_ms - risk_ms) // step * step
+    before_ms = (to_ms(previous_month(start)) - since_window_ms - warm_up_ms) // step * step
+    kept_from_ms = {market: needed if is_live else min(needed, before_ms) for market, needed in bars_from_ms.items()}
     return Plan(
         start=start,
         end=end,
@@ -177,6 +181,6 @@ def make_plan(
         grids=tuple(watched),
         bars_from_ms=bars_from_ms,
         candles_from_ms={
-            market: min(start, drawn_from_ms) if market in at_risk else start for market, start in bars_from_ms.items()
+            market: min(kept, drawn_from_ms) if market in at_risk else kept for market, kept in kept_from_ms.items()
         },
     )

@@ -62,5 +62,5 @@ _BY_ASSET: Final[Mapping[str, Callable[[Plan], Keys]]] = {
     "risk": _enabled,
     "exit_states": _exits,
     "entry_states": _entries,
-    "notifications": _watched,
+    "replayed_notifications": _watched,
 }

@@ -13,6 +13,7 @@ from mm_pipeline.adapters.config.price_ticks import PriceTicks, without_too_fine
 from mm_pipeline.adapters.frames.store import FrameStore
 from mm_pipeline.adapters.journal import Journal, JournalCircuits
 from mm_pipeline.adapters.writing import Turns, turns_of
+from mm_pipeline.application.candles_hash import hashes_by_key
 from mm_pipeline.application.delivery import send_heartbeat, stays_here
 from mm_pipeline.application.exchange_time import CorrectedClock, ExchangeTime, ask_time
 from mm_pipeline.application.grid_file_incidents import observe_folder
@@ -22,8 +23,8 @@ from mm_pipeline.application.plan import Plan, WatchedGrid, make_plan
 from mm_pipeline.application.silence import silence
 from mm_pipeline.application.storage_guard import StorageGuard
 from mm_pipeline.application.update_alone import update_alone
-from mm_pipeline.domain.candles import CandleSource, FetchRange, TickSource
-from mm_pipeline.domain.instants import from_ms
+from mm_pipeline.domain.candles import AskedAgain, CandleSource, FetchRange, TickSource
+from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.pipeline import MarketPolicy
 from mm_pipeline.settings import Deployment, Settings
@@ -43,6 +44,7 @@ class Watch:
         self._ticks: dict[Market, float] = {}
         self._losses: dict[Market, list[str]] = {}
         self._bars: dict[tuple[Market, int, int], MarketBars] = {}
+        self._hashes: dict[tuple[datetime, datetime, int, bool], Mapping[str, str]] = {}
         self._turns: Turns | None = None
         self._journal: Journal | None = None
         self._time = ExchangeTime()
@@ -198,8 +200,13 @@ class Watch:
         self._plans.clear()
         observe_folder(self.decisions(), self.grid_folder(), from_ms(evaluated_ms), now=self.now())
 
-    def fetch(self, plan: Plan) -> dict[Market, CandleUpdate]:
-        """Bring the candles of every market up to the plan's evaluation; nothing is stored."""
+    def fetch(self, plan: Plan, *, is_refetch: bool = False) -> dict[Market, CandleUpdate]:
+        """Bring the candles of every market up to the plan's evaluation; nothing is stored.
+
+        A run that is not live asks again for what no answer brought of its months; with ``is_refetch`` for all of them.
+        """
+        span = FetchRange(to_ms(plan.start), plan.bars_until_ms)
+        again = None if plan.is_live else AskedAgain(span, is_whole=is_refetch)
         clock = self.installation.clock
         sources = self._open_sources(plan)
         ranges = {market: FetchRange(start, plan.bars_until_ms) for market, start in plan.candles_from_ms.items()}
@@ -209,7 +216,7 @@ class Watch:
 
         def update(known: list[StoredCandles]) -> dict[Market, CandleUpdate]:
             policy = self.settings.exchange_access
-            return update_markets(sources, known, wanted=ranges, now_ms=clock.now_ms(), policy=policy)
+            return update_markets(sources, known, wanted=ranges, now_ms=clock.now_ms(), policy=policy, again=again)
 
         try:
             return update(stored)
@@ -244,6 +251,13 @@ class Watch:
         """Filled bars of every market that evaluations look at, as far as they are stored; read once a run."""
         return {market: self._stored(market, start, plan) for market, start in plan.bars_from_ms.items()}
 
+    def candle_hashes(self, plan: Plan) -> Mapping[str, str]:
+        """Hash of the bars that evaluations look at, by key of a frame; read once a run."""
+        asked = (plan.start, plan.end, plan.evaluated_ms, plan.is_live)
+        if asked not in self._hashes:
+            self._hashes[asked] = hashes_by_key(plan, self.bars(plan))
+        return self._hashes[asked]
+
     def past_bars(self, plan: Plan) -> dict[Market, MarketBars]:
         """Filled bars of every market back to where risk is drawn from; read once a run."""
         return {market: self._stored(market, start, plan) for market, start in plan.candles_from_ms.items()}
@@ -257,6 +271,7 @@ class Watch:
     def keep(self, plan: Plan, update: CandleUpdate) -> list[datetime]:
         """Store an update; months whose candles changed."""
         self._bars.clear()
+        self._hashes.clear()
         market = update.after.market
         return self.shelf().save(
             update.after,

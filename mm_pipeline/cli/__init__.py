@@ -24,6 +24,7 @@ COMMANDS = {
     "archive": "mm_pipeline.cli.operator.archive:archive",
     "import-fills": "mm_pipeline.cli.operator.import_fills:import_fills",
     "backfill": "mm_pipeline.cli.history.backfill:backfill",
+    "frames": "mm_pipeline.cli.history.frames:frames",
     "replay": "mm_pipeline.cli.history.replay:replay",
     "simulate": "mm_pipeline.cli.history.simulate:simulate",
     "calibrate": "mm_pipeline.cli.history.calibrate:calibrate",

@@ -7,6 +7,7 @@ millisecond however short the frame is, a column a two-hundredth.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,23 @@ def conformed(frame: pl.DataFrame, schema: Mapping[str, Type]) -> pl.DataFrame:
         (pl.col(name).cast(kind) if name in frame.columns else pl.lit(None, dtype=kind)).alias(name)
         for name, kind in schema.items()
     )
+
+
+def united(schemas: Sequence[Mapping[str, Type]]) -> dict[str, Type]:
+    """Columns of frames of several versions, given oldest first: the newest's, then those that only older ones have."""
+    found: dict[str, Type] = {}
+    for schema in reversed(schemas):
+        for name, kind in schema.items():
+            there = found.get(name)
+            if isinstance(there, pl.Struct) and isinstance(kind, pl.Struct):
+                found[name] = pl.Struct(united([_fields(kind), _fields(there)]))
+            elif there is None:
+                found[name] = kind
+    return found
+
+
+def _fields(kind: pl.Struct) -> dict[str, Type]:
+    return cast("dict[str, Type]", dict(kind.to_schema()))
 
 
 def floats_of(column: pl.Series) -> Floats:

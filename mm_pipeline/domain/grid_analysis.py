@@ -13,11 +13,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from mm_pipeline.domain.arrays import Bools, Floats, Times
+from mm_pipeline.domain.arrays import Floats, Times
 from mm_pipeline.domain.columns import TIME, Type, constant_column, float_column, integer_column, name_column, times_of
 from mm_pipeline.domain.exit_state.policy import ExitStatePolicy, StopLossRiskPolicy
-from mm_pipeline.domain.grid import Grid, GridVersion, from_epoch_ms, to_epoch_ms, unprofitable, unwatched
-from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from, is_same_range
+from mm_pipeline.domain.grid import Grid, GridVersion, from_epoch_ms, unprofitable, unwatched
+from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from, evaluations_by_version, is_same_range
 from mm_pipeline.domain.holes import holes_of
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView, Timeline
@@ -34,8 +34,7 @@ def grid_analysis(
     Parameters
     ----------
     versions
-        All versions of one grid. There is no evaluation before the ``started_at`` of the one in force, but those of an
-        enabled grid that starts more than a bar later; and none where a grid that was not enabled has no file.
+        All versions of one grid; :func:`evaluations_by_version` says at which evaluations each has a row.
     market
         Bars and metrics of its market; they must reach back to the grid's start for what is latched since then.
     evaluated_ms
@@ -57,26 +56,12 @@ def grid_analysis(
     the start).
     """
     ordered = by_valid_from(versions)
-    starts = [to_epoch_ms(version.valid_from) for version in ordered]
-    ends = [*starts[1:], np.iinfo(np.int64).max][: len(starts)]
     seen = _SeenRanges(ordered, market, policy.closes_outside.timeframe)
     parts = []
-    for version, start, end in zip(ordered, starts, ends, strict=True):
-        due_ms = evaluated_ms[(evaluated_ms >= start) & (evaluated_ms < end) & _is_due(version, evaluated_ms)]
+    for version, due_ms in evaluations_by_version(ordered, evaluated_ms):
         if len(due_ms) or version is ordered[-1]:
             parts.append(_analyse(version, seen, due_ms, policy))
     return pl.concat(parts)
-
-
-def _is_due(version: GridVersion, evaluated_ms: Times) -> Bools:
-    """Which of the evaluations there are while a version is in force."""
-    grid = version.grid
-    if version.is_gone and not grid.enabled:
-        return np.zeros(len(evaluated_ms), dtype=bool)
-    is_started = evaluated_ms >= grid.started_at_ms
-    if not grid.enabled:
-        return is_started
-    return is_started | (evaluated_ms < grid.started_at_ms - Timeframe.M15.ms)
 
 
 def _analyse(version: GridVersion, seen: _SeenRanges, evaluated_ms: Times, policy: ExitStatePolicy) -> pl.DataFrame:

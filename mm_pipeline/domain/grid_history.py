@@ -146,6 +146,31 @@ def by_valid_from(versions: Sequence[GridVersion]) -> list[GridVersion]:
     return sorted(versions, key=lambda version: version.valid_from)
 
 
+def evaluations_by_version(versions: Sequence[GridVersion], asked_ms: Times) -> list[tuple[GridVersion, Times]]:
+    """Which of some evaluations (epoch ms, ascending) there are under each version, in the order of the versions.
+
+    There is none before the ``started_at`` of the version in force, but those of an enabled grid that starts more than
+    a bar later; and none where a grid that was not enabled has no file.
+    """
+    ordered = by_valid_from(versions)
+    starts = [to_epoch_ms(version.valid_from) for version in ordered]
+    ends = [*starts[1:], np.iinfo(np.int64).max][: len(starts)]
+    return [
+        (version, asked_ms[(asked_ms >= start) & (asked_ms < end) & _is_due(version, asked_ms)])
+        for version, start, end in zip(ordered, starts, ends, strict=True)
+    ]
+
+
+def _is_due(version: GridVersion, asked_ms: Times) -> Bools:
+    grid = version.grid
+    if version.is_gone and not grid.enabled:
+        return np.zeros(len(asked_ms), dtype=bool)
+    is_started = asked_ms >= grid.started_at_ms
+    if not grid.enabled:
+        return is_started
+    return is_started | (asked_ms < grid.started_at_ms - Timeframe.M15.ms)
+
+
 def watched_anew_at(versions: Sequence[GridVersion], at: datetime) -> datetime | None:
     """Latest moment by ``at`` from which a grid is another than before; None where it always was the same.
 

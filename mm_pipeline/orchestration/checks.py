@@ -1,6 +1,6 @@
 """Asset checks of what frames mean: parity with the journal, declared grids, and the exchange's own hours."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import dagster as dg
@@ -20,10 +20,12 @@ from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.months import previous_month
 from mm_pipeline.orchestration import metadata
 from mm_pipeline.orchestration.resources import WatchResource
+from mm_pipeline.orchestration.run_plan import months_asked
 
 PARITY: Final = "replay_parity"
 DECLARED: Final = "frames_declared"
 RECONCILIATION: Final = "hourly_reconciliation"
+NOT_EVALUATED: Final = "not evaluated: the journal has nothing of these months that today's settings and code decided"
 MAX_SHOWN: Final = 50
 """Most differences that a check lists; it counts them all."""
 
@@ -35,15 +37,20 @@ _BAR = timedelta(milliseconds=Timeframe.M15.ms)
 @dg.asset_check(
     asset="exit_states",
     name=PARITY,
-    description="What the journal says was decided, this month and the last, is what the frames say now.",
+    description="What the journal says was decided in the run's months is what the frames say now.",
 )
-def replay_parity(watch: WatchResource) -> dg.AssetCheckResult:
-    """Journal against frames, where grid version, settings and code are the same."""
-    parity = parity_of(watch)
+def replay_parity(context: dg.AssetCheckExecutionContext, watch: WatchResource) -> dg.AssetCheckResult:
+    """Journal against frames, where grid version, settings and code are the same.
+
+    A run of the present month looks at the one before too.
+    """
+    parity = parity_of(watch, *months_asked(context.run, watch.now()))
     return dg.AssetCheckResult(
         passed=parity.holds,
         severity=dg.AssetCheckSeverity.ERROR if parity.differences else dg.AssetCheckSeverity.WARN,
+        description=None if parity.is_evaluated else NOT_EVALUATED,
         metadata={
+            "result": parity.verdict,
             **{name: getattr(parity, name) for name in ("equal", "revised", "incomparable", "missing")},
             "different": len(parity.differences),
             "differences": metadata.table(
@@ -53,10 +60,11 @@ def replay_parity(watch: WatchResource) -> dg.AssetCheckResult:
     )
 
 
-def parity_of(watch: Watch) -> Parity:
-    """Compare the journal of this month and the last with the stored states."""
-    newest = from_ms(floor_to_evaluation(watch.now()))
-    start = previous_month(newest)
+def parity_of(watch: Watch, start: datetime, end: datetime) -> Parity:
+    """Compare the journal of the months ``[start, end)`` with the stored states; of the present one, the last too."""
+    now = from_ms(floor_to_evaluation(watch.now()))
+    newest = min(end, now)
+    start = previous_month(start) if now < end else start
     store, journal = FrameStore(watch.frames_root), watch.decisions()
     frames: dict[tuple[str, EvaluationKind], pl.DataFrame] = {}
     for grid in journal.known_grids():

@@ -8,11 +8,13 @@ from mm_pipeline.bootstrap import Overrides, following
 from mm_pipeline.orchestration import jobs, schedules, sensors
 from mm_pipeline.orchestration.assets.archive import archive
 from mm_pipeline.orchestration.assets.candles import candles
+from mm_pipeline.orchestration.assets.declaration import months_from
 from mm_pipeline.orchestration.assets.grid_analysis import grid_analysis
 from mm_pipeline.orchestration.assets.kpis import kpis
 from mm_pipeline.orchestration.assets.notifications import deliveries, notifications
 from mm_pipeline.orchestration.assets.positions import positions_and_risk
 from mm_pipeline.orchestration.assets.regime import regime, regime_metrics
+from mm_pipeline.orchestration.assets.replayed_notifications import replayed_notifications
 from mm_pipeline.orchestration.assets.states import exit_and_entry_states
 from mm_pipeline.orchestration.checks import frames_declared, hourly_reconciliation, replay_parity
 from mm_pipeline.orchestration.dead_runs import dead_runs
@@ -27,13 +29,14 @@ ASSETS = (
     positions_and_risk,
     exit_and_entry_states,
     notifications,
+    replayed_notifications,
     deliveries,
     kpis,
     archive,
 )
 
 CHECKS = (replay_parity, frames_declared, hourly_reconciliation)
-JOBS = (jobs.exit_evaluation, jobs.hourly_metrics)
+JOBS = (jobs.exit_evaluation, jobs.hourly_metrics, jobs.history)
 SCHEDULES = (schedules.every_15_minutes, schedules.every_hour)
 SENSORS = (
     sensors.grid_files,
@@ -48,8 +51,9 @@ SENSORS = (
 def build_definitions(overrides: Overrides | None = None) -> dg.Definitions:
     """The code location of an installation."""
     current = following(overrides)
+    months = months_from(current().settings.first_month)
     return dg.Definitions(
-        assets=list(ASSETS),
+        assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=months), ASSETS),
         asset_checks=list(CHECKS),
         jobs=list(JOBS),
         schedules=list(SCHEDULES),

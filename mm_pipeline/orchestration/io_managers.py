@@ -9,12 +9,15 @@ import polars as pl
 
 from mm_pipeline.adapters.frames.rows import up_to
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
+from mm_pipeline.application.candles_hash import CANDLES_HASH, MIXED
 from mm_pipeline.application.installation import Installation
 from mm_pipeline.application.market_frames import StoredFrames
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.planned_keys import planned_keys
 from mm_pipeline.application.watch import Watch
-from mm_pipeline.domain.errors import StorageError
+from mm_pipeline.contracts.stored import STORED
+from mm_pipeline.domain.columns import conformed
+from mm_pipeline.domain.errors import FrameDamaged, StorageError
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.months import months_between, next_month
@@ -32,6 +35,9 @@ SNAPSHOT = "snapshot"
 
 REMOVED = "removed"
 """Metadata: keys and months that a run took out, since nothing declares them."""
+
+ADDED_TO_BY_TICKS = frozenset({"positions", "risk"})
+"""Datasets of which a tick keeps the rows that are stored."""
 
 Parts = Mapping[Timeframe, pl.DataFrame]
 
@@ -83,12 +89,33 @@ class FramesIOManager(dg.IOManager):
                     frame,
                     start=window.start,
                     end=window.end,
-                    metadata=self._installation.written_by,
+                    metadata=self._provenance(context, plan, dataset, key),
                     newest=newest,
                     is_snapshot=bool(declared.get(SNAPSHOT)),
                 )
         if not plan.is_live:
             self._remove_undeclared(context, plan, set(obj))
+
+    def _provenance(self, context: dg.OutputContext, plan: Plan, dataset: str, key: str) -> dict[str, str]:
+        """What a file says of how it was made. A tick may keep rows of other settings or code: they are named too.
+
+        A run over several months does not say which candles each of them is made of.
+        """
+        made_by = dict(self._installation.written_by)
+        if next_month(plan.start) != plan.end:
+            return made_by
+        watch: Watch = context.resources.watch
+        hashes = watch.candle_hashes(plan)
+        told = made_by | ({CANDLES_HASH: hashes[key]} if key in hashes else {})
+        if not (plan.is_live and dataset in ADDED_TO_BY_TICKS):
+            return told
+        try:
+            before = self.store().metadata(dataset, key, plan.start)
+        except (FrameMissing, FrameDamaged):
+            return told
+        other = {name: before.get(name, "unknown") for name in made_by}
+        mixed = before.get(MIXED) if other == made_by else " ".join(other.values())
+        return told | ({MIXED: mixed} if mixed else {})
 
     def _remove_undeclared(self, context: dg.OutputContext, plan: Plan, made: Collection[str]) -> None:
         """Take keys out of the plan's months that it does not have, and say so; what failed in this run it has.
@@ -108,7 +135,7 @@ class FramesIOManager(dg.IOManager):
             context.add_output_metadata({REMOVED: ", ".join(sorted(told))})
 
     def load_input(self, context: dg.InputContext) -> Mapping[str, pl.DataFrame | Parts]:
-        """Every key of the run's plan, with the look-back context of the first month.
+        """Every key of the run's plan, with the look-back context of the first month, in the present columns.
 
         Keys that lack a month in which they are declared are left out by name (:class:`StoredFrames`): rows that are
         made of a part of the months would replace better ones.
@@ -147,6 +174,7 @@ class FramesIOManager(dg.IOManager):
             except FrameMissing as error:
                 found.missing[key] = error
                 continue
+            frame = conformed(frame, STORED[dataset].columns)
             found[key] = frame if declared.get(FROM_JOURNAL) else up_to(frame, self._evaluated_at(context))
         return found
 

@@ -1,4 +1,4 @@
-"""The two jobs, and the runs that are asked for: a tick looks for the gap since the last evaluation by itself."""
+"""The jobs, and the runs that are asked for: a tick looks for the gap since the last evaluation by itself."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,7 +12,6 @@ from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.months import month_start
 from mm_pipeline.orchestration.assets.candles import FRESH
-from mm_pipeline.orchestration.assets.declaration import MONTHS
 from mm_pipeline.orchestration.assets.positions import AGREES
 from mm_pipeline.orchestration.checks import DECLARED, PARITY, RECONCILIATION
 from mm_pipeline.orchestration.run_moment import EVALUATED_AT_TAG
@@ -20,6 +19,7 @@ from mm_pipeline.orchestration.turns import LIVE_TAG
 
 EVALUATION_JOB: Final = "exit_evaluation"
 HOURLY_JOB: Final = "hourly_metrics"
+HISTORY_JOB: Final = "history"
 RANGE_START_TAG: Final = "dagster/asset_partition_range_start"
 RANGE_END_TAG: Final = "dagster/asset_partition_range_end"
 
@@ -54,6 +54,14 @@ exit_evaluation = dg.define_asset_job(
     config=_CONSOLE,
     tags={LIVE_TAG: "true"},
     description="From candles to the state of every grid; journals what it decides.",
+)
+
+history = dg.define_asset_job(
+    HISTORY_JOB,
+    selection=_selection(*_ALL, "replayed_notifications") | dg.AssetSelection.assets("archive"),
+    config=_CONSOLE,
+    tags={LIVE_TAG: "false"},
+    description="Whole months of the past, with the pages that there would have been; journals nothing, pages nobody.",
 )
 
 hourly_metrics = dg.define_asset_job(
@@ -94,7 +102,7 @@ def _first_due(journal: Journal, evaluated_at: datetime) -> datetime | None:
 
 
 def _key(month: datetime) -> str:
-    return MONTHS.get_partition_key_for_timestamp(month.timestamp())
+    return f"{month:%Y-%m}"
 
 
 def run_request(run_key: str, first: datetime, last: datetime, tags: dict[str, str]) -> dg.RunRequest:

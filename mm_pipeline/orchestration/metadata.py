@@ -90,9 +90,7 @@ def of_candles(
         for market, update in updates.items()
     ]
     return {
-        "dagster/row_count": sum(len(update.after.candles) for update in updates.values()),
         "requests_made": sum(update.requests_made for update in updates.values()),
-        "revised_bars": sum(len(update.revisions) for update in updates.values()),
         "quarantined_rows": sum(len(update.refused) for update in updates.values()),
         "covered_bars": sum(len(update.made) for update in updates.values()),
         "markets": table(rows),
@@ -115,7 +113,6 @@ def of_markets(made: Mapping[Market, Frames], problems: Mapping[Market, Exceptio
         for timeframe, frame in frames.items()
     ]
     return {
-        "dagster/row_count": sum(row["rows"] for row in rows),
         "markets": table(rows),
         "problems": table([{"market": str(market), "problem": str(error)} for market, error in problems.items()]),
     }
@@ -126,7 +123,6 @@ def of_grids(made: Mapping[str, pl.DataFrame], problems: Mapping[str, Exception]
     names = ("evaluated_at", "price", "position_health", "stop_loss_risk")
     rows = [{"grid": grid, **_last(frame, names)} for grid, frame in made.items()]
     return {
-        "dagster/row_count": sum(len(frame) for frame in made.values()),
         "grids": table(rows),
         "problems": table([{"grid": grid, "problem": str(error)} for grid, error in problems.items()]),
     }
@@ -138,7 +134,7 @@ def of_states(
     journalled: Mapping[str, list[Evaluation]],
     known: DecisionInputs,
 ) -> Metadata:
-    """Newest state of each grid with what fired, how often each state was held, what was journalled; some pictures."""
+    """Newest state of each grid with what fired, and what was journalled; some pictures."""
     newest = {grid: frame.row(-1, named=True) for grid, frame in frames.items() if frame.height}
     rows = [
         {
@@ -151,13 +147,9 @@ def of_states(
         }
         for grid, row in newest.items()
     ]
-    states = pl.concat([frame.select("state") for frame in frames.values()]) if frames else None
-    counts = {} if states is None else dict(states["state"].value_counts().sort("state").rows())
     recorded = [evaluation for grid in frames for evaluation in journalled.get(grid, ())]
     return {
-        "dagster/row_count": sum(len(frame) for frame in frames.values()),
         "grids": table(rows),
-        "rows_per_state": counts,
         "journalled": len(recorded),
         "journalled_live": sum(evaluation.is_live for evaluation in recorded),
         "problems": table([{"grid": grid, "problem": str(error)} for grid, error in problems.items()]),
@@ -177,7 +169,6 @@ def of_positions(
     ]
     told = {"accounts": table(accounts), "verified_flat": ", ".join(verified) or "none"}
     return {
-        "dagster/row_count": sum(len(frame) for frame in frames.values()),
         "grids": table(rows),
         **(told if asset == "positions" else {}),
     }
@@ -211,7 +202,6 @@ def of_notifications(frames: Mapping[str, pl.DataFrame], told: Sequence[Decision
         for one in told
     ]
     return {
-        "dagster/row_count": sum(len(frame) for frame in frames.values()),
         "notices": table([dict(row) for row in counts]),
         "decided_now": table(rows),
     }
@@ -226,7 +216,6 @@ def of_deliveries(
 ) -> Metadata:
     """What this run sent and heard, and whether the external heartbeat was beaten."""
     return {
-        "dagster/row_count": sum(len(frame) for frame in frames.values()),
         "attempts": table([{name: str(value) for name, value in vars(one).items()} for one in sent]),
         "answers": table([] if heard is None else [_answer(one) for one in heard.answers]),
         "problems": table([] if heard is None else [{"problem": problem} for problem in heard.problems]),

@@ -1,5 +1,8 @@
 """What a run of Dagster has to do, for its stages and for what reads and writes their frames."""
 
+from datetime import datetime
+from typing import Final
+
 import dagster as dg
 
 from mm_pipeline.application.plan import Plan
@@ -7,9 +10,12 @@ from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.domain.months import previous_month
+from mm_pipeline.domain.months import next_month, parse_month, previous_month
 from mm_pipeline.orchestration.run_moment import evaluated_ms_of
 from mm_pipeline.orchestration.turns import BACKFILL_TAG, LIVE_TAG
+
+_PARTITION: Final = "dagster/partition"
+_RANGE_START, _RANGE_END = (f"dagster/asset_partition_range_{end}" for end in ("start", "end"))
 
 
 def check_has_begun(run: dg.DagsterRun, window: dg.TimeWindow, watch: Watch) -> None:
@@ -28,6 +34,13 @@ def check_has_begun(run: dg.DagsterRun, window: dg.TimeWindow, watch: Watch) -> 
         raise ConfigError(
             f"{last:%Y-%m} has not begun: it is {now:%Y-%m-%d %H:%M} UTC.", "Ask for months up to the present one."
         )
+
+
+def months_asked(run: dg.DagsterRun, now: datetime) -> tuple[datetime, datetime]:
+    """First instant of a run's first month, and of the month after its last; the present month where it names none."""
+    present = f"{now:%Y-%m}"
+    first, last = (run.tags.get(tag, run.tags.get(_PARTITION, present)) for tag in (_RANGE_START, _RANGE_END))
+    return parse_month(first), next_month(parse_month(last))
 
 
 def nothing_to_do(plan: Plan) -> str | None:

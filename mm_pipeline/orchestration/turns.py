@@ -13,6 +13,8 @@ from mm_pipeline.application.subjects import PIPELINE
 from mm_pipeline.application.watch import Watch
 
 LIVE_TAG: Final = "mm/live"
+REFETCH_TAG: Final = "mm/refetch"
+"""Of a run that asks for all candles of its months once more."""
 BACKFILL_TAG: Final = "dagster/backfill"
 WRITER_STUCK: Final = "writer_stuck"
 """Code of a notice that a tick went on although another process held the frames."""

@@ -57,6 +57,7 @@ class Settings(Policy):
     paper_url: Annotated[str, Field(pattern=r"^http://(127\.0\.0\.1|localhost|\[::1\]):\d+$")]
     policy: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
     grids: str
+    first_month: Annotated[str, Field(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$")]
     extra_markets: tuple[str, ...]
     data: DataPolicy
     exchange_access: ExchangePolicy

@@ -95,10 +95,6 @@ def test_48_backfill_that_began_before_two_ticks_ends_after_them_and_keeps_their
 
     sources.meanwhile.append(ticks)
     installation.run(AT + timedelta(minutes=1), instance, months=("2025-03", "2025-03"))
-    del (
-        ticked["notifications", "eth"],
-        ticked["notifications", "idle"],
-    )  # a backfill shows what pages it would have sent
     assert ticked["exit_states", "eth"]["evaluated_at"][-1] == AT + 2 * BAR
     after = frames(installation)
     for (dataset, key), frame in ticked.items():

@@ -14,7 +14,7 @@ from mm_pipeline.adapters.dagster_folder import INSTANCE_SETTINGS
 from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.orchestration.assets import declaration as stage
 from mm_pipeline.orchestration.code_location import build_definitions
-from mm_pipeline.orchestration.jobs import EVALUATION_JOB, HOURLY_JOB
+from mm_pipeline.orchestration.jobs import EVALUATION_JOB, HISTORY_JOB, HOURLY_JOB
 from mm_pipeline.orchestration.runs import dagster_instance
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, Installation
 
@@ -30,6 +30,7 @@ NAMES = {
     "exit_states",
     "entry_states",
     "notifications",
+    "replayed_notifications",
     "deliveries",
     "kpis",
 }
@@ -61,6 +62,7 @@ def test_assets_are_those_of_the_flow_and_depend_as_drawn(definitions: dg.Defini
         "exit_states": {"candles", "regime_metrics", "regime", "grid_analysis", "positions", "risk"},
         "entry_states": {"candles", "regime_metrics", "regime", "grid_analysis", "positions", "risk"},
         "notifications": {"exit_states", "entry_states"},
+        "replayed_notifications": {"candles", "positions", "exit_states", "entry_states"},
         "deliveries": {"notifications"},
         "kpis": {"notifications", "deliveries"},
         "archive": {"exit_states", "entry_states", "regime_metrics", "regime", "deliveries"},
@@ -124,6 +126,15 @@ def test_months_run_from_the_first_to_the_present_one() -> None:
     assert (keys[0], keys[-2:]) == ("2022-01", ["2025-02", "2025-03"])
 
 
+def test_first_month_is_a_setting(tmp_path: Path) -> None:
+    installation = Installation(tmp_path, FixedSources({}), settings={"first_month": "2019-05"})
+    assets = graph(build_definitions(Overrides(deployment=installation.deployment, home=installation.home)))
+    for key in assets.get_all_asset_keys():
+        months = assets.get(key).partitions_def
+        assert months is not None
+        assert months.get_first_partition_key() == "2019-05"
+
+
 def test_jobs_hold_the_whole_flow_and_the_markets_part(definitions: dg.Definitions) -> None:
     evaluation = definitions.resolve_job_def(EVALUATION_JOB)
     hourly = definitions.resolve_job_def(HOURLY_JOB)
@@ -137,6 +148,11 @@ def test_jobs_hold_the_whole_flow_and_the_markets_part(definitions: dg.Definitio
         "notifications",
         "deliveries",
         "archive",
+    }
+    history = definitions.resolve_job_def(HISTORY_JOB)
+    assert {node.name for node in history.nodes} == {
+        *(node.name for node in evaluation.nodes),
+        "replayed_notifications",
     }
     assert {node.name for node in hourly.nodes} == {
         "candles",

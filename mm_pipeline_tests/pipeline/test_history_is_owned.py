@@ -27,7 +27,7 @@ START = datetime(2024, 12, 20, tzinfo=UTC)
 MARCH, APRIL = datetime(2025, 3, 1, tzinfo=UTC), datetime(2025, 4, 1, tzinfo=UTC)
 AT = datetime(2025, 3, 3, 12, tzinfo=UTC)
 BAR = timedelta(minutes=15)
-ENABLED = ("grid_analysis", "positions", "risk", "exit_states", "notifications")
+ENABLED = ("grid_analysis", "positions", "risk", "exit_states", "replayed_notifications")
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +100,8 @@ def test_input_is_read_of_the_plan_alone(installation: Installation, instance: d
     installation.run(AT, instance, months=("2025-03", "2025-03"), assets=["entry_states"])
     assert rows(installation, "exit_states", "a") == stored.height  # it was not asked for
 
-    installation.run(AT, instance, months=("2025-03", "2025-03"), assets=["notifications"])
-    kinds = set(installation.store.read("notifications", "a", start=MARCH, end=APRIL)["kind"])
+    installation.run(AT, instance, months=("2025-03", "2025-03"), assets=["replayed_notifications"])
+    kinds = set(installation.store.read("replayed_notifications", "a", start=MARCH, end=APRIL)["kind"])
     assert kinds <= {"entry"}
 
 

@@ -50,7 +50,7 @@ def installation(tmp_path: Path, candles: pl.DataFrame) -> Installation:
         ("regime_metrics_1h", MARKET, {"regime": "regime_1h"}),
         ("regime_4h", MARKET, {"grid_analysis": "grid_analysis"}),
         ("grid_analysis", "eth", {"exit_states": "exit_states"}),
-        ("exit_states", "eth", {"notifications": "notifications"}),
+        ("exit_states", "eth", {"replayed_notifications": "replayed_notifications"}),
     ],
 )
 def test_month_whose_input_is_missing_keeps_its_rows_and_is_named(

@@ -45,7 +45,7 @@ def test_month_that_has_not_begun_is_refused(
 def test_month_without_grid_or_market_says_so(installation: Installation, instance: dg.DagsterInstance) -> None:
     early = installation.run(AT, instance, months=("2024-06", "2024-06"))
     said = "No market is watched and no grid is declared from 2024-06 to 2024-06."
-    for asset in ("candles", "regime", "exit_states", "notifications", "archive"):
+    for asset in ("candles", "regime", "exit_states", "notifications", "replayed_notifications", "archive"):
         assert metadata_of(early, asset)["nothing_to_do"] == said
 
 

@@ -181,10 +181,21 @@ def test_months_of_positions_may_be_of_several_versions(store: FrameStore) -> No
     assert whole.row(0, named=True)["risk"] == {"a": 3.0, "b": None}
 
 
-def test_months_with_different_columns_are_refused_with_the_mend(store: FrameStore) -> None:
-    store.write("bars", MARKET, bars(JAN, FEB), start=JAN, end=FEB)
+@pytest.mark.parametrize("newer_first", [True, False])
+def test_column_that_one_version_lacks_is_null_there(store: FrameStore, newer_first: bool) -> None:
+    wider = bars(JAN, FEB).with_columns(volume=pl.lit(1.0)) if newer_first else bars(JAN, FEB)
+    other = bars(FEB, MAR) if newer_first else bars(FEB, MAR).with_columns(volume=pl.lit(1.0))
+    store.write("bars", MARKET, wider, start=JAN, end=FEB)
+    store.write("bars", MARKET, other, start=FEB, end=MAR)
+    volume = store.read("bars", MARKET, start=JAN, end=MAR)["volume"]
+    assert volume.is_null().sum() == (other if newer_first else wider).height
+    assert volume.is_not_null().sum() == (wider if newer_first else other).height
+
+
+def test_months_whose_types_do_not_fit_are_refused_with_the_hint(store: FrameStore) -> None:
+    store.write("bars", MARKET, bars(JAN, FEB).with_columns(volume=pl.lit("much")), start=JAN, end=FEB)
     store.write("bars", MARKET, bars(FEB, MAR).with_columns(volume=pl.lit(1.0)), start=FEB, end=MAR)
-    with pytest.raises(StorageError, match=r"different columns.*mm backfill"):
+    with pytest.raises(StorageError, match=r"do not fit together.*mm backfill"):
         store.read("bars", MARKET, start=JAN, end=MAR)
 
 

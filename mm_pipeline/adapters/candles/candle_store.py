@@ -52,12 +52,15 @@ class MarketBars:
         Bars among them that are made of finer candles (``COVERS_SCHEMA``).
     gaps_ms
         Open times (epoch ms) of bars among them that are missing in the only answer so far.
+    asked_from_ms
+        From where on everything before the first bar was asked for (epoch ms); None where that is not known.
     """
 
     bars: pl.DataFrame
     quarantined_ms: Times
     covers: pl.DataFrame = field(default_factory=no_covers)
     gaps_ms: Times = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    asked_from_ms: int | None = None
 
 
 class CandleStore:
@@ -111,9 +114,8 @@ class CandleStore:
         """Bars of the newest asked stretch; without rows where nothing is stored."""
         stored = self.load(market, start_ms=start_ms, end_ms=end_ms)
         hidden_ms = stored.hidden_ms
-        return MarketBars(
-            fill_gaps(stored.believed, quarantined_ms=hidden_ms), hidden_ms, stored.covers, stored.gaps_ms
-        )
+        bars = fill_gaps(stored.believed, quarantined_ms=hidden_ms)
+        return MarketBars(bars, hidden_ms, stored.covers, stored.gaps_ms, stored.asked_from_ms)
 
     def save(
         self, after: StoredCandles, *, start_ms: int, end_ms: int, metadata: Mapping[str, str] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ import polars as pl
 from mm_pipeline.adapters.candles.stored import CandleUpdate, StoredCandles
 from mm_pipeline.domain.candles import (
     FINER,
+    AskedAgain,
     CandleSource,
     CleanCandles,
     ExchangePolicy,
@@ -39,7 +41,14 @@ _STEP_MS = Timeframe.M15.ms
 
 
 def update_candles(
-    source: CandleSource, stored: StoredCandles, *, start_ms: int, end_ms: int, now_ms: int, policy: ExchangePolicy
+    source: CandleSource,
+    stored: StoredCandles,
+    *,
+    start_ms: int,
+    end_ms: int,
+    now_ms: int,
+    policy: ExchangePolicy,
+    again: AskedAgain | None = None,
 ) -> CandleUpdate:
     """Fetch what is missing of the closed bars with ``start_ms <= open_time < end_ms``.
 
@@ -59,6 +68,8 @@ def update_candles(
         Our clock.
     policy
         ``reask_bars``, ``bars_per_fetch``, ``quiet_after``, ``cover_requests``.
+    again
+        What of the stored bars is asked for once more, besides what every update asks for.
     """
     asked_before = source.requests_made
     update = CandleUpdate(after=_with_untold_gaps(stored, source, now_ms=now_ms))
@@ -67,7 +78,7 @@ def update_candles(
         offset_ms = source.clock_offset_ms()
         update = replace(update, clock_offset_ms=offset_ms)
         closed_ms = (now_ms + min(0, offset_ms or 0)) // _STEP_MS * _STEP_MS
-        for part in _plan(update.after, start_ms=start_ms, end_ms=min(end_ms, closed_ms), policy=policy):
+        for part in _plan(update.after, FetchRange(start_ms, min(end_ms, closed_ms)), policy, again):
             raw = source.fetch(stored.market, start_ms=part.start_ms, end_ms=part.end_ms)
             update = _absorb(update, raw, part, now_ms=now_ms, waits_ms=waits_ms)
         update = _cover(update, source, end_ms=min(end_ms, closed_ms), now_ms=now_ms, policy=policy)
@@ -85,6 +96,7 @@ def update_markets(
     wanted: Mapping[Market, FetchRange],
     now_ms: int,
     policy: ExchangePolicy,
+    again: AskedAgain | None = None,
 ) -> dict[Market, CandleUpdate]:
     """Update several markets: exchanges side by side, the markets of one in turn; a failing market stops no other.
 
@@ -96,6 +108,8 @@ def update_markets(
         What is there, one per market.
     wanted
         Range per market.
+    again
+        As for :func:`update_candles`, of every market.
 
     Returns
     -------
@@ -103,9 +117,11 @@ def update_markets(
         An update per market, in the order of ``stored``.
     """
 
+    update = partial(_update_one, now_ms=now_ms, policy=policy, again=again)
+
     def update_exchange(exchange: str) -> dict[Market, CandleUpdate]:
         return {
-            known.market: _update_one(sources.get(exchange), known, wanted[known.market], now_ms=now_ms, policy=policy)
+            known.market: update(sources.get(exchange), known, wanted[known.market])
             for known in stored
             if known.market.exchange == exchange
         }
@@ -119,25 +135,35 @@ def update_markets(
 
 
 def _update_one(
-    source: CandleSource | None, stored: StoredCandles, wanted: FetchRange, *, now_ms: int, policy: ExchangePolicy
+    source: CandleSource | None,
+    stored: StoredCandles,
+    wanted: FetchRange,
+    *,
+    now_ms: int,
+    policy: ExchangePolicy,
+    again: AskedAgain | None,
 ) -> CandleUpdate:
     if source is None:
         exchange = stored.market.exchange
         problem = MarketNotFound(f"there is no candle source for {exchange}.", f"Declare {exchange} in the settings.")
         return CandleUpdate(after=stored, problem=problem)
-    return update_candles(source, stored, start_ms=wanted.start_ms, end_ms=wanted.end_ms, now_ms=now_ms, policy=policy)
+    return update_candles(
+        source, stored, start_ms=wanted.start_ms, end_ms=wanted.end_ms, now_ms=now_ms, policy=policy, again=again
+    )
 
 
-def _plan(stored: StoredCandles, *, start_ms: int, end_ms: int, policy: ExchangePolicy) -> tuple[FetchRange, ...]:
+def _plan(
+    stored: StoredCandles, wanted: FetchRange, policy: ExchangePolicy, again: AskedAgain | None
+) -> tuple[FetchRange, ...]:
     is_confirmed = stored.before_oldest_ms in quiet_slots(stored.missing)
     return plan_fetch(
         stored.candles,
         quarantined_ms=stored.refused_ms,
-        start_ms=start_ms,
-        end_ms=end_ms,
+        start_ms=wanted.start_ms,
+        end_ms=wanted.end_ms,
         policy=policy,
         asked_from_ms=stored.asked_from_ms if is_confirmed else None,
-        missing_ms=stored.gaps_ms,
+        missing_ms=stored.gaps_ms if again is None else np.union1d(stored.gaps_ms, again.slots(stored.candles)),
     )
 
 

@@ -16,16 +16,13 @@ import polars as pl
 from mm_pipeline.adapters.frames.files import FrameFiles
 from mm_pipeline.adapters.frames.paths import NAME, checked, context_path, folder_path, month_path
 from mm_pipeline.adapters.frames.rows import BAR_TIME, bars_in, known_at, up_to, with_bar_time
-from mm_pipeline.domain.columns import conformed
+from mm_pipeline.domain.columns import Type, conformed, united
 from mm_pipeline.domain.errors import FrameDamaged, FrameMissing, StorageError
 from mm_pipeline.domain.months import months_between, next_month, parse_month, previous_month
 
 __all__ = ["FrameMissing", "FrameStore"]
 
 _MONTH_FILE = re.compile(r"\d{4}-(0[1-9]|1[0-2])\.parquet")
-
-_TOLD_BESIDE = frozenset({"positions", "exit_states", "entry_states"})
-"""Datasets whose months may be of several versions: what a later one tells beside a state is null in earlier months."""
 
 
 class FrameStore:
@@ -129,7 +126,7 @@ class FrameStore:
                 continue
             path = month_path(dataset, key, month)
             stored = self._files.read(path)
-            merged = self._joined([rows.clear() if stored is None else stored, rows], path)
+            merged = rows if stored is None else self._joined([stored, rows], rows.schema, path)
             merged = merged.unique(on, keep="last", maintain_order=True).sort(on)
             if stored is None or not merged.equals(stored):
                 files[path] = merged
@@ -141,12 +138,14 @@ class FrameStore:
     def read(self, dataset: str, key: str, *, start: datetime, end: datetime) -> pl.DataFrame:
         """Rows whose bar opened in ``[start, end)``, from the month files alone; months never written are left out.
 
+        Months may be of several versions of the program: a column that one of them lacks is null there.
+
         Raises
         ------
         FrameMissing
             When none of the months exists.
         StorageError
-            A torn file, or months written with different columns.
+            A torn file, or months in which a column has types that do not fit.
         """
         paths = [month_path(dataset, key, month) for month in months_between(start, end)]
         found = [(path, frame) for path in paths if (frame := self._files.read(path)) is not None]
@@ -297,17 +296,16 @@ class FrameStore:
                 raise FrameMissing(f"{told}.", "Materialize it again (mm backfill).")
             raise _missing(dataset, key, start, end)
         frames = [frame for _, frame in found]
-        if dataset in _TOLD_BESIDE:
-            frames = [conformed(frame, frames[-1].schema) for frame in frames]
-        joined = self._joined(frames, found[-1][0])
+        joined = self._joined(frames, united([frame.schema for frame in frames]), found[-1][0])
         return bars_in(with_bar_time(joined, dataset), start, end)
 
-    def _joined(self, frames: list[pl.DataFrame], path: str) -> pl.DataFrame:
+    def _joined(self, frames: list[pl.DataFrame], schema: Mapping[str, Type], path: str) -> pl.DataFrame:
         try:
-            return pl.concat(frames, how="vertical")
+            return pl.concat([frame if frame.schema == schema else conformed(frame, schema) for frame in frames])
         except pl.exceptions.PolarsError as error:
+            told = str(error).splitlines()[0]
             raise StorageError(
-                f"{self._files.full_path(path)} and the months before it have different columns: {error}.",
+                f"{self._files.full_path(path)} and the months before it do not fit together: {told}.",
                 "Materialize these months again with the present version (mm backfill).",
             ) from error
 

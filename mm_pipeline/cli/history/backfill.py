@@ -1,4 +1,4 @@
-"""``mm backfill``: materialize the months of a range, in one run."""
+"""``mm backfill``: materialize the months of a range, a run a month."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from mm_pipeline.cli.options import UTC_TIME, json_option, policy_option, settin
 @click.command()
 @click.option("--from", "start", type=UTC_TIME, required=True, help="First day.")
 @click.option("--to", "end", type=UTC_TIME, required=True, help="Day after the last.")
+@click.option("--refetch", is_flag=True, help="Ask for all candles of these months again.")
 @settings_option
 @policy_option
 @json_option
-def backfill(*, start: datetime, end: datetime, settings_file: Path | None, policy: str | None, as_json: bool) -> None:
+def backfill(
+    *, start: datetime, end: datetime, refetch: bool, settings_file: Path | None, policy: str | None, as_json: bool
+) -> None:
     """Materialize every month that the range touches.
 
-    Candles are fetched where they are missing. What was decided at the time stays: a backfill journals nothing, and
-    nobody is notified. Exit code 1 when a market or grid could not be judged.
+    Candles are fetched where they are missing; bars that no answer brought are asked for once more. What was decided
+    at the time stays: a backfill journals nothing, and nobody is notified. Exit code 1 when a market or
+    grid could not be judged.
     """
     import time
 
@@ -34,7 +38,7 @@ def backfill(*, start: datetime, end: datetime, settings_file: Path | None, poli
     begun = time.perf_counter()
     with progress_bar("candles") as on_progress:
         problems: list[str] = []
-        months = run_backfill(deployment, start, end, on_progress, on_problem=problems.append)
+        months = run_backfill(deployment, start, end, on_progress, is_refetch=refetch, on_problem=problems.append)
     seconds = round(time.perf_counter() - begun, 1)
     if as_json:
         print_json({"months": months, "seconds": seconds, "problems": problems})

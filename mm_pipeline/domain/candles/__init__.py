@@ -17,7 +17,7 @@ from mm_pipeline.domain.candles.exchange_policy import ExchangePolicy
 from mm_pipeline.domain.candles.frames import BARS_SCHEMA, RAW_SCHEMA, empty_candles
 from mm_pipeline.domain.candles.merge import merge_candles
 from mm_pipeline.domain.candles.missing import MISSING_SCHEMA, no_missing
-from mm_pipeline.domain.candles.plan import FetchRange, plan_fetch
+from mm_pipeline.domain.candles.plan import AskedAgain, FetchRange, plan_fetch
 from mm_pipeline.domain.candles.quality import QUALITY_SCHEMA, data_quality
 from mm_pipeline.domain.candles.source import CandleSource, FinerSource, TickSource
 from mm_pipeline.domain.circuit_breaker import (
@@ -39,6 +39,7 @@ __all__ = [
     "QUALITY_SCHEMA",
     "QUARANTINE_SCHEMA",
     "RAW_SCHEMA",
+    "AskedAgain",
     "CandleSource",
     "CircuitPhase",
     "CircuitState",

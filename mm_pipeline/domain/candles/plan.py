@@ -27,6 +27,31 @@ class FetchRange:
         return self.start_ms <= time_ms < self.end_ms
 
 
+@dataclass(frozen=True)
+class AskedAgain:
+    """What is stored of a range and asked for once more.
+
+    Attributes
+    ----------
+    span
+        The bars.
+    is_whole
+        Whether all of them are asked for; else those alone that no answer brought.
+    """
+
+    span: FetchRange
+    is_whole: bool = False
+
+    def slots(self, stored: pl.DataFrame) -> Integers:
+        """Open times (epoch ms) to ask for, in what is stored (a raw candle frame)."""
+        if stored.is_empty():
+            return np.empty(0, dtype=np.int64)
+        opened_ms = epoch_ms(stored["open_time"])
+        first_ms, last_ms = max(self.span.start_ms, int(opened_ms[0])), min(self.span.end_ms - 1, int(opened_ms[-1]))
+        slots_ms = np.arange(-(-first_ms // _STEP_MS) * _STEP_MS, last_ms + 1, _STEP_MS, dtype=np.int64)
+        return slots_ms if self.is_whole else slots_ms[~np.isin(slots_ms, opened_ms)]
+
+
 def plan_fetch(
     stored: pl.DataFrame,
     *,

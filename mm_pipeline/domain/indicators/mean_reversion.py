@@ -9,8 +9,8 @@ import polars as pl
 
 from mm_pipeline.domain.arrays import Floats
 from mm_pipeline.domain.indicators.windows import (
-    block_sum,
     by_rows,
+    doubled,
     from_first_window,
     is_flat,
     lagged,
@@ -56,24 +56,42 @@ def _log_ratio(price: Floats, reference: Floats) -> Floats:
 def _autoregression(close: Floats, pairs: int) -> tuple[Floats, Floats]:
     """Least squares of the change on the level of log close in each window of ``pairs`` pairs: slope and its error.
 
-    One value for each pair, NaN before the first window and where the levels are flat. Levels are taken against the
-    first price of a block, which every window that reaches into that block holds: so sums of squares about it are at
-    most ``pairs`` times those about the mean, and lose no more than two digits. The cross product follows from
-    ``2 x dx = (x + dx)^2 - x^2 - dx^2``, of which the first two telescope.
+    One value for each pair, NaN before the first window and where the levels are flat. The cross product follows from
+    ``2 x dx = (x + dx)^2 - x^2 - dx^2`` about the mean level, of which the first two telescope.
     """
     level, after = close[:-1], close[1:]
-    start = np.arange(len(level)) // pairs * pairs
-    reference = level[start]
-    head, tail = _log_ratio(level, reference), _log_ratio(level, level[np.minimum(start + pairs, len(level) - 1)])
-    sum_x, sum_xx = block_sum(head, tail, pairs), block_sum(head * head, tail * tail, pairs)
+    mean, sum_xx = _mean_and_squares(level, pairs)
     first = from_first_window(rows(level, pairs)[:, 0], len(level))
     sum_y, sum_yy = _log_ratio(after, first), moving_sum(np.square(_log_ratio(after, level)), pairs)
-    sum_xy = (np.square(_log_ratio(after, reference)) - np.square(_log_ratio(first, reference)) - sum_yy) / 2
-    sum_xx = np.where(is_flat(level, pairs), np.nan, sum_xx - sum_x * sum_x / pairs)
-    sum_xy -= sum_x * sum_y / pairs
+    sum_xy = (np.square(sum_y - mean) - np.square(mean) - sum_yy) / 2
+    sum_xx = np.where(is_flat(level, pairs), np.nan, sum_xx)
     slope = sum_xy / sum_xx
     residual = np.maximum(0.0, sum_yy - sum_y * sum_y / pairs - slope * sum_xy)
     return slope, np.sqrt(residual / (pairs - 2) / sum_xx)
+
+
+def _mean_and_squares(price: Floats, n: int) -> tuple[Floats, Floats]:
+    """Mean of log price over the first of its window, and sum of squares about that mean, for each window of ``n``.
+
+    Two stretches are joined as Chan, Golub and LeVeque (1979) do: every term is positive, so no digit is lost.
+    """
+    windows = max(0, len(price) - n + 1)
+    alone = np.stack([price, np.zeros(len(price)), np.zeros(len(price))], axis=1)
+    whole, count = np.empty((windows, 3)), 0
+    for start, size, part in doubled(alone, n, lambda older, newer, size: _joined(older, newer, size, size)):
+        found = part[start : start + windows]
+        whole, count = (found, size) if not count else (_joined(found, whole, size, count), count + size)
+    values = from_first_window(whole[:, 1:], len(price))
+    return values[:, 0], values[:, 1]
+
+
+def _joined(older: Floats, newer: Floats, older_count: int, newer_count: int) -> Floats:
+    """First price, mean over it and squares about that of two stretches of so many bars."""
+    count = older_count + newer_count
+    apart = _log_ratio(newer[:, 0], older[:, 0]) + newer[:, 1] - older[:, 1]
+    mean = older[:, 1] + apart * (newer_count / count)
+    squares = older[:, 2] + newer[:, 2] + np.square(apart) * (older_count * newer_count / count)
+    return np.stack([older[:, 0], mean, squares], axis=1)
 
 
 def ornstein_uhlenbeck(close: Floats, n_closes: int, upper_z: float) -> OrnsteinUhlenbeck:

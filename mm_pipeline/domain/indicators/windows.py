@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
@@ -71,29 +71,37 @@ def moving(reduce: np.ufunc, values: Floats, n: int) -> Floats:
 
 
 def moving_sum(values: Floats, n: int, *, decay: float = 1.0) -> Floats:
-    """Sum of ``decay^k`` times the value k bars ago over the last ``n`` values, many; NaN as in :func:`moving`."""
-    return block_sum(values, values, n, decay=decay)
+    """Sum of ``decay^k`` times the value k bars ago over the last ``n`` values, many; NaN as in :func:`moving`.
 
-
-def block_sum(heads: Floats, tails: Floats, n: int, *, decay: float = 1.0) -> Floats:
-    """Sum over each window of ``n``: of ``tails`` up to the end of a block, of ``heads`` from the next block on.
-
-    Blocks of ``n`` values start at every multiple of ``n``, so each window is the tail of one and the head of the next,
-    both known from running sums. Nothing is ever subtracted: no rounding of a large value outlives it, and a window of
-    zeros sums to exactly 0.
+    Sums of 1, 2, 4, 8 .. values are each made of two of the one before, and a window of those that its length is made
+    of. So equal windows have equal bits wherever they stand, and whatever stands before them. Nothing is ever
+    subtracted: no rounding of a large value outlives it, and a window of zeros sums to exactly 0.
     """
-    fade = decay ** np.arange(n)
-    head_sums = np.cumsum(_blocks(heads, n) / fade, axis=1) * fade
-    tail_sums = np.cumsum((_blocks(tails, n) / fade)[:, ::-1], axis=1)[:, ::-1] * (fade * decay ** (n - 1))
-    tail_sums[:, 0] = 0.0  # the window is one whole block, which is all head
-    windows = max(0, len(heads) - n + 1)
-    total = head_sums.ravel()[n - 1 : n - 1 + windows] + tail_sums.ravel()[:windows]
-    return from_first_window(total, len(heads))
+    windows = max(0, len(values) - n + 1)
+    total = np.zeros(windows)
+    for start, count, part in doubled(values, n, lambda older, newer, size: newer + decay**size * older):
+        total += decay ** (n - start - count) * part[start : start + windows]
+    return from_first_window(total, len(values))
 
 
-def _blocks(values: Floats, n: int) -> Floats:
-    """The values in rows of ``n``, the last filled up with zeros."""
-    return np.concatenate([values, np.zeros(-len(values) % n)]).reshape(-1, n)
+def doubled(values: Floats, n: int, join: Callable[[Floats, Floats, int], Floats]) -> Iterator[tuple[int, int, Floats]]:
+    """Parts of a window of ``n``, newest first: where each starts in it, its length, and that part at every bar.
+
+    Parameters
+    ----------
+    values
+        Of each bar alone; sliced along the bars.
+    join
+        Makes what belongs to ``2 size`` bars of what belongs to the older and the newer half, ``size`` bars each.
+    """
+    part, size, left = values, 1, n
+    while True:
+        if n & size:
+            left -= size
+            yield left, size, part
+        if not left:
+            return
+        part, size = join(part[:-size], part[size:], size), 2 * size
 
 
 def finite_mean(values: Floats, decay: float) -> Floats:

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 import dagster as dg
+import polars as pl
 
 from mm_pipeline.adapters.candles.stored import CandleUpdate
+from mm_pipeline.adapters.frames.rows import bars_in, with_bar_time
 from mm_pipeline.application.blind_spots import unconfirmed
 from mm_pipeline.application.incidents import end_incidents, record_incidents
 from mm_pipeline.application.isolation import by_name, isolated
@@ -13,23 +15,26 @@ from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.storage_alarms import warn_of_losses, warn_of_low_disk, with_losses
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.contracts import states as contracts
+from mm_pipeline.domain.candles import empty_candles
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.months import next_month
 from mm_pipeline.orchestration import metadata
 from mm_pipeline.orchestration.assets.declaration import (
-    FIRST_MONTH,
     LIVE_FRESHNESS,
-    MONTHS,
     contract_result,
     monthly_asset,
     newest_ms,
     plan_of,
 )
+from mm_pipeline.orchestration.partition_metadata import months_of, show_rows
 from mm_pipeline.orchestration.resources import WatchResource
 from mm_pipeline.orchestration.run_moment import move_run
-from mm_pipeline.orchestration.turns import turn
+from mm_pipeline.orchestration.turns import REFETCH_TAG, turn
 
 FRESH = "candles_fresh"
+REVISED = "revised_bars"
+"""Metadata: stored bars of the partition's month that the exchange now tells otherwise."""
 EVALUATED_AT = "evaluated_at"
 """Metadata: the evaluation that the run was made for; another than the tag's where this machine's clock is wrong."""
 
@@ -56,7 +61,7 @@ def candles(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator
     if plan.is_live:
         watch.observe_grids(plan.evaluated_ms)
         plan = plan_of(context, watch)
-    updates = watch.fetch(plan)
+    updates = watch.fetch(plan, is_refetch=context.run.tags.get(REFETCH_TAG) == "true")
     kept = isolated(updates, lambda market: _checked(updates[market]), context.log)
     with turn(context, watch):  # not while the exchange is asked, which may take minutes
         stored = isolated(kept.made, lambda market: watch.keep(plan, kept.made[market]), context.log)
@@ -74,7 +79,12 @@ def candles(context: dg.AssetExecutionContext, watch: WatchResource) -> Iterator
     end_incidents(watch, plan, [str(market) for market in updates if market not in problems])
     record_incidents(watch, plan, by_name(problems))
     record_incidents(watch, plan, by_name(unconfirmed(plan, [kept.made[market].after for market in kept.made])))
-    _report_look_back(context, plan, stored.made)
+    revised = pl.concat([empty_candles(), *(one.revisions for one in updates.values())], how="diagonal_relaxed")
+    _report_look_back(context, plan, stored.made, revised, first_month=watch.settings.first_month)
+    show_rows(context, [update.after.candles for update in updates.values()])
+    for month in months_of(context):
+        shown = {REVISED: _revised_in(revised, month)}
+        context.add_asset_metadata(shown, partition_key=f"{month:%Y-%m}")
     fresh = metadata.freshness(watch.bars(plan), newest_ms(plan), watch.settings.data)
     yield dg.MaterializeResult(
         metadata=metadata.of_candles(updates, problems, fresh) | {EVALUATED_AT: plan.evaluated_at.isoformat()},
@@ -131,12 +141,24 @@ def _checked(update: CandleUpdate) -> CandleUpdate:
     return update
 
 
-def _report_look_back(context: dg.AssetExecutionContext, plan: Plan, touched: Mapping[Market, list[datetime]]) -> None:
+def _revised_in(revised: pl.DataFrame, month: datetime) -> int:
+    return bars_in(with_bar_time(revised, "candles"), month, next_month(month)).height
+
+
+def _report_look_back(
+    context: dg.AssetExecutionContext,
+    plan: Plan,
+    touched: Mapping[Market, list[datetime]],
+    revised: pl.DataFrame,
+    *,
+    first_month: str,
+) -> None:
     """Tell of the months before the run's own whose candles came in as look-back: they are materialized too."""
     months = {month for changed in touched.values() for month in changed if month < plan.start}
     for month in sorted(months):
-        key = MONTHS.get_partition_key_for_timestamp(month.timestamp())
+        key = f"{month:%Y-%m}"
         markets = sorted(str(market) for market, changed in touched.items() if month in changed)
-        if key >= FIRST_MONTH:
-            why = {"why": "look-back of a later month", "markets": ", ".join(markets)}
-            context.log_event(dg.AssetMaterialization("candles", partition=key, metadata=why))
+        if key >= first_month:
+            shown: dict[str, int | str] = {"why": "look-back of a later month", "markets": ", ".join(markets)}
+            shown[REVISED] = _revised_in(revised, month)
+            context.log_event(dg.AssetMaterialization("candles", partition=key, metadata=shown))

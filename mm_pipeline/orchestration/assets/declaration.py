@@ -15,14 +15,19 @@ from mm_pipeline.application.watch import Watch
 from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.instants import to_ms
+from mm_pipeline.orchestration.partition_metadata import by_partition
 from mm_pipeline.orchestration.run_locks import hold_run
 from mm_pipeline.orchestration.run_plan import check_has_begun, nothing_to_do, run_plan
 from mm_pipeline.orchestration.turns import LIVE_TAG, in_turn
 
-FIRST_MONTH: Final = "2022-01"
-"""First month that can be materialized; look-back bars before it are fetched all the same."""
 
-MONTHS: Final = dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH, fmt="%Y-%m", timezone="UTC", end_offset=1)
+def months_from(first_month: str) -> dg.MonthlyPartitionsDefinition:
+    """UTC months from the first that can be materialized; look-back bars before it are fetched all the same."""
+    return dg.MonthlyPartitionsDefinition(start_date=first_month, fmt="%Y-%m", timezone="UTC", end_offset=1)
+
+
+MONTHS: Final = months_from("2022-01")
+"""Partitions as assets declare them; the code location puts those from the setting ``first_month`` in their place."""
 
 POOL: Final = "frames"
 """Concurrency pool of everything that writes frames; ``dagster.yaml`` sets its limit to 1.
@@ -71,7 +76,7 @@ def monthly_asset(
         name = stage.__name__
         return _made(
             dg.asset,
-            _guarded(_explained(in_turn(stage) if writes else stage)),
+            _guarded(_explained(by_partition(in_turn(stage) if writes else stage))),
             name=name,
             group_name=group,
             description=description,
@@ -104,7 +109,7 @@ def monthly_assets(
     def declare(stage: Stage) -> dg.AssetsDefinition:
         return _made(
             dg.multi_asset,
-            _guarded(_explained(in_turn(_selected(stage)))),
+            _guarded(_explained(by_partition(in_turn(_selected(stage))))),
             name=stage.__name__,
             can_subset=True,
             group_name=group,

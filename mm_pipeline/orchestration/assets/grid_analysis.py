@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
+from mm_pipeline.application.completeness import analysed, short_grids
 from mm_pipeline.application.incidents import record_incidents
 from mm_pipeline.application.isolation import isolated
 from mm_pipeline.application.market_frames import ByGrid, ByMarket
@@ -12,7 +13,7 @@ from mm_pipeline.application.market_views import analysis_of, market_view_of
 from mm_pipeline.application.plan import Plan, WatchedGrid
 from mm_pipeline.application.subjects import grid_subject
 from mm_pipeline.contracts import states as contracts
-from mm_pipeline.domain.errors import FrameMissing
+from mm_pipeline.domain.errors import FrameMissing, PipelineError
 from mm_pipeline.orchestration import metadata
 from mm_pipeline.orchestration.assets.declaration import contract_result, monthly_asset, plan_of
 from mm_pipeline.orchestration.resources import WatchResource
@@ -34,20 +35,21 @@ def grid_analysis(
     grids = {grid.grid_id: grid for grid in plan.grids if grid.versions}
     missing = {market: problem for market, problem in views.problems.items() if isinstance(problem, FrameMissing)}
 
-    def analysed(grid: WatchedGrid) -> pl.DataFrame:
+    def analysis(grid: WatchedGrid) -> pl.DataFrame:
         for market in grid.markets:
             if market in missing:
                 raise missing[market]
         return checked(analysis_of(grid, views.made, plan, policy))
 
-    outcome = isolated(grids, lambda grid: analysed(grids[grid]), context.log)
+    outcome = isolated(grids, lambda grid: analysis(grids[grid]), context.log)
     record_incidents(watch, plan, {grid_subject(grid): problem for grid, problem in outcome.problems.items()})
     empty = contracts.GRID_ANALYSIS.empty()
     failed = [grid for grid, problem in outcome.problems.items() if not isinstance(problem, FrameMissing)]
+    problems: dict[str, PipelineError] = {**short_grids(plan, outcome.made, analysed), **outcome.problems}
     yield dg.MaterializeResult(
         value=outcome.made | dict.fromkeys(failed, empty),
-        metadata=metadata.of_grids(outcome.made, outcome.problems),
-        check_results=[contract_result("grid_analysis", outcome.problems)],
+        metadata=metadata.of_grids(outcome.made, problems),
+        check_results=[contract_result("grid_analysis", problems)],
     )
 
 

@@ -76,7 +76,7 @@ _SHOWN = (
 def _summary(frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     """The newest month of each grid, a row a notice."""
     rows = [row for frame in frames.values() for row in _newest(frame).select(_SHOWN).iter_rows(named=True)]
-    return {"dagster/row_count": sum(len(frame) for frame in frames.values()), "kpis": metadata.table(rows)}
+    return {"kpis": metadata.table(rows)}
 
 
 def _newest(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,15 +1,13 @@
-"""Assets ``notifications`` (decided) and ``deliveries`` (sent): what operators are told, and how it went."""
+"""Assets ``notifications`` (decided) and ``deliveries`` (sent): what operators were told, and how it went."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import dagster as dg
 import polars as pl
 
-from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.isolation import isolated
-from mm_pipeline.application.market_frames import ByGrid, missing_in
+from mm_pipeline.application.market_frames import ByGrid
 from mm_pipeline.application.notify import DecisionRun, States, alarm_unclear_files, decide_and_page
 from mm_pipeline.application.plan import Plan, WatchedGrid
 from mm_pipeline.application.storage_alarms import note_recovery
@@ -19,12 +17,11 @@ from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.domain.months import previous_month
 from mm_pipeline.orchestration import metadata
 from mm_pipeline.orchestration.assets.declaration import LIVE_FRESHNESS, contract_result, monthly_asset, plan_of
 from mm_pipeline.orchestration.io_managers import FROM_JOURNAL
 from mm_pipeline.orchestration.resources import WatchResource
-from mm_pipeline.reporting.notification_frame import GridStates, notification_frame, replayed_notifications
+from mm_pipeline.reporting.notification_frame import GridStates, notification_frame
 from mm_pipeline.reporting.pages.text import PageText
 
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
@@ -35,29 +32,29 @@ WATCH_KEY = "watch"
 @monthly_asset(
     group="operator",
     contract=operator_contracts.NOTIFICATIONS,
-    description="What the operator of each grid is told, when, and in what words; decided once, then delivered.",
+    metadata={FROM_JOURNAL: True},
+    description="What the operator of each grid was told, when, and in what words; decided once, then delivered.",
 )
 def notifications(
     context: dg.AssetExecutionContext, watch: WatchResource, exit_states: ByGrid, entry_states: ByGrid
 ) -> Iterator[dg.MaterializeResult[ByGrid]]:
-    """SPEC 8 at every evaluation: a live run commits pages, a backfill shows which there would have been."""
+    """SPEC 8: a live run commits decisions and pages; the frame lists what the journal holds, in any run."""
     plan = plan_of(context, watch)
-    states = _states(plan, exit_states, entry_states)
-    told = decide_and_page(watch, plan, states) if plan.is_live else DecisionRun()
+    told = DecisionRun()
     if plan.is_live:
+        told = decide_and_page(watch, plan, states_of(plan, exit_states, entry_states))
         alarm_unclear_files(watch, plan)
-    frames = _journalled(watch, plan) if plan.is_live else _replayed(watch, plan, states)
-    missing = {} if plan.is_live else {**missing_in(exit_states), **missing_in(entry_states)}
-    outcome = isolated(set(frames) - set(missing), lambda grid: _checked(frames[grid]), context.log)
-    problems = outcome.problems | told.problems | missing
+    frames = _journalled(watch, plan)
+    outcome = isolated(frames, lambda grid: checked(frames[grid]), context.log)
     yield dg.MaterializeResult(
         value=outcome.made,
         metadata=metadata.of_notifications(outcome.made, told.decided),
-        check_results=[contract_result("notifications", problems)],
+        check_results=[contract_result("notifications", outcome.problems | told.problems)],
     )
 
 
-def _states(plan: Plan, exits: ByGrid, entries: ByGrid) -> States:
+def states_of(plan: Plan, exits: ByGrid, entries: ByGrid) -> States:
+    """States by grid and kind, with the grid's declarations; none of a frame without rows."""
     grids = {grid.grid_id: grid for grid in plan.grids}
     by_kind = ((EvaluationKind.EXIT, exits), (EvaluationKind.ENTRY, entries))
     return {
@@ -72,7 +69,8 @@ def _declarations(grid: WatchedGrid | None) -> Mapping[str, Grid]:
     return {} if grid is None else {version.grid.version_hash: version.grid for version in grid.versions}
 
 
-def _checked(frame: pl.DataFrame) -> pl.DataFrame:
+def checked(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame, if it keeps its contract."""
     operator_contracts.NOTIFICATIONS.check(frame)
     return frame
 
@@ -96,28 +94,6 @@ def _journalled(watch: Watch, plan: Plan) -> ByGrid:
         )
         for grid in grids
     }
-
-
-def _replayed(watch: Watch, plan: Plan, states: States) -> ByGrid:
-    """What ticks over the plan's months would have decided; the month before is folded in first where it is stored."""
-    since, until = _window(plan)
-    earlier = [_with_month_before(watch, plan, found) for found in states.values()]
-    answers = watch.decisions().responses.select(until=until)
-    responses = [replace(answer.response, known_at=answer.recorded_at) for answer in answers]
-    frame = replayed_notifications(earlier, responses, watch.settings.notify, since=since)
-    grids = sorted({grid.grid_id for grid in plan.grids} | {grid_id for grid_id, _ in states})
-    return {grid: frame.filter(pl.col("grid") == grid) for grid in grids}
-
-
-def _with_month_before(watch: Watch, plan: Plan, states: GridStates) -> GridStates:
-    dataset = "exit_states" if states.kind == EvaluationKind.EXIT.value else "entry_states"
-    store = FrameStore(watch.frames_root)
-    start = previous_month(plan.start)
-    try:
-        before = store.read(dataset, states.rows["grid"][0], start=start, end=plan.start)
-    except FrameMissing:
-        return states
-    return GridStates(rows=pl.concat([before, states.rows]), grids=states.grids, kind=states.kind)
 
 
 @monthly_asset(

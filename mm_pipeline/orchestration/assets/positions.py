@@ -13,6 +13,7 @@ from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.account_positions import seen_positions
 from mm_pipeline.application.account_rows import account_row
 from mm_pipeline.application.account_view import AccountView
+from mm_pipeline.application.completeness import positions_due, short_grids
 from mm_pipeline.application.isolation import isolated
 from mm_pipeline.application.market_frames import ByGrid
 from mm_pipeline.application.plan import Plan, WatchedGrid
@@ -87,11 +88,12 @@ def positions_and_risk(
     for asset, contract in (("positions", operator_contracts.POSITIONS), ("risk", operator_contracts.RISK)):
         frames = isolated(made, partial(_frame, asset, contract, watch, plan, made, shown, beside), context.log)
         agreement = [_agreement(accounts, seen)] if asset == "positions" else []
+        short = short_grids(plan, frames.made, positions_due)
         yield dg.MaterializeResult(
             asset_key=asset,
             value=frames.made,
             metadata=metadata.of_positions(asset, frames.made, seen, verified),
-            check_results=[contract_result(asset, {**rows.problems, **frames.problems}), *agreement],
+            check_results=[contract_result(asset, {**short, **rows.problems, **frames.problems}), *agreement],
         )
 
 

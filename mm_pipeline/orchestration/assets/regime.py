@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
+from mm_pipeline.application.completeness import short_markets
 from mm_pipeline.application.incidents import record_incidents
 from mm_pipeline.application.isolation import Outcome, by_name, isolated
 from mm_pipeline.application.market_frames import ByMarket, frames_of
 from mm_pipeline.contracts import states as contracts
 from mm_pipeline.contracts.contract import Contract
-from mm_pipeline.domain.errors import FrameMissing
+from mm_pipeline.domain.errors import ContractError, FrameMissing, PipelineError
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.pipeline import COARSE, Frames, metrics_of, regime_of
 from mm_pipeline.orchestration import metadata
@@ -36,7 +37,8 @@ def regime_metrics(context: dg.AssetExecutionContext, watch: WatchResource) -> I
         bars, lambda market: _checked(metrics_of(bars[market].bars, policy), contracts.REGIME_METRICS), context.log
     )
     record_incidents(watch, plan, by_name(outcome.problems))
-    yield _result("regime_metrics", outcome, contracts.REGIME_METRICS)
+    short = short_markets(plan, outcome.made, bars)
+    yield _result("regime_metrics", outcome, contracts.REGIME_METRICS, short)
 
 
 @monthly_asset(
@@ -56,7 +58,8 @@ def regime(
         context.log,
     )
     record_incidents(watch, plan, by_name(outcome.problems))
-    yield _result("regime", outcome, contracts.REGIME)
+    short = short_markets(plan, outcome.made, watch.bars(plan))
+    yield _result("regime", outcome, contracts.REGIME, short)
 
 
 def _checked(frames: Frames, of: _Contracts) -> Frames:
@@ -65,7 +68,9 @@ def _checked(frames: Frames, of: _Contracts) -> Frames:
     return frames
 
 
-def _result(asset: str, outcome: Outcome[Market, Frames], of: _Contracts) -> dg.MaterializeResult[ByMarket]:
+def _result(
+    asset: str, outcome: Outcome[Market, Frames], of: _Contracts, short: Mapping[Market, ContractError]
+) -> dg.MaterializeResult[ByMarket]:
     """Frames to store; of a market that failed, frames without rows: what stood there can no longer be trusted.
 
     Of a market whose input is missing what stood there stays.
@@ -74,8 +79,9 @@ def _result(asset: str, outcome: Outcome[Market, Frames], of: _Contracts) -> dg.
     value = {market.path_key: frames for market, frames in outcome.made.items()}
     failed = {market for market, problem in outcome.problems.items() if not isinstance(problem, FrameMissing)}
     value |= {market.path_key: empty for market in failed}
+    problems: dict[Market, PipelineError] = {**outcome.problems, **short}
     return dg.MaterializeResult(
         value=value,
-        metadata=metadata.of_markets(outcome.made, outcome.problems),
-        check_results=[contract_result(asset, outcome.problems)],
+        metadata=metadata.of_markets(outcome.made, problems),
+        check_results=[contract_result(asset, problems)],
     )

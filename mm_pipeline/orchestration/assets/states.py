@@ -7,6 +7,7 @@ import polars as pl
 
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.adapters.journal import Evaluation
+from mm_pipeline.application.completeness import entries_due, exits_due, short_grids
 from mm_pipeline.application.decide_states import (
     DecisionInputs,
     decide,
@@ -131,10 +132,11 @@ def _results(
     kinds = {grid_id: kinds_of(grids[grid_id], known.plan) for grid_id in outcome.made}
     exits = {grid: advice.exit_states for grid, advice in outcome.made.items() if kinds[grid][EvaluationKind.EXIT]}
     entries = {grid: advice.entry_states for grid, advice in outcome.made.items() if kinds[grid][EvaluationKind.ENTRY]}
-    for asset, frames in (("exit_states", exits), ("entry_states", entries)):
+    for asset, frames, due in (("exit_states", exits, exits_due), ("entry_states", entries, entries_due)):
+        problems: dict[str, PipelineError] = {**short_grids(known.plan, frames, due), **outcome.problems}
         yield dg.MaterializeResult(
             asset_key=asset,
             value=frames,
-            metadata=metadata.of_states(frames, outcome.problems, journalled, known),
-            check_results=[contract_result(asset, outcome.problems)],
+            metadata=metadata.of_states(frames, problems, journalled, known),
+            check_results=[contract_result(asset, problems)],
         )

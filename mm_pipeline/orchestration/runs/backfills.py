@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from mm_pipeline.adapters.config.home import mm_home
 from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.domain.errors import ConfigError, PipelineError
-from mm_pipeline.domain.months import next_month
-from mm_pipeline.orchestration.assets.declaration import MONTHS
-from mm_pipeline.orchestration.jobs import EVALUATION_JOB
+from mm_pipeline.domain.months import next_month, parse_month
+from mm_pipeline.orchestration.assets.declaration import months_from
+from mm_pipeline.orchestration.jobs import HISTORY_JOB
 from mm_pipeline.orchestration.runs.execution import OnProgress, execute
-from mm_pipeline.orchestration.turns import LIVE_TAG
+from mm_pipeline.orchestration.turns import LIVE_TAG, REFETCH_TAG
 from mm_pipeline.settings import Deployment
 
 
@@ -23,13 +23,14 @@ def backfill(
     end: datetime,
     on_progress: OnProgress | None = None,
     *,
+    is_refetch: bool = False,
     on_problem: Callable[[str], None] | None = None,
     overrides: Overrides | None = None,
 ) -> list[str]:
     """Materialize every month that ``[start, end)`` touches, a run a month; months that have not begun are left out.
 
     Between two months it gives way to a tick that is queued. ``on_problem`` is told what a check found wrong with a
-    market or a grid; the others are materialized all the same.
+    market or a grid; the others are materialized all the same. ``is_refetch`` asks for all candles of the months again.
 
     Returns
     -------
@@ -44,10 +45,11 @@ def backfill(
         When a month's run failed; the months before it are done.
     """
     chosen = replace(overrides or Overrides(), deployment=deployment)
-    keys = [key for key in MONTHS.get_partition_keys() if _touches(key, start, end)]
+    months = months_from(deployment.settings.first_month)
+    keys = [key for key in months.get_partition_keys() if _touches(key, start, end)]
     if not keys:
         raise ConfigError(
-            f"no month from {MONTHS.get_first_partition_key()} to now lies in {start:%Y-%m-%d} to {end:%Y-%m-%d}.",
+            f"no month from {deployment.settings.first_month} to now lies in {start:%Y-%m-%d} to {end:%Y-%m-%d}.",
             "Give days between these.",
         )
     done: list[str] = []
@@ -63,9 +65,9 @@ def backfill(
             execute(
                 chosen.home or mm_home(),
                 chosen,
-                EVALUATION_JOB,
+                HISTORY_JOB,
                 partition_key=key,
-                tags={LIVE_TAG: "false"},
+                tags={LIVE_TAG: "false", REFETCH_TAG: str(is_refetch).lower()},
                 gives_way=deployment.settings.writing.give_way,
                 on_progress=_of_all(on_progress, len(done), len(keys)),
                 on_problem=tell,
@@ -85,5 +87,5 @@ def _of_all(on_progress: OnProgress | None, done: int, runs: int) -> OnProgress 
 
 
 def _touches(key: str, start: datetime, end: datetime) -> bool:
-    month = MONTHS.time_window_for_partition_key(key).start
+    month = parse_month(key)
     return start < next_month(month + timedelta(days=1)) and month < end

@@ -22,11 +22,10 @@ from mm_pipeline.domain.errors import ConfigError, PipelineError
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.grid import Grid
-from mm_pipeline.domain.instants import from_ms, to_ms
+from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.months import month_start, previous_month
 from mm_pipeline.orchestration.assets.candles import EVALUATED_AT
-from mm_pipeline.orchestration.assets.declaration import FIRST_MONTH, MONTHS
 from mm_pipeline.orchestration.jobs import EVALUATION_JOB, tick_request
 from mm_pipeline.orchestration.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.orchestration.runs.execution import execute
@@ -124,8 +123,10 @@ def _evaluated(watch: Watch, home: Path, chosen: Overrides, at: datetime | None)
         month, tags = request.partition_key, dict(request.tags) | {LIVE_TAG: "true"}
     else:
         month = _key(month_start(from_ms(evaluated_ms - Timeframe.M15.ms)))
-        if month < FIRST_MONTH:
-            raise ConfigError(f"{at.isoformat()} is before {FIRST_MONTH}, the first month.", "Give a later moment.")
+        first = watch.settings.first_month
+        if month < first:
+            problem = f"{at.isoformat()} is before {first}, the first month."
+            raise ConfigError(problem, "Give a later moment, or set first_month.")
         tags = {EVALUATED_AT_TAG: from_ms(evaluated_ms).isoformat(), LIVE_TAG: "false"}
     made = execute(home, chosen, EVALUATION_JOB, partition_key=month, tags=tags)
     return _evaluations_at(FrameStore(watch.frames_root), watch.decisions(), _evaluated_ms(made))
@@ -175,4 +176,4 @@ def _evaluations_at(store: FrameStore, journal: Journal, evaluated_ms: int) -> l
 
 
 def _key(month: datetime) -> str:
-    return MONTHS.get_partition_key_for_timestamp(to_ms(month) / 1000)
+    return f"{month:%Y-%m}"
