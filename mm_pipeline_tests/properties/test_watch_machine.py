@@ -25,7 +25,7 @@ from mm_pipeline.adapters.journal import DecisionRecord, DeliveryOutcome, Respon
 from mm_pipeline.domain.notifications import FLATS, Cause, Notice, ResponseKind
 from mm_pipeline.domain.notifications import Response as Word
 from mm_pipeline.settings import Settings, load_settings
-from mm_pipeline_tests.effort import IS_SEARCH, tries
+from mm_pipeline_tests.effort import tries
 from mm_pipeline_tests.machine_watch import BAR, BEGIN, GRID, MINUTE, MachineWatch, World, without_pictures
 from mm_pipeline_tests.notification_watch import WRITTEN_BY, ScriptedProvider
 
