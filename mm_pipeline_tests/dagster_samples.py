@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,9 +30,13 @@ from mm_pipeline.orchestration.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.orchestration.turns import LIVE_TAG
 from mm_pipeline.paper.markets.regimes import RegimeParameters, Segment, TrueRegime
 from mm_pipeline.paper.markets.simulation import simulate_market
+from mm_pipeline.reporting import charts
+from mm_pipeline.reporting.pages import chart as page_chart
 from mm_pipeline.settings import Deployment, Settings, load_settings
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+NO_PICTURE = b"no picture"
 
 DAGSTER_WARNINGS = [
     pytest.mark.filterwarnings(text)
@@ -69,13 +73,29 @@ class FixedSources:
         return own.filter(pl.col("open_time").to_physical().is_between(start_ms, end_ms, closed="left"))
 
 
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """A run with stand-ins for its pictures: drawing them is a third of what a run at a full hour costs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(charts, "state_chart_png", lambda *_, **__: NO_PICTURE)
+        patch.setattr(page_chart, "page_chart_png", lambda *_, **__: NO_PICTURE)
+        yield
+
+
 @dataclass
 class Installation:
-    """Settings, grids and home in one folder, and candles from memory."""
+    """Settings, grids and home in one folder, and candles from memory.
+
+    Attributes
+    ----------
+    draws
+        Whether its runs draw the pictures of the UI and of pages.
+    """
 
     folder: Path
     sources: FixedSources
     settings: dict[str, Any] = field(default_factory=dict)
+    draws: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         (self.folder / "grids").mkdir(parents=True, exist_ok=True)
@@ -149,10 +169,9 @@ class Installation:
         asked = None if assets is None else [dg.AssetKey(asset) for asset in assets]
         if months is not None:
             given |= {RANGE_START_TAG: months[0], RANGE_END_TAG: months[1], LIVE_TAG: "false"}
-        return (
-            build_definitions(self.overrides(now))
-            .resolve_job_def(job)
-            .execute_in_process(
+        made = build_definitions(self.overrides(now)).resolve_job_def(job)
+        with nullcontext() if self.draws else undrawn():
+            return made.execute_in_process(
                 instance=instance,
                 partition_key=month,
                 tags=given,
@@ -160,7 +179,6 @@ class Installation:
                 raise_on_error=raises,
                 asset_selection=asked,
             )
-        )
 
     def tick(self, evaluated_at: datetime, instance: dg.DagsterInstance, **options: Any) -> dg.ExecuteInProcessResult:
         """The live run a minute after a close."""

@@ -110,6 +110,7 @@ def test_picture_that_cannot_be_drawn_delays_no_state(
         raise KeyError("a market without bars")
 
     monkeypatch.setattr("mm_pipeline.reporting.charts.state_chart_png", fails)
+    installation.draws = True
     result = installation.tick(AT, instance)  # a full hour, at which every grid is drawn
     assert result.success
     assert len(decided(installation, "eth")) == 1
@@ -439,6 +440,7 @@ def test_metadata_tells_states_and_what_fired(installation: Installation, instan
 
 
 def test_state_that_has_just_changed_is_drawn(installation: Installation, instance: dg.DagsterInstance) -> None:
+    installation.draws = True
     installation.tick(AT - timedelta(hours=1), instance)
     crash = pl.when(pl.col("open_time") == AT - BAR).then(2700.0)
     eth = installation.sources.candles[ETH]
