@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +195,43 @@ class Installation:
             **options,
         )
 
+    def tick_once(self, *closes: datetime) -> None:
+        """As after the first ticks, made once of the same files and candles; an instance knows nothing of them."""
+        self._once(("tick", *closes), lambda instance: [self.tick(close, instance) for close in closes])
+
+    def backfill_once(self, now: datetime, months: tuple[str, str]) -> None:
+        """As after a first :meth:`run` of these months, likewise."""
+        self._once(("backfill", now, months), lambda instance: self.run(now, instance, months=months))
+
+    def _once(self, what: tuple[Any, ...], run: Callable[[dg.DagsterInstance], object]) -> None:
+        assert not self.home.exists()
+        assert not self.sources.problems
+        written = [self.settings_file, *(self.folder / "grids").iterdir()]
+        files = {file.name: file.read_bytes() for file in written}
+        frames = [*self.sources.candles.items(), *self.sources.own_hours.items()]
+        key = (type(self), *what, *sorted(files.items()), *((market, id(frame)) for market, frame in frames))
+        if key in _kept():
+            shutil.copytree(_kept()[key][0], self.home)
+            return
+        with dg.DagsterInstance.ephemeral() as instance:
+            run(instance)
+        copy = _folder_of_homes() / str(len(_kept()))
+        shutil.copytree(self.home, copy)
+        _kept()[key] = (copy, frames)
+
+
+@cache
+def _kept() -> dict[tuple[Any, ...], tuple[Path, object]]:
+    """Copies of homes by what made them; with the frames, so that no other frame takes their identity."""
+    return {}
+
+
+@cache
+def _folder_of_homes() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="mm-homes-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
 
 def metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
     """Metadata of the asset's materialization in its own partitions."""
@@ -211,6 +252,7 @@ def check_of(result: dg.ExecuteInProcessResult, asset: str, name: str) -> Any:
     return found
 
 
+@cache
 def ranging_candles(
     start: datetime, days: int, *, seed: int = 3, price: float = 3000.0, quiet_share: float = 0.0
 ) -> pl.DataFrame:
