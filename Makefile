@@ -10,6 +10,9 @@ unexport PYTHONDONTWRITEBYTECODE
 install = $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r $(1) \
   || $(BIN)/python -m pip install --quiet --require-hashes -r $(1)
 
+# A file is one worker's; the files with slow tests begin first (see conftest.py).
+pytest = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: help demo up test test-unit test-pipeline test-properties test-faults check bench lock
 help: ## list the targets
 	@grep -hE '^[a-z -]+:.*## ' Makefile | sed -E 's/^([a-z-]+)[^#]*## /  make \1	/'
@@ -21,10 +24,10 @@ up: $(VENV)/runtime.done ## the same with the Dagster UI and schedules, until st
 	$(BIN)/mm up
 
 test: $(VENV)/dev.done ## every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(pytest)
 
 test-unit test-pipeline test-properties test-faults: test-%: $(VENV)/dev.done ## one folder of tests; -pipeline, -properties, -faults likewise
-	$(BIN)/python -m pytest -n 2 --dist loadfile mm_pipeline_tests/$*
+	$(pytest) mm_pipeline_tests/$*
 
 check: $(VENV)/dev.done ## lint, format, types, import contracts, locks, links of the papers
 	$(BIN)/ruff check .

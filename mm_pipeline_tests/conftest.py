@@ -25,3 +25,9 @@ def pytest_configure() -> None:
     settings.register_profile("search", print_blob=True)
     settings.load_profile("search" if IS_SEARCH else "every day")
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests begin first, so that no worker is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +34,13 @@ from mm_pipeline.orchestration.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.orchestration.turns import LIVE_TAG
 from mm_pipeline.paper.markets.regimes import RegimeParameters, Segment, TrueRegime
 from mm_pipeline.paper.markets.simulation import simulate_market
+from mm_pipeline.reporting import charts
+from mm_pipeline.reporting.pages import chart as page_chart
 from mm_pipeline.settings import Deployment, Settings, load_settings
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+NO_PICTURE = b"no picture"
 
 DAGSTER_WARNINGS = [
     pytest.mark.filterwarnings(text)
@@ -69,13 +77,29 @@ class FixedSources:
         return own.filter(pl.col("open_time").to_physical().is_between(start_ms, end_ms, closed="left"))
 
 
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """A run with stand-ins for its pictures: drawing them is a third of what a run at a full hour costs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(charts, "state_chart_png", lambda *_, **__: NO_PICTURE)
+        patch.setattr(page_chart, "page_chart_png", lambda *_, **__: NO_PICTURE)
+        yield
+
+
 @dataclass
 class Installation:
-    """Settings, grids and home in one folder, and candles from memory."""
+    """Settings, grids and home in one folder, and candles from memory.
+
+    Attributes
+    ----------
+    draws
+        Whether its runs draw the pictures of the UI and of pages.
+    """
 
     folder: Path
     sources: FixedSources
     settings: dict[str, Any] = field(default_factory=dict)
+    draws: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         (self.folder / "grids").mkdir(parents=True, exist_ok=True)
@@ -150,10 +174,9 @@ class Installation:
         asked = None if assets is None else [dg.AssetKey(asset) for asset in assets]
         if months is not None:
             given |= {RANGE_START_TAG: months[0], RANGE_END_TAG: months[1], LIVE_TAG: "false"}
-        return (
-            build_definitions(self.overrides(now))
-            .resolve_job_def(job)
-            .execute_in_process(
+        made = build_definitions(self.overrides(now)).resolve_job_def(job)
+        with nullcontext() if self.draws else undrawn():
+            return made.execute_in_process(
                 instance=instance,
                 partition_key=month,
                 tags=given,
@@ -161,7 +184,6 @@ class Installation:
                 raise_on_error=raises,
                 asset_selection=asked,
             )
-        )
 
     def tick(self, evaluated_at: datetime, instance: dg.DagsterInstance, **options: Any) -> dg.ExecuteInProcessResult:
         """The live run a minute after a close."""
@@ -173,6 +195,43 @@ class Installation:
             tags={EVALUATED_AT_TAG: evaluated_at.isoformat()},
             **options,
         )
+
+    def tick_once(self, *closes: datetime) -> None:
+        """As after the first ticks, made once of the same files and candles; an instance knows nothing of them."""
+        self._once(("tick", *closes), lambda instance: [self.tick(close, instance) for close in closes])
+
+    def backfill_once(self, now: datetime, months: tuple[str, str]) -> None:
+        """As after a first :meth:`run` of these months, likewise."""
+        self._once(("backfill", now, months), lambda instance: self.run(now, instance, months=months))
+
+    def _once(self, what: tuple[Any, ...], run: Callable[[dg.DagsterInstance], object]) -> None:
+        assert not self.home.exists()
+        assert not self.sources.problems
+        written = [self.settings_file, *(self.folder / "grids").iterdir()]
+        files = {file.name: file.read_bytes() for file in written}
+        frames = [*self.sources.candles.items(), *self.sources.own_hours.items()]
+        key = (type(self), *what, *sorted(files.items()), *((market, id(frame)) for market, frame in frames))
+        if key in _kept():
+            shutil.copytree(_kept()[key][0], self.home)
+            return
+        with dg.DagsterInstance.ephemeral() as instance:
+            run(instance)
+        copy = _folder_of_homes() / str(len(_kept()))
+        shutil.copytree(self.home, copy)
+        _kept()[key] = (copy, frames)
+
+
+@cache
+def _kept() -> dict[tuple[Any, ...], tuple[Path, object]]:
+    """Copies of homes by what made them; with the frames, so that no other frame takes their identity."""
+    return {}
+
+
+@cache
+def _folder_of_homes() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="mm-homes-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
@@ -194,6 +253,7 @@ def check_of(result: dg.ExecuteInProcessResult, asset: str, name: str) -> Any:
     return found
 
 
+@cache
 def ranging_candles(
     start: datetime, days: int, *, seed: int = 3, price: float = 3000.0, quiet_share: float = 0.0
 ) -> pl.DataFrame:

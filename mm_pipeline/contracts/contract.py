@@ -52,6 +52,8 @@ class Contract:
         ContractError
             Naming everything that is broken.
         """
+        if not self._broken(frame):
+            return
         from pandera.errors import SchemaErrors
 
         try:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,20 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+@cache
+def falling() -> pl.DataFrame:
+    return with_price(calm_market(), 2750.0, AT + BAR)
+
+
 class Archived:
     """An installation whose archive has a bare repository as its remote."""
 
-    def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
+    def __init__(self, folder: Path, instance: dg.DagsterInstance, kept: Path) -> None:
+        self.kept = kept
         self.remote = folder / "remote.git"
         subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", str(self.remote)], check=True)
-        falling = with_price(calm_market(), 2750.0, AT + BAR)
         self.installation = Installation(
-            folder, FixedSources({ETH: falling}), settings={"channels": [], "exchange": "kucoin"}
+            folder, FixedSources({ETH: falling()}), settings={"channels": [], "exchange": "kucoin"}
         )
         self.installation.grid("eth")
         self.installation.grid("idle", enabled=False)
@@ -59,6 +65,15 @@ class Archived:
         result = self.installation.tick(AT + bars * BAR, self.instance)
         assert result.success
         return result
+
+    def begin(self) -> None:
+        """As after ``tick(0)``, which is made once: the home and the remote are copied."""
+        copy = self.kept / "remote.git"
+        if copy.exists():
+            shutil.copytree(copy, self.remote, dirs_exist_ok=True)
+        self.installation.tick_once(AT)
+        if not copy.exists():
+            shutil.copytree(self.remote, copy)
 
     def refuse(self, *, is_closed: bool = True) -> None:
         hook = self.remote / "hooks" / "pre-receive"
@@ -88,10 +103,15 @@ class Archived:
         return str(check.metadata["problem"].value)
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
-def archived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archived]:
+def archived(tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archived]:
     with dg.DagsterInstance.ephemeral() as instance:
-        made = Archived(tmp_path, instance)
+        made = Archived(tmp_path, instance, kept)
         monkeypatch.setenv("MM_ARCHIVE_REMOTE", str(made.remote))
         yield made
 
@@ -121,7 +141,7 @@ def test_21_every_evaluation_and_hour_is_a_file_in_the_remote(archived: Archived
 
 
 def test_21_remote_that_refuses_or_is_away_delays_the_push_alone(archived: Archived) -> None:
-    archived.tick(0)
+    archived.begin()
     archived.refuse()
     told = archived.problem(archived.tick(1))
     assert "closed for today" in told
@@ -138,7 +158,7 @@ def test_21_remote_that_refuses_or_is_away_delays_the_push_alone(archived: Archi
 
 
 def test_21_lock_left_behind_is_cleared_once_it_is_stale(archived: Archived) -> None:
-    archived.tick(0)
+    archived.begin()
     lock = archived.clone / ".git" / "index.lock"
     lock.touch()
     assert "index.lock" in archived.problem(archived.tick(1))
@@ -151,7 +171,7 @@ def test_21_lock_left_behind_is_cleared_once_it_is_stale(archived: Archived) -> 
 
 
 def test_21_what_somebody_else_pushed_stays(archived: Archived, tmp_path: Path) -> None:
-    archived.tick(0)
+    archived.begin()
     other = tmp_path / "other"
     subprocess.run(["git", "clone", "--quiet", str(archived.remote), str(other)], check=True)
     (other / "README.md").write_text("notes\n")
@@ -163,14 +183,14 @@ def test_21_what_somebody_else_pushed_stays(archived: Archived, tmp_path: Path) 
 
 
 def test_21_lost_clone_goes_on_from_what_the_remote_has(archived: Archived) -> None:
-    archived.tick(0)
+    archived.begin()
     shutil.rmtree(archived.clone)
     archived.tick(1)
     assert archived.subjects() == ["14:00 UTC", "14:15 UTC"]
 
 
 def test_21_lost_clone_of_other_settings_goes_on_too(archived: Archived) -> None:
-    archived.tick(0)
+    archived.begin()
     shutil.rmtree(archived.clone)
     file = archived.installation.settings_file
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"policy": "seed"}))
@@ -220,7 +240,7 @@ def test_21_evaluations_of_the_month_before_are_archived_once_it_works_again(
 
 
 def test_21_lost_marks_archive_the_last_day_again(archived: Archived) -> None:
-    archived.tick(0)
+    archived.begin()
     (archived.clone / ".git" / "mm_archived.json").write_text("")
     archived.tick(3)
     names = git(archived.remote, "ls-tree", "-r", "--name-only", "main")
@@ -229,7 +249,7 @@ def test_21_lost_marks_archive_the_last_day_again(archived: Archived) -> None:
 
 @pytest.mark.parametrize("lock", ["refs/heads/main.lock", "HEAD.lock"])
 def test_21_any_stale_lock_is_cleared(archived: Archived, lock: str) -> None:
-    archived.tick(0)
+    archived.begin()
     left = archived.clone / ".git" / lock
     left.touch()
     os.utime(left, (0, 0))
@@ -237,7 +257,7 @@ def test_21_any_stale_lock_is_cleared(archived: Archived, lock: str) -> None:
 
 
 def test_21_revised_candle_archives_its_evaluation_again(archived: Archived) -> None:
-    archived.tick(0)
+    archived.begin()
     archived.tick(1)
     candles = archived.installation.sources.candles[ETH]
     archived.installation.sources.candles[ETH] = with_price(candles, 2990.0, AT, AT + BAR)
@@ -262,7 +282,7 @@ def test_21_address_of_the_remote_is_written_nowhere(archived: Archived) -> None
 def test_21_credentials_reach_git_as_such_and_stand_on_no_command_line(
     archived: Archived, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archived.tick(0)
+    archived.begin()
     seen: list[Any] = []
     run = subprocess.run
 
@@ -344,7 +364,7 @@ EDITS: dict[str, tuple[str, Callable[[str], str]]] = {
 
 
 def test_21_edited_clone_is_refused_by_the_name_of_its_file(archived: Archived, tmp_path: Path) -> None:
-    archived.tick(0)
+    archived.begin()
     clone, out = tmp_path / "read", tmp_path / "out"
     subprocess.run(["git", "clone", "--quiet", str(archived.remote), str(clone)], check=True)
     span = ["--from", AT.isoformat(), "--to", (AT + timedelta(hours=1)).isoformat(), "--grid", "eth"]
@@ -415,7 +435,7 @@ def test_21_token_in_a_query_is_refused_and_never_shown(tmp_path: Path) -> None:
 def test_21_status_and_push_tell_what_waits(archived: Archived, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MM_HOME", str(archived.installation.home))
     settings = ["--settings", str(archived.installation.settings_file)]
-    archived.tick(0)
+    archived.begin()
     archived.refuse()
     archived.tick(1)
     told = json.loads(CliRunner().invoke(main, ["archive", "status", "--json", *settings]).stdout)

@@ -166,7 +166,7 @@ def flip(file: Path) -> None:
 def test_45_damaged_month_is_fetched_again_within_the_tick(
     watched: Watched, instance: dg.DagsterInstance, damage: object
 ) -> None:
-    watched.made.tick(AT, instance)
+    watched.made.tick_once(AT)
     before = watched.made.store.read("candles", ETH.path_key, start=FEB, end=MAR)
     damage(watched.file)  # type: ignore[operator]
     later = AT + (datetime(2025, 1, 1, 0, BAR_MIN, tzinfo=UTC) - JAN)
@@ -183,7 +183,7 @@ def test_45_damaged_month_is_fetched_again_within_the_tick(
 def test_45_month_that_cannot_be_had_again_makes_its_market_unknown_by_name_and_no_other(
     watched: Watched, instance: dg.DagsterInstance, damage: object
 ) -> None:
-    watched.made.tick(AT, instance)
+    watched.made.tick_once(AT)
     damage(watched.file)  # type: ignore[operator]
     watched.made.sources.problems = {ETH: DOWN}
     later = AT + (datetime(2025, 1, 1, 0, BAR_MIN, tzinfo=UTC) - JAN)
@@ -199,7 +199,7 @@ def test_45_month_that_cannot_be_had_again_makes_its_market_unknown_by_name_and_
 
 @pytest.mark.parametrize("dataset", ["quarantine", "candle_starts", "exit_states", "positions", "regime_metrics_1h"])
 def test_45_other_damaged_frames_stop_no_grid(watched: Watched, instance: dg.DagsterInstance, dataset: str) -> None:
-    watched.made.tick(AT, instance)
+    watched.made.tick_once(AT)
     files = sorted((frames_dir(watched.made.home) / dataset).rglob("*.parquet"))
     for file in files:
         flip(file)

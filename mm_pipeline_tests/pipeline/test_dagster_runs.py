@@ -87,7 +87,7 @@ def test_one_of_two_assets_that_are_made_together_can_be_asked_for_alone(
 def test_grid_whose_analysis_fails_is_unknown_not_left_out(
     installation: Installation, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installation.tick(AT, instance)
+    installation.tick_once(AT)
     working = grid_analysis_module.analysis_of
 
     def fails_for_eth(grid: WatchedGrid, *rest: Any) -> pl.DataFrame:
@@ -110,15 +110,14 @@ def test_picture_that_cannot_be_drawn_delays_no_state(
         raise KeyError("a market without bars")
 
     monkeypatch.setattr("mm_pipeline.reporting.charts.state_chart_png", fails)
+    installation.draws = True
     result = installation.tick(AT, instance)  # a full hour, at which every grid is drawn
     assert result.success
     assert len(decided(installation, "eth")) == 1
 
 
-def test_first_tick_journals_the_newest_evaluation_alone_and_fills_the_month(
-    installation: Installation, instance: dg.DagsterInstance
-) -> None:
-    installation.tick(AT, instance)
+def test_first_tick_journals_the_newest_evaluation_alone_and_fills_the_month(installation: Installation) -> None:
+    installation.tick_once(AT)
     rows = states(installation, "eth")
     assert (rows["evaluated_at"][0], rows["evaluated_at"][-1]) == (datetime(2025, 3, 1, 0, 15, tzinfo=UTC), AT)
     assert rows.height == 19 * 96 + 48
@@ -131,7 +130,7 @@ def test_first_tick_journals_the_newest_evaluation_alone_and_fills_the_month(
 def test_two_hours_of_missed_ticks_are_history_and_the_newest_is_live(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    installation.tick(AT, instance)
+    installation.tick_once(AT)
     installation.tick(AT + 9 * BAR, instance)
     rows = decided(installation, "eth")
     assert [row.evaluated_at for row in rows] == [AT + n * BAR for n in range(10)]
@@ -190,7 +189,7 @@ def test_market_that_fails_is_unknown_with_its_reason_and_the_others_go_on(
 def test_failed_fetch_is_told_but_not_unknown_until_the_bars_are_too_old(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    installation.tick(AT, instance)
+    installation.tick_once(AT)
     installation.sources.problems = {ETH: DOWN}
     installation.tick(AT + BAR, instance)
     installation.tick(AT + 3 * BAR, instance)
@@ -264,7 +263,7 @@ def test_metrics_that_do_not_reach_the_bars_make_a_backfill_unknown_not_normal(
 def test_grid_whose_file_cannot_be_read_is_unknown_with_file_and_mend_and_keeps_its_last_state(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    installation.tick(AT, instance)
+    installation.tick_once(AT)
     known = decided(installation, "eth")[-1].state
     installation.grid("eth", lower="no number")
     (installation.folder / "grids" / "new.yaml").write_text("id: new\nlower: [\n")
@@ -302,7 +301,7 @@ def test_standing_mandatory_exit_is_carried_from_the_journal_where_no_row_before
 def test_changed_file_counts_from_the_next_evaluation_and_never_rewrites_what_was_decided(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    installation.tick(AT, instance)
+    installation.tick_once(AT)
     before = states(installation, "eth")
     installation.grid("eth", lower=2000, upper=2100, stop_loss=1900)
     installation.run(AT + timedelta(minutes=7), instance, month="2025-03")
@@ -319,7 +318,7 @@ def test_changed_file_counts_from_the_next_evaluation_and_never_rewrites_what_wa
 def test_enabled_grid_without_its_file_is_unknown_until_it_comes_back(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    installation.tick(AT, instance)
+    installation.tick_once(AT)
     known = decided(installation, "eth")[-1].state
     (installation.folder / "grids" / "eth.yaml").unlink()
     installation.tick(AT + BAR, instance)
@@ -335,7 +334,7 @@ def test_enabled_grid_without_its_file_is_unknown_until_it_comes_back(
 
 def test_disabled_grid_ends_with_its_file(installation: Installation, instance: dg.DagsterInstance) -> None:
     installation.grid("eth", enabled=False)
-    installation.tick(AT, instance)
+    installation.tick_once(AT)
     (installation.folder / "grids" / "eth.yaml").unlink()
     installation.tick(AT + BAR, instance)
     assert [row.evaluated_at for row in decided(installation, "eth")] == [AT]
@@ -346,7 +345,7 @@ def test_unreadable_file_that_does_not_tell_its_grid_ends_no_grid(
     installation: Installation, instance: dg.DagsterInstance, name: str
 ) -> None:
     file = (installation.folder / "grids" / "eth.yaml").rename(installation.folder / "grids" / name)
-    installation.tick(AT, instance)
+    installation.tick_once(AT)
     known, declared = decided(installation, "eth")[-1].state, file.read_text()
     file.write_text(declared + "upper: [\n")
     installation.tick(AT + BAR, instance)
@@ -363,7 +362,7 @@ def test_unreadable_file_that_does_not_tell_its_grid_ends_no_grid(
 def test_grid_without_its_file_stays_so_beside_an_unreadable_file(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    installation.tick(AT, instance)
+    installation.tick_once(AT)
     (installation.folder / "grids" / "eth.yaml").unlink()
     installation.tick(AT + BAR, instance)
     (installation.folder / "grids" / "other.yaml").write_text("lower: [\n")
@@ -374,7 +373,7 @@ def test_grid_without_its_file_stays_so_beside_an_unreadable_file(
 
 
 def test_lost_grid_folder_ends_no_grid_but_blinds_all(installation: Installation, instance: dg.DagsterInstance) -> None:
-    installation.tick(AT, instance)
+    installation.tick_once(AT)
     (installation.folder / "grids").rename(installation.folder / "elsewhere")
     installation.tick(AT + BAR, instance)
     newest = [decided(installation, grid)[-1] for grid in ("eth", "btc")]
@@ -399,7 +398,7 @@ def test_revised_candle_gives_the_evaluations_after_it_a_second_row(
 
 
 def test_the_same_tick_twice_journals_once(installation: Installation, instance: dg.DagsterInstance) -> None:
-    installation.tick(AT, instance)
+    installation.tick_once(AT)
     installation.tick(AT, instance)
     assert len(decided(installation, "eth")) == 1
 
@@ -439,6 +438,7 @@ def test_metadata_tells_states_and_what_fired(installation: Installation, instan
 
 
 def test_state_that_has_just_changed_is_drawn(installation: Installation, instance: dg.DagsterInstance) -> None:
+    installation.draws = True
     installation.tick(AT - timedelta(hours=1), instance)
     crash = pl.when(pl.col("open_time") == AT - BAR).then(2700.0)
     eth = installation.sources.candles[ETH]
@@ -451,7 +451,7 @@ def test_state_that_has_just_changed_is_drawn(installation: Installation, instan
 def test_grid_that_moves_to_another_market_is_judged_there_from_then_on(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    installation.tick(AT, instance)
+    installation.tick_once(AT)
     installation.grid("eth", symbol="BTC/USDT", lower=87_000, upper=93_000, stop_loss=84_000)
     installation.tick(AT + BAR, instance)
     prices = states(installation, "eth")["price"]

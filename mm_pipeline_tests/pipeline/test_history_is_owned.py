@@ -27,6 +27,7 @@ START = datetime(2024, 12, 20, tzinfo=UTC)
 MARCH, APRIL = datetime(2025, 3, 1, tzinfo=UTC), datetime(2025, 4, 1, tzinfo=UTC)
 AT = datetime(2025, 3, 3, 12, tzinfo=UTC)
 BAR = timedelta(minutes=15)
+MONTHS = ("2025-03", "2025-03")
 ENABLED = ("grid_analysis", "positions", "risk", "exit_states", "replayed_notifications")
 
 
@@ -56,13 +57,13 @@ def rows(installation: Installation, dataset: str, key: str) -> int:
 
 
 def backfill(installation: Installation, instance: dg.DagsterInstance, at: datetime = AT) -> dg.ExecuteInProcessResult:
-    return installation.run(at, instance, months=("2025-03", "2025-03"))
+    return installation.run(at, instance, months=MONTHS)
 
 
 def test_frames_of_a_removed_grid_leave_with_the_next_run_of_their_month(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    backfill(installation, instance)
+    installation.backfill_once(AT, MONTHS)
     assert all(rows(installation, dataset, "b") for dataset in ENABLED[:-1])
     (installation.folder / "grids" / "b.yaml").unlink()
     result = backfill(installation, instance)
@@ -76,7 +77,7 @@ def test_frames_of_a_removed_grid_leave_with_the_next_run_of_their_month(
 def test_grid_that_was_disabled_has_states_of_one_kind(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    backfill(installation, instance)
+    installation.backfill_once(AT, MONTHS)
     installation.grid("a", enabled=False)
     backfill(installation, instance)
 
@@ -85,7 +86,7 @@ def test_grid_that_was_disabled_has_states_of_one_kind(
 
 
 def test_grid_that_starts_later_has_no_month_before(installation: Installation, instance: dg.DagsterInstance) -> None:
-    backfill(installation, instance)
+    installation.backfill_once(AT, MONTHS)
     installation.grid("b", symbol="BTC/USDT", started_at="2025-04-10T00:00:00Z")
     backfill(installation, instance)
 
@@ -94,13 +95,13 @@ def test_grid_that_starts_later_has_no_month_before(installation: Installation, 
 
 def test_input_is_read_of_the_plan_alone(installation: Installation, instance: dg.DagsterInstance) -> None:
     """Asked for alone, pages come of what is declared, whatever else is stored."""
-    backfill(installation, instance)
+    installation.backfill_once(AT, MONTHS)
     stored = installation.store.read("exit_states", "a", start=MARCH, end=APRIL)
     installation.grid("a", enabled=False)
-    installation.run(AT, instance, months=("2025-03", "2025-03"), assets=["entry_states"])
+    installation.run(AT, instance, months=MONTHS, assets=["entry_states"])
     assert rows(installation, "exit_states", "a") == stored.height  # it was not asked for
 
-    installation.run(AT, instance, months=("2025-03", "2025-03"), assets=["replayed_notifications"])
+    installation.run(AT, instance, months=MONTHS, assets=["replayed_notifications"])
     kinds = set(installation.store.read("replayed_notifications", "a", start=MARCH, end=APRIL)["kind"])
     assert kinds <= {"entry"}
 
@@ -108,13 +109,13 @@ def test_input_is_read_of_the_plan_alone(installation: Installation, instance: d
 def test_grid_whose_computation_fails_keeps_its_rows(
     installation: Installation, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backfill(installation, instance)
+    installation.backfill_once(AT, MONTHS)
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("mm_pipeline.orchestration.assets.positions.risk_rows", fail)
-    installation.run(AT, instance, months=("2025-03", "2025-03"), assets=["positions", "risk"])
+    installation.run(AT, instance, months=MONTHS, assets=["positions", "risk"])
 
     assert (rows(installation, "positions", "a"), rows(installation, "risk", "b")) == (240, 240)
 
@@ -122,7 +123,7 @@ def test_grid_whose_computation_fails_keeps_its_rows(
 def test_file_that_cannot_be_read_takes_no_history_with_it(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    backfill(installation, instance)
+    installation.backfill_once(AT, MONTHS)
     (installation.folder / "grids" / "b.yaml").write_text("id: b\nlower: [")
     backfill(installation, instance)
 
@@ -130,7 +131,7 @@ def test_file_that_cannot_be_read_takes_no_history_with_it(
 
 
 def test_tick_takes_nothing_out(installation: Installation, instance: dg.DagsterInstance) -> None:
-    backfill(installation, instance)
+    installation.backfill_once(AT, MONTHS)
     (installation.folder / "grids" / "b.yaml").unlink()
     installation.tick(AT + BAR, instance)
 
@@ -138,7 +139,7 @@ def test_tick_takes_nothing_out(installation: Installation, instance: dg.Dagster
 
 
 def test_check_names_the_frames_that_nothing_declares(installation: Installation, instance: dg.DagsterInstance) -> None:
-    backfill(installation, instance)
+    installation.backfill_once(AT, MONTHS)
     with installation.watch(AT) as watch:
         assert undeclared_frames(watch) == []
     (installation.folder / "grids" / "b.yaml").unlink()

@@ -56,7 +56,7 @@ def installation(tmp_path: Path, candles: pl.DataFrame) -> Installation:
 def test_month_whose_input_is_missing_keeps_its_rows_and_is_named(
     installation: Installation, instance: dg.DagsterInstance, lost: str, key: str, asked: dict[str, str]
 ) -> None:
-    installation.run(AT, instance, months=MONTHS)
+    installation.backfill_once(AT, MONTHS)
     store = installation.store
     ((asset, dataset),) = asked.items()
     own = MARKET if asset == "regime" else "eth"

@@ -43,6 +43,7 @@ def test_grid_that_nothing_can_be_decided_about_is_told_of_and_keeps_no_other(
         return decide_all(judged, *rest)
 
     monkeypatch.setattr(telling, "decide_all", fail_for_eth)
+    watch.draws = True
     with dg.DagsterInstance.ephemeral() as instance:
         run = watch.tick(AT, instance)
     (check,) = [one for one in run.get_asset_check_evaluations() if one.asset_key == dg.AssetKey("notifications")]
@@ -51,6 +52,7 @@ def test_grid_that_nothing_can_be_decided_about_is_told_of_and_keeps_no_other(
     assert alarm.title == "BLIND on eth: nothing can be decided about it"
     assert "ZeroDivisionError" in alarm.text
     assert ("other" in worded.title, worded.priority) == (True, EMERGENCY)
+    assert (worded.image or b"").startswith(b"\x89PNG")
 
 
 def test_page_that_cannot_be_worded_or_drawn_goes_in_plain_words_beside_the_others(
@@ -66,6 +68,7 @@ def test_page_that_cannot_be_worded_or_drawn_goes_in_plain_words_beside_the_othe
 
     monkeypatch.setattr(telling, "page_text", fail_for_eth)
     monkeypatch.setattr(page_chart, "page_chart_png", fail)
+    watch.draws = True
     with dg.DagsterInstance.ephemeral() as instance:
         watch.tick(AT, instance)
     assert [(notice, at) for notice, at, _ in watch.told()] == [("MANDATORY_EXIT", AT)] * 2

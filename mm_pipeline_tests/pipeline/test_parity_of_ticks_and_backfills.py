@@ -30,9 +30,9 @@ START, END = datetime(2025, 4, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC)
 NOW = END + timedelta(minutes=1)
 BAR = timedelta(minutes=15)
 LIVE_BARS = 2000
-EVERY = 1 if IS_SEARCH else 5
-"""Bars from one live tick to the next: 5 meets every quarter of an hour and every hour of the day in turn."""
-DAGSTER_TICKS = tries(12)
+EVERY = 1 if IS_SEARCH else 13
+"""Bars from one live tick to the next: 13 meets every quarter of an hour and every hour of the day in turn."""
+DAGSTER_TICKS = tries(8)
 GRIDS = {
     "held": {"lower": 2450, "upper": 2650, "stop_loss": 2280, "started_at": "2025-05-14T06:30:00Z"},
     "flat": {"lower": 2450, "upper": 2650, "stop_loss": 2280, "started_at": "2025-05-12T00:00:00Z", "enabled": False},

@@ -35,13 +35,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, instance: dg.DagsterInstance) -> Installation:
+def installation(tmp_path: Path) -> Installation:
     """After two ticks."""
     made = Installation(tmp_path, FixedSources({ETH: ranging_candles(datetime(2024, 12, 20, tzinfo=UTC), 95)}))
     made.grid("eth")
     made.grid("flat", enabled=False)
-    made.tick(AT - BAR, instance)
-    made.tick(AT, instance)
+    made.tick_once(AT - BAR, AT)
     return made
 
 
