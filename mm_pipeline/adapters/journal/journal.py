@@ -121,8 +121,10 @@ class Journal:
         """Record the grids as their files stand now.
 
         The first version ever of a grid is valid from its ``started_at`` (from ``now`` where that is later); a changed
-        or returning one from ``now``, so that what was decided before is never decided again by it. A grid that is in
-        neither ``grids`` nor ``unreadable`` is recorded as removed.
+        or returning one from ``now``, or from the moment after all that is journalled of it, so that what was decided
+        before is never decided again by it. While something of it lies later than now nothing is recorded of it: a
+        clock was ahead, or ours is behind. A grid that is in neither ``grids`` nor ``unreadable`` is recorded as
+        removed.
 
         Parameters
         ----------
@@ -161,6 +163,11 @@ class Journal:
         -------
         bool
             Whether that is new; False for a grid that is not known, or was retired before.
+
+        Raises
+        ------
+        StorageError
+            Also where something of it is journalled for a time later than now: its end cannot be dated.
         """
         with self._database.writing() as connection:
             return grid_versions.retire(connection, grid_id, now, by=by)
