@@ -1,4 +1,4 @@
-"""Row 27: a tick whose time is behind moves no edit of a grid to an earlier moment."""
+"""Row 27: a time that is behind moves no edit of a grid to an earlier moment, and one that is ahead mutes no grid."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from mm_pipeline.domain.notifications import Notice
+from mm_pipeline.adapters.journal import ResponseRecord
+from mm_pipeline.domain.notifications import Notice, Response, ResponseKind
 from mm_pipeline.settings import Settings, load_settings
 from mm_pipeline_tests.machine_watch import BAR, GRID, MINUTE, MachineWatch, World, without_pictures
-from mm_pipeline_tests.notification_watch import MovingClock, ScriptedProvider
+from mm_pipeline_tests.notification_watch import WRITTEN_BY, MovingClock, ScriptedProvider
 
 pytestmark = pytest.mark.fault
 HOUR = timedelta(hours=1)
@@ -93,3 +94,31 @@ def test_27_tick_behind_makes_no_past_low_a_breach_of_the_stop_that_was_raised_l
         tick(watch, CALM)
     assert emergencies(watch) == 0
     assert [version.grid.stop_loss for version in watch.journal.grid_versions("eth")] == [2800.0, RAISED]
+
+
+def say(watch: MachineWatch, kind: ResponseKind, ahead: timedelta = timedelta(0)) -> None:
+    at = watch.world.now + ahead
+    word = ResponseRecord(
+        response=Response(grid="eth", at=at, kind=kind), source="command", by_whom="op", recorded_at=at, **WRITTEN_BY
+    )
+    assert watch.journal.responses.record([word]) == 1
+
+
+def test_27_grid_that_a_clock_ahead_reopens_is_open_and_the_alarm_names_each_word(watch: MachineWatch) -> None:
+    for _ in range(3):
+        tick(watch, CALM)
+    say(watch, ResponseKind.FLAT)
+    tick(watch, CALM)
+    say(watch, ResponseKind.REOPENED, 6 * HOUR)
+    tick(watch, CALM)
+    for _ in range(2):
+        tick(watch, BELOW)
+    assert emergencies(watch) == 1
+    said = f"{watch.world.now - 3 * BAR + 6 * HOUR:%Y-%m-%d %H:%M} UTC"
+    (alarm,) = [page.text for page in watch.journal.notifications.pages() if "CLOCK" in page.title]
+    assert f"reopened of eth at {said} (command) counts from now." in alarm
+    say(watch, ResponseKind.FLAT, 6 * HOUR)
+    tick(watch, BELOW)
+    alarms = [page.text for page in watch.journal.notifications.pages() if "CLOCK" in page.title]
+    assert "flat of eth" in alarms[-1]
+    assert "does not count; say it again if it is true" in alarms[-1]

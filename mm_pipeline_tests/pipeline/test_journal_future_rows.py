@@ -165,6 +165,19 @@ def test_set_aside_rows_are_gone_for_good_and_kept_beside(journal: Journal) -> N
             connection.execute(sa.text(statement))
 
 
+@pytest.mark.parametrize("kind", [ResponseKind.REOPENED, ResponseKind.FLAT])
+def test_word_of_the_future_that_opens_counts_from_now_and_no_other(journal: Journal, kind: ResponseKind) -> None:
+    by = {"source": "command", "by_whom": "me", "settings_hash": "", "code_version": ""}
+    said = Response(grid="eth-v3", at=NOW + AHEAD, kind=kind)
+    journal.responses.record([ResponseRecord(response=said, recorded_at=NOW + AHEAD, **by)])
+    journal.keep_time(FixedClock(NOW), tolerance=timedelta(0))
+    assert [one.response for one in journal.future_words()] == [said]
+    assert journal.set_aside_future(NOW) == 1
+    found = [(one.response.kind, one.response.at, one.recorded_at) for one in journal.responses.select("eth-v3")]
+    assert found == ([(kind, NOW, NOW)] if kind is ResponseKind.REOPENED else [])
+    assert journal.future_words() == []
+
+
 def test_delivery_dated_ahead_stays_a_delivery(journal: Journal) -> None:
     page = a_page(page="noon", grids=("eth-v3",), evaluated_at=NOON, decided_at=NOW)
     assert journal.notifications.commit(

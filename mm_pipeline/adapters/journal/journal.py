@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from mm_pipeline.adapters.clock import Clock
-from mm_pipeline.adapters.journal import evaluations, grid_versions, owner, setting_aside
+from mm_pipeline.adapters.journal import evaluations, future_words, grid_versions, owner, setting_aside
 from mm_pipeline.adapters.journal import incidents as notices
 from mm_pipeline.adapters.journal.circuits import JournalCircuits
 from mm_pipeline.adapters.journal.database import LOCK_WAIT, Database
@@ -16,6 +16,7 @@ from mm_pipeline.adapters.journal.decisions import JournalNotifications
 from mm_pipeline.adapters.journal.flat_checks import JournalFlatChecks
 from mm_pipeline.adapters.journal.histories import JournalHistories
 from mm_pipeline.adapters.journal.outbox import JournalOutbox
+from mm_pipeline.adapters.journal.page_records import ResponseRecord
 from mm_pipeline.adapters.journal.records import Evaluation, GridHistoryRow, Incident
 from mm_pipeline.adapters.journal.responses import JournalResponses
 from mm_pipeline.adapters.journal.setting_aside import FutureRows
@@ -105,13 +106,18 @@ class Journal:
         with self._database.reading() as connection:
             return setting_aside.future_rows(connection)
 
+    def future_words(self) -> list[ResponseRecord]:
+        """What operators and accounts said with a time later than now."""
+        with self._database.reading() as connection:
+            return future_words.future_words(connection)
+
     def set_aside_future(self, now: datetime) -> int:
-        """Take what lies in the future out of the tables for good; how many rows.
+        """Take what lies in the future out of the tables for good; how many rows. A word that opens counts from now.
 
         Only for a caller who knows that the clock is right: with one that is behind, true rows would be lost.
         """
         with self._database.writing() as connection:
-            return setting_aside.set_aside_future(connection, now)
+            return future_words.set_aside_but_openings(connection, now)
 
     def close(self) -> None:
         """Close every connection; the next call opens a new one."""
