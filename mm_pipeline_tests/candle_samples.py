@@ -70,6 +70,7 @@ def exchange_policy(**changes: Any) -> ExchangePolicy:
         "bars_per_fetch": 30_000,
         "reask_bars": 96,
         "quiet_after": "10min",
+        "confirm_revision": 3,
         "cover_requests": 2,
         "requests_per_s": 100.0,
         "burst_requests": 100,

@@ -8,7 +8,9 @@ from typing import Final
 from mm_pipeline.adapters.journal import Evaluation, Journal
 from mm_pipeline.domain.account import PositionSource
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
+from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications import EarlierPosition, Notice
+from mm_pipeline.domain.notifications.judgement import ABOVE_GRID
 from mm_pipeline.reporting.notification_frame import GridStates
 
 _NEWEST: Final = 2
@@ -38,18 +40,22 @@ def earlier_positions(journal: Journal, grid_id: str, states: GridStates) -> lis
         if was_read:  # one stretch more: whether that reading fell into an emergency
             break
         end = since
-    return [_position(one) for one in found]
+    seen = journal.grid_versions(grid_id) if found else []
+    declarations = {version.grid.version_hash: version.grid for version in seen} | dict(states.grids)
+    return [_position(one, declarations.get(one.grid_version)) for one in found]
 
 
 def _is_read(evaluations: list[Evaluation]) -> bool:
     return any((one.risk or {}).get("source") in _READ for one in evaluations)
 
 
-def _position(one: Evaluation) -> EarlierPosition:
+def _position(one: Evaluation, grid: Grid | None) -> EarlierPosition:
     known = one.risk or {}
+    is_above = grid is not None and one.price is not None and one.price > grid.upper
     return EarlierPosition(
         state=one.state,
         grid_version=one.grid_version,
         inventory_base=known.get("inventory_base"),
         source=known.get("source"),
+        position_health=ABOVE_GRID if is_above else None,
     )

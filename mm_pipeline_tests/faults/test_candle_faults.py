@@ -304,8 +304,8 @@ def test_row_05_bar_that_is_still_open_is_never_used(paper: PaperExchange, past_
 
 def test_row_06_revised_bar_is_told_with_both_versions(paper: PaperExchange) -> None:
     first = tick(source_of(paper))
-    closed = first.after.candles["close"][BARS - 2]
-    paper.faults.add(EditedBars(edit=revise_bar(at_ms(BARS - 2), close=closed + 0.01, high=closed + 9.0)))
+    closed, high = (first.after.candles[name][BARS - 2] for name in ("close", "high"))
+    paper.faults.add(EditedBars(edit=revise_bar(at_ms(BARS - 2), close=closed + 0.01, high=high + 9.0)))
 
     second = tick(source_of(paper), first.after)
 

@@ -143,6 +143,33 @@ def test_quiet_after_lets_a_bar_that_stays_missing_count_as_quiet(
     assert result.after.gaps_ms.size == gaps
 
 
+@pytest.mark.parametrize(("confirm_revision", "is_believed"), [(1, True), (2, False)])
+def test_confirm_revision_is_how_many_answers_make_a_bar_milder(
+    paper: PaperExchange, confirm_revision: int, *, is_believed: bool
+) -> None:
+    first = update(paper).after
+    bar = first.candles.row(BARS - 2, named=True)
+    milder = {"low": min(bar["open"], bar["close"]), "high": max(bar["open"], bar["close"])}
+    rule = paper.faults.add(EditedBars(edit=revise_bar(at_ms(BARS - 2), **milder)), path_contains=CANDLES)
+    try:
+        result = update_candles(
+            source_of(paper),
+            first,
+            start_ms=at_ms(0),
+            end_ms=at_ms(BARS),
+            now_ms=at_ms(BARS + 1),
+            policy=exchange_policy(confirm_revision=confirm_revision),
+        )
+    finally:
+        paper.faults.remove(rule)
+
+    believed = result.after.candles.row(BARS - 2, named=True)
+    assert {name: believed[name] for name in milder} == (
+        milder if is_believed else {name: bar[name] for name in milder}
+    )
+    assert (result.after.refused_ms.size == 0) is is_believed
+
+
 @pytest.mark.parametrize(("cover_requests", "asked", "made"), [(0, [0, 0], 0), (1, [1, 1], 1), (2, [2, 2], 4)])
 def test_cover_requests_bound_what_is_asked_for_to_cover_holes(
     paper: PaperExchange, cover_requests: int, asked: list[int], made: int

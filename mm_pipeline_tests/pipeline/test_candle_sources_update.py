@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -144,6 +145,46 @@ def test_revised_bar_supersedes_and_is_told() -> None:
     assert slots(second.revisions) == [48]
     assert second.revisions["close_after"].to_list() == [77.0]
     assert second.after.candles["close"][48] == 77.0
+
+
+def with_low(low: float) -> pl.DataFrame:
+    """Fifty bars of which the newest had this low; its high is 102 in the walk's place."""
+    return pl.concat([walk(range(49)), raw([(at_ms(49), 100.0, 102.0, low, 100.0, 1.0)])])
+
+
+def told_in_turn(*lows: float) -> list[tuple[float, list[int]]]:
+    """The low that is believed after each answer, and the bars that are in quarantine then."""
+    source = MemoryCandles({MARKET: with_low(lows[0])})
+    stored, found = StoredCandles(market=MARKET), []
+    for low in lows:
+        source.candles[MARKET] = with_low(low)
+        stored = update(source, stored, end=50).after
+        found.append((stored.candles["low"][-1], slots_of(stored.refused_ms)))
+    return found
+
+
+def test_low_that_goes_further_is_believed_at_once_and_a_milder_one_after_three_answers() -> None:
+    assert told_in_turn(90.0, 80.0) == [(90.0, []), (80.0, [])]
+    assert told_in_turn(80.0, 90.0, 90.0, 90.0) == [(80.0, []), (80.0, [49]), (80.0, [49]), (90.0, [])]
+    assert told_in_turn(80.0, 90.0, 90.0, 80.0, 90.0, 90.0)[-1] == (80.0, [49]), "in a row"
+    assert told_in_turn(80.0, 90.0, 91.0, 90.0)[-1] == (80.0, [49]), "the same"
+
+
+@pytest.mark.parametrize("period", [1, 2, 3, 4])
+def test_low_that_two_servers_tell_in_turn_becomes_milder_once_at_most(period: int) -> None:
+    found = told_in_turn(*([80.0] * period + [90.0] * period) * 5)
+    believed = [low for low, _ in found]
+    assert sum(before < low for before, low in pairwise(believed)) == (period > 2)
+    assert found[-1] == (80.0, [49])
+
+
+def test_bar_that_is_milder_on_one_side_keeps_the_furthest_of_both() -> None:
+    first = pl.concat([walk(range(49)), raw([(at_ms(49), 100.0, 102.0, 80.0, 100.0, 1.0)])])
+    source = MemoryCandles({MARKET: first})
+    stored = update(source, end=50).after
+    source.candles[MARKET] = pl.concat([walk(range(49)), raw([(at_ms(49), 100.0, 110.0, 90.0, 100.0, 1.0)])])
+    row = update(source, stored, end=50).after.candles.row(-1, named=True)
+    assert (row["low"], row["high"]) == (80.0, 110.0)
 
 
 def test_broken_bar_waits_in_quarantine_until_it_comes_whole() -> None:

@@ -103,14 +103,45 @@ def test_same_row_made_again_takes_the_place_of_one_of_the_future(journal: Journ
     assert (claim.page.page, claim.attempt, claim.may_be_duplicate) == ("noon", 1, False)
 
 
-def test_grid_version_seen_ahead_is_seen_again(journal: Journal) -> None:
+def test_grid_version_seen_ahead_is_seen_again_once_the_clock_is_confirmed(journal: Journal) -> None:
     journal.observe_grids([grid()], NOON - BAR)
     journal.observe_grids([grid(stop_loss=2900.0)], NOW + AHEAD)
     journal.keep_time(FixedClock(NOW), tolerance=timedelta(0))
+    assert journal.observe_grids([grid(stop_loss=2900.0)], NOON) == []  # it may as well be true, and ours behind
+    journal.set_aside_future(NOW)
     assert journal.observe_grids([grid(stop_loss=2900.0)], NOON) == ["eth-v3"]
     in_force = journal.grid_in_force("eth-v3", NOON)
     assert in_force is not None
     assert in_force.grid.stop_loss == 2900.0
+
+
+@pytest.mark.parametrize("told", ["version", "evaluation"])
+def test_clock_that_is_behind_dates_no_change_of_a_grid(journal: Journal, told: str) -> None:
+    """What was told of the grid is later than its now: whatever time it would give to the change is wrong."""
+    journal.observe_grids([grid()], NOON)
+    if told == "version":
+        journal.observe_grids([grid(stop_loss=2900.0)], NOON + BAR)
+    else:
+        journal.record_evaluations([evaluation(1)])
+    before = journal.grid_history("eth-v3")
+    journal.keep_time(FixedClock(NOON + MINUTE), tolerance=timedelta(0))
+    for wanted in ([grid()], [grid(stop_loss=2900.0)], [grid(stop_loss=2950.0)], []):
+        assert journal.observe_grids(wanted, NOON + MINUTE) == []
+    with pytest.raises(StorageError, match="later than now"):
+        journal.retire_grid("eth-v3", NOON + MINUTE, by="me")
+    journal.keep_time(FixedClock(NOON + 2 * BAR), tolerance=timedelta(0))
+    assert journal.grid_history("eth-v3") == before
+    assert journal.observe_grids([grid(stop_loss=2950.0)], NOON + 2 * BAR) == ["eth-v3"]
+
+
+def test_change_within_the_tolerance_counts_after_what_was_decided(journal: Journal) -> None:
+    """Another writer's clock is seconds ahead: its evaluation was made without the change, and stays so."""
+    journal.observe_grids([grid()], NOON - BAR)
+    journal.record_evaluations([evaluation()])
+    journal.keep_time(FixedClock(NOON - timedelta(seconds=9)), tolerance=timedelta(seconds=10))
+    journal.observe_grids([grid(stop_loss=2900.0)], NOON - timedelta(seconds=9))
+    stops = [version.grid.stop_loss for at in (NOON, NOON + BAR) if (version := journal.grid_in_force("eth-v3", at))]
+    assert stops == [grid().stop_loss, 2900.0]
 
 
 def test_set_aside_rows_are_gone_for_good_and_kept_beside(journal: Journal) -> None:
@@ -132,6 +163,19 @@ def test_set_aside_rows_are_gone_for_good_and_kept_beside(journal: Journal) -> N
     for statement in ("DELETE FROM evaluations", "DELETE FROM set_aside", "UPDATE set_aside SET reason = ''"):
         with pytest.raises(StorageError), journal._database.writing() as connection:
             connection.execute(sa.text(statement))
+
+
+@pytest.mark.parametrize("kind", [ResponseKind.REOPENED, ResponseKind.FLAT])
+def test_word_of_the_future_that_opens_counts_from_now_and_no_other(journal: Journal, kind: ResponseKind) -> None:
+    by = {"source": "command", "by_whom": "me", "settings_hash": "", "code_version": ""}
+    said = Response(grid="eth-v3", at=NOW + AHEAD, kind=kind)
+    journal.responses.record([ResponseRecord(response=said, recorded_at=NOW + AHEAD, **by)])
+    journal.keep_time(FixedClock(NOW), tolerance=timedelta(0))
+    assert [one.response for one in journal.future_words()] == [said]
+    assert journal.set_aside_future(NOW) == 1
+    found = [(one.response.kind, one.response.at, one.recorded_at) for one in journal.responses.select("eth-v3")]
+    assert found == ([(kind, NOW, NOW)] if kind is ResponseKind.REOPENED else [])
+    assert journal.future_words() == []
 
 
 def test_delivery_dated_ahead_stays_a_delivery(journal: Journal) -> None:

@@ -13,9 +13,11 @@ import pytest
 from mm_pipeline.adapters.journal import Journal, ResponseRecord, sqlite_url
 from mm_pipeline.application.delivery import follow_up as answers_module
 from mm_pipeline.application.delivery.follow_up import FollowUp
+from mm_pipeline.application.delivery.page_answers import PageAnswers
 from mm_pipeline.application.opening.channels import Delivery
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
-from mm_pipeline.domain.notifications import Cause, ReceiptState, ReceiptStatus, Response, ResponseKind
+from mm_pipeline.domain.notifications import Cause, Judgement, ReceiptState, ReceiptStatus, Response, ResponseKind
+from mm_pipeline.settings import load_settings
 from mm_pipeline_tests.journal_samples import SAMPLE
 from mm_pipeline_tests.notification_samples import (
     AT,
@@ -118,6 +120,35 @@ def test_acknowledgement_is_stored_once_with_who_and_when(desk: Desk) -> None:
     assert desk.open_receipts() == []
     assert desk.phone.questions == ["phone-1"] * 2
     assert desk.phone.cancelled == []
+
+
+def test_page_of_a_clock_that_was_ahead_is_acknowledged_for_no_later_one_of_its_name(desk: Desk) -> None:
+    later = AT + 5 * 60 * MINUTE
+    desk.clock.at = later + MINUTE
+    desk.send(evaluated_at=later)
+    desk.clock.at = AT
+    desk.journal.keep_time(desk.clock, tolerance=MINUTE)
+    desk.phone.acknowledge("phone-1")
+    assert desk.heard() == [], "the page counts as never made"
+    desk.journal.set_aside_future(AT)
+    desk.clock.at = later + MINUTE
+    desk.send(evaluated_at=later)
+    assert len(desk.open_receipts()) == 1
+    assert desk.heard() == []
+    desk.phone.acknowledge(desk.open_receipts()[0])
+    assert desk.heard() == ["acknowledged"]
+
+
+def test_acknowledgement_that_is_older_than_its_page_answers_nothing(desk: Desk) -> None:
+    desk.clock.at = AT + 10 * SECOND
+    desk.respond(ResponseKind.ACKNOWLEDGED, "p1")
+    desk.send()
+    known = PageAnswers.about(desk.journal, a_page())
+    assert not known.is_answered("eth", a_page())
+    judged = Judgement(grid="eth", kind="exit", evaluated_at=AT + BAR, started_at=None, state="MANDATORY_EXIT")
+    policy = load_settings().notify
+    before = desk.journal.histories.before(judged, now=AT + BAR, started_at={}, policy=policy)
+    assert before.acknowledged == {}
 
 
 def test_emergency_that_expires_is_journalled_once(desk: Desk) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import ccxt
 import pytest
 
+from mm_pipeline.adapters.account.kucoin_client import KucoinAccountClient
 from mm_pipeline.adapters.account.kucoin_entries import fill_of, flow_of, is_execution
-from mm_pipeline.domain.account import AccountFlow, FeeBounds
+from mm_pipeline.domain.account import AccountFlow, FeeBounds, OrderApi
 
 TRADE = '{"symbol":"KCS-USDT","orderId":"6705f6350dc7210007d6a36d","tradeId":"10046097631627265"}'
 
@@ -152,3 +154,26 @@ def test_fill_out_of_this_world_is_refused_by_name(changes: dict[str, Any], said
     with pytest.raises(ValueError, match=said) as refused:
         fill_of(trade(**changes), end_ms=END_MS, fees=BOUNDS)
     assert str(refused.value).isprintable()
+
+
+def test_market_order_on_its_way_rests_nowhere_and_breaks_no_reading() -> None:
+    """The exchange tells it among open orders, without a price."""
+    told = {
+        "id": "67f1",
+        "symbol": "SOL-USDT",
+        "type": "market",
+        "side": "sell",
+        "price": "0",
+        "size": "6.6627",
+        "dealSize": "0",
+        "isActive": True,
+        "createdAt": 1_728_443_957_539,
+    }
+    limit = told | {"id": "67f2", "type": "limit", "price": "131.5"}
+    orders = [ccxt.kucoin().parse_order(order) for order in (told, limit)]
+    assert (orders[0]["price"], orders[0]["filled"]) == (None, 0.0)
+    client = object.__new__(KucoinAccountClient)
+    client._ccxt = SimpleNamespace(fetch_open_orders=lambda *_: orders)
+    client._items = lambda: orders  # type: ignore[method-assign]
+    (resting,) = client.open_orders("SOL/USDT", rows=50, api=OrderApi.HF)
+    assert (resting.order_id, resting.price) == ("67f2", 131.5)

@@ -199,6 +199,8 @@ def test_reissue_tells_how_many_pages_nobody_answered_and_what_the_state_is_now(
 def test_window_counts_from_the_first_page_of_an_episode() -> None:
     half_way = decided(Notice.LATEST_ACCEPTABLE_EXIT, Cause.REPEAT, number=3)
     assert "exit within 30 min, by 03:31 UTC" in page_text([half_way], {}, POLICY).title
+    news = decided(Notice.MANDATORY_EXIT, Cause.NEW_TRIGGER, number=30)
+    assert "exit within 15 min" in page_text([news], {}, POLICY).title, "whose trigger nobody knew of before"
     over = decided(Notice.LATEST_ACCEPTABLE_EXIT, Cause.REPEAT, number=6)
     assert "exit NOW, the 60 min window ended 02:46 UTC" in page_text([over], {}, POLICY).title
 

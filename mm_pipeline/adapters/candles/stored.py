@@ -10,6 +10,7 @@ import polars as pl
 from mm_pipeline.domain.arrays import Integers
 from mm_pipeline.domain.candles import (
     QUARANTINE_SCHEMA,
+    REPLACED,
     empty_candles,
     epoch_ms,
     merge_candles,
@@ -127,5 +128,9 @@ class CandleUpdate:
 
 
 def quarantined_times(quarantine: pl.DataFrame) -> Integers:
-    """Open times in quarantine as epoch milliseconds, sorted and unique; rows without a time have none."""
-    return np.unique(epoch_ms(quarantine["open_time"].drop_nulls()))
+    """Open times in quarantine as epoch milliseconds, sorted and unique; rows without a time have none.
+
+    A row that says what a bar was before it was replaced stands there for later answers, and hides nothing.
+    """
+    refused = quarantine.filter(pl.col("reason") != REPLACED)
+    return np.unique(epoch_ms(refused["open_time"].drop_nulls()))

@@ -13,6 +13,7 @@ import polars as pl
 from mm_pipeline.adapters.candles.stored import CandleUpdate, StoredCandles
 from mm_pipeline.domain.candles import (
     FINER,
+    REPLACED,
     AskedAgain,
     CandleSource,
     CleanCandles,
@@ -25,6 +26,7 @@ from mm_pipeline.domain.candles import (
     make_covers,
     merge_candles,
     plan_fetch,
+    settle_revisions,
 )
 from mm_pipeline.domain.candles.missing import (
     after_answer,
@@ -70,6 +72,7 @@ def update_candles(
         ``reask_bars``, ``bars_per_fetch``, ``quiet_after``, ``cover_requests``.
     again
         What of the stored bars is asked for once more, besides what every update asks for.
+        ``reask_bars``, ``bars_per_fetch``, ``quiet_after``, ``confirm_revision``, ``cover_requests``.
     """
     asked_before = source.requests_made
     update = CandleUpdate(after=_with_untold_gaps(stored, source, now_ms=now_ms))
@@ -80,7 +83,7 @@ def update_candles(
         closed_ms = (now_ms + min(0, offset_ms or 0)) // _STEP_MS * _STEP_MS
         for part in _plan(update.after, FetchRange(start_ms, min(end_ms, closed_ms)), policy, again):
             raw = source.fetch(stored.market, start_ms=part.start_ms, end_ms=part.end_ms)
-            update = _absorb(update, raw, part, now_ms=now_ms, waits_ms=waits_ms)
+            update = _absorb(update, raw, part, now_ms=now_ms, waits_ms=waits_ms, enough=policy.confirm_revision)
         update = _cover(update, source, end_ms=min(end_ms, closed_ms), now_ms=now_ms, policy=policy)
     except ExchangeError as problem:
         update = replace(update, problem=problem)
@@ -176,24 +179,25 @@ def _with_untold_gaps(stored: StoredCandles, source: CandleSource, *, now_ms: in
 
 
 def _absorb(
-    update: CandleUpdate, raw: pl.DataFrame, part: FetchRange, *, now_ms: int, waits_ms: int | None
+    update: CandleUpdate, raw: pl.DataFrame, part: FetchRange, *, now_ms: int, waits_ms: int | None, enough: int
 ) -> CandleUpdate:
     answer = clean_candles(raw, timeframe=Timeframe.M15, now_ms=now_ms)
     stored = update.after
-    merged, _ = merge_candles(stored.candles, answer.candles)
-    _, revisions = merge_candles(stored.believed, answer.candles)
+    believed, notes = settle_revisions(stored.candles, stored.quarantine, answer.candles, enough=enough)
+    merged, _ = merge_candles(stored.candles, believed)
+    _, revisions = merge_candles(stored.believed, believed)
     reach_ms = part.start_ms if stored.asked_from_ms is None else min(stored.asked_from_ms, part.start_ms)
     after = replace(
         stored,
         candles=merged,
-        quarantine=pl.concat([_standing(stored, answer, part), answer.quarantine]).sort("open_time"),
+        quarantine=pl.concat([_standing(stored, answer, part), answer.quarantine, notes]).sort("open_time"),
         asked_from_ms=reach_ms,
     )
     return replace(
         update,
         after=replace(after, missing=_missing(stored, after, part, now_ms=now_ms, waits_ms=waits_ms)),
         revisions=pl.concat([update.revisions, revisions]),
-        refused=pl.concat([update.refused, answer.quarantine]),
+        refused=pl.concat([update.refused, answer.quarantine, notes.filter(pl.col("reason") != REPLACED).unique()]),
         duplicates_dropped=update.duplicates_dropped + answer.duplicates_dropped,
     )
 
@@ -232,7 +236,7 @@ def _standing(stored: StoredCandles, answer: CleanCandles, part: FetchRange) -> 
     there = pl.concat([stored.candles["open_time"], answer.candles["open_time"], answer.quarantine["open_time"]])
     is_outside = (opened_ms < part.start_ms) | (opened_ms >= part.end_ms)
     is_spoken_of = (opened_ms // _STEP_MS).is_in(np.unique(epoch_ms(there.drop_nulls()) // _STEP_MS).tolist())
-    return stored.quarantine.filter(is_outside | ~is_spoken_of)
+    return stored.quarantine.filter(is_outside | ~is_spoken_of | (pl.col("reason") == REPLACED))
 
 
 def _missing(

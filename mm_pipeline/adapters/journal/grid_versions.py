@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import sqlalchemy as sa
 from pydantic import ValidationError
@@ -12,30 +12,41 @@ from pydantic import ValidationError
 from mm_pipeline.adapters.journal import schema
 from mm_pipeline.adapters.journal.records import GridHistoryRow
 from mm_pipeline.adapters.journal.valid import grid_versions as table
+from mm_pipeline.adapters.journal.valid import limit_now
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.grid import Grid, GridVersion
+
+_MOMENT: Final = timedelta(milliseconds=1)
 
 
 def observe(
     connection: sa.Connection, grids: Collection[Grid], now: datetime, *, unreadable: Collection[str]
 ) -> list[str]:
-    """Add a version for every grid that is new, changed or gone; ids of these. See ``Journal.observe_grids``."""
+    """Add a version for every grid that is new, changed or gone; ids of these. See ``Journal.observe_grids``.
+
+    Nobody can date a change of a grid of which something is journalled for a time later than now: a clock was ahead,
+    or ours is behind. It is added once the clock has been confirmed, or has caught up. No version counts from before
+    what was seen or decided of its grid, so that it never decides that again.
+    """
     if connection.dialect.name == "postgresql":
         # Two daemons that see a change at once: the second must read what the first added.
         connection.exec_driver_sql("LOCK TABLE grid_versions IN SHARE ROW EXCLUSIVE MODE")
-    newest = _newest_by_grid(connection)
+    newest = _newest_by_grid(connection, schema.grid_versions)
     rows: list[dict[str, Any]] = []
     for grid in grids:
         last = newest.get(grid.id)
-        if last is None or last.is_removed or last.version_hash != grid.version_hash:
-            valid_from = min(grid.started_at, now) if last is None else now
-            rows.append(_row(grid.id, grid.version_hash, valid_from, now, grid.model_dump_json()))
+        if last is None:
+            rows.append(_row(grid.id, grid.version_hash, min(grid.started_at, now), now, grid.model_dump_json()))
+        elif last.is_removed or last.version_hash != grid.version_hash:
+            valid_from = _counts_from(connection, grid.id, now)
+            if valid_from is not None:
+                rows.append(_row(grid.id, grid.version_hash, valid_from, now, grid.model_dump_json()))
     present = {grid.id for grid in grids} | set(unreadable)
-    rows += [
-        _row(grid_id, last.version_hash, now, now, None)
-        for grid_id, last in newest.items()
-        if not last.is_removed and grid_id not in present
-    ]
+    for grid_id, last in newest.items():
+        if not last.is_removed and grid_id not in present:
+            valid_from = _counts_from(connection, grid_id, now)
+            if valid_from is not None:
+                rows.append(_row(grid_id, last.version_hash, valid_from, now, None))
     rows.sort(key=lambda row: str(row["grid"]))
     if rows:
         connection.execute(schema.grid_versions.insert(), rows)
@@ -89,10 +100,16 @@ def in_force(connection: sa.Connection, grid_id: str, at: datetime) -> GridVersi
 
 def retire(connection: sa.Connection, grid_id: str, now: datetime, *, by: str) -> bool:
     """Record that a grid without a file was meant to end; whether that is new. See ``Journal.retire_grid``."""
-    last = _newest_by_grid(connection).get(grid_id)
+    last = _newest_by_grid(connection, schema.grid_versions).get(grid_id)
     if last is None or last.retired_by is not None:
         return False
-    row = _row(grid_id, last.version_hash, now, now, None) | {"retired_by": by}
+    valid_from = _counts_from(connection, grid_id, now)
+    if valid_from is None:
+        raise StorageError(
+            f"something is journalled of grid {grid_id} for a time later than now, so its end cannot be dated.",
+            "Set this machine's clock right; if it is, wait for a run that an exchange tells the time.",
+        )
+    row = _row(grid_id, last.version_hash, valid_from, now, None) | {"retired_by": by}
     connection.execute(schema.grid_versions.insert(), [row])
     return True
 
@@ -108,10 +125,23 @@ def known_grids(connection: sa.Connection) -> list[str]:
     return list(connection.scalars(sa.select(table.c.grid).distinct().order_by(table.c.grid)))
 
 
-def _newest_by_grid(connection: sa.Connection) -> dict[str, sa.Row[Any]]:
-    newest = sa.select(sa.func.max(table.c.id)).group_by(table.c.grid)
-    rows = connection.execute(sa.select(table).where(table.c.id.in_(newest)))
+def _newest_by_grid(connection: sa.Connection, rows_of: sa.FromClause = table) -> dict[str, sa.Row[Any]]:
+    newest = sa.select(sa.func.max(rows_of.c.id)).group_by(rows_of.c.grid)
+    rows = connection.execute(sa.select(rows_of).where(rows_of.c.id.in_(newest)))
     return {row.grid: row for row in rows}
+
+
+def _counts_from(connection: sa.Connection, grid_id: str, now: datetime) -> datetime | None:
+    """When a change seen now counts from: after all that is journalled of the grid; None where that is ahead."""
+    versions, decided = schema.grid_versions, schema.evaluations
+    seen = sa.select(sa.func.max(versions.c.valid_from), sa.func.max(versions.c.seen_at))
+    valid_from, seen_at = connection.execute(seen.where(versions.c.grid == grid_id)).one()
+    evaluated_at = connection.scalar(sa.select(sa.func.max(decided.c.evaluated_at)).where(decided.c.grid == grid_id))
+    told = [at for at in (valid_from, seen_at, evaluated_at) if at is not None]
+    if max(told, default=now) > limit_now():
+        return None
+    begins: list[datetime] = [now] if valid_from is None else [now, valid_from]
+    return max(begins if evaluated_at is None else [*begins, evaluated_at + _MOMENT])
 
 
 def _row(

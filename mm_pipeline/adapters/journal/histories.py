@@ -29,6 +29,7 @@ from mm_pipeline.domain.notifications import (
     Notice,
     NotifyPolicy,
     Response,
+    ResponseKind,
 )
 
 _LONGEST_RUN: Final = 96
@@ -115,6 +116,8 @@ class JournalHistories:
             for one in answered
             if one.known_at <= now and (one.response.kind not in SEEN_OPEN or one.response.at <= until)
         )
+        decided_at = {one.decision.page: one.decided_at for one in decided}
+        known = (one for one in known if not _is_of_a_dropped_page(one, decided_at))
         answers = deque(sorted(known, key=lambda one: one.known_at))
         for one in decided:
             while answers and answers[0].known_at <= one.decided_at:
@@ -128,6 +131,13 @@ class JournalHistories:
         """Latest moment at which the position was seen open, of what was known before a range's first evaluation."""
         given = self._responses.select(grid, until=range_began, kinds=SEEN_OPEN)
         return max((one.response.at for one in given if one.known_at < range_began), default=None)
+
+
+def _is_of_a_dropped_page(answer: ResponseRecord, decided_at: Mapping[str, datetime]) -> bool:
+    """Whether an acknowledgement is older than the page that it names: a clock that was ahead had made one like it."""
+    made_at = decided_at.get(answer.response.page)
+    is_early = made_at is not None and answer.known_at < made_at
+    return answer.response.kind is ResponseKind.ACKNOWLEDGED and is_early
 
 
 def _known(answer: ResponseRecord) -> Response:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from mm_pipeline.adapters.clock import Clock
-from mm_pipeline.adapters.journal import evaluations, grid_versions, owner, setting_aside
+from mm_pipeline.adapters.journal import evaluations, future_words, grid_versions, owner, setting_aside
 from mm_pipeline.adapters.journal import incidents as notices
 from mm_pipeline.adapters.journal.circuits import JournalCircuits
 from mm_pipeline.adapters.journal.database import LOCK_WAIT, Database
@@ -16,6 +16,7 @@ from mm_pipeline.adapters.journal.decisions import JournalNotifications
 from mm_pipeline.adapters.journal.flat_checks import JournalFlatChecks
 from mm_pipeline.adapters.journal.histories import JournalHistories
 from mm_pipeline.adapters.journal.outbox import JournalOutbox
+from mm_pipeline.adapters.journal.page_records import ResponseRecord
 from mm_pipeline.adapters.journal.records import Evaluation, GridHistoryRow, Incident
 from mm_pipeline.adapters.journal.responses import JournalResponses
 from mm_pipeline.adapters.journal.setting_aside import FutureRows
@@ -105,13 +106,18 @@ class Journal:
         with self._database.reading() as connection:
             return setting_aside.future_rows(connection)
 
+    def future_words(self) -> list[ResponseRecord]:
+        """What operators and accounts said with a time later than now."""
+        with self._database.reading() as connection:
+            return future_words.future_words(connection)
+
     def set_aside_future(self, now: datetime) -> int:
-        """Take what lies in the future out of the tables for good; how many rows.
+        """Take what lies in the future out of the tables for good; how many rows. A word that opens counts from now.
 
         Only for a caller who knows that the clock is right: with one that is behind, true rows would be lost.
         """
         with self._database.writing() as connection:
-            return setting_aside.set_aside_future(connection, now)
+            return future_words.set_aside_but_openings(connection, now)
 
     def close(self) -> None:
         """Close every connection; the next call opens a new one."""
@@ -121,8 +127,10 @@ class Journal:
         """Record the grids as their files stand now.
 
         The first version ever of a grid is valid from its ``started_at`` (from ``now`` where that is later); a changed
-        or returning one from ``now``, so that what was decided before is never decided again by it. A grid that is in
-        neither ``grids`` nor ``unreadable`` is recorded as removed.
+        or returning one from ``now``, or from the moment after all that is journalled of it, so that what was decided
+        before is never decided again by it. While something of it lies later than now nothing is recorded of it: a
+        clock was ahead, or ours is behind. A grid that is in neither ``grids`` nor ``unreadable`` is recorded as
+        removed.
 
         Parameters
         ----------
@@ -161,6 +169,11 @@ class Journal:
         -------
         bool
             Whether that is new; False for a grid that is not known, or was retired before.
+
+        Raises
+        ------
+        StorageError
+            Also where something of it is journalled for a time later than now: its end cannot be dated.
         """
         with self._database.writing() as connection:
             return grid_versions.retire(connection, grid_id, now, by=by)

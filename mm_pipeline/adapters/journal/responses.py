@@ -32,7 +32,7 @@ class JournalResponses:
 
     def record(self, answers: Iterable[ResponseRecord]) -> int:
         """Add what is new; how many were. A page is answered in one way once, whoever else answers it later."""
-        rows = [_row(answer) for answer in answers]
+        rows = [as_row(answer) for answer in answers]
         with self._database.writing() as connection:
             return insert_new(connection, schema.responses, ("once",), rows)
 
@@ -64,7 +64,7 @@ class JournalResponses:
         if kinds is not None:
             query = query.where(responses.c.kind.in_(sorted(kind.value for kind in kinds)))
         with self._database.reading() as connection:
-            return [_answer_of(row) for row in connection.execute(query.order_by(responses.c.at, responses.c.id))]
+            return [answer_of(row) for row in connection.execute(query.order_by(responses.c.at, responses.c.id))]
 
 
 def words_in_force(answers: Iterable[ResponseRecord], *, started_at: datetime | None) -> list[ResponseRecord]:
@@ -91,7 +91,8 @@ def words_in_force(answers: Iterable[ResponseRecord], *, started_at: datetime | 
     return words
 
 
-def _row(answer: ResponseRecord) -> dict[str, Any]:
+def as_row(answer: ResponseRecord) -> dict[str, Any]:
+    """An answer as a row of its table."""
     response = answer.response
     about = response.page or response.at.isoformat()
     return {
@@ -104,6 +105,7 @@ def _row(answer: ResponseRecord) -> dict[str, Any]:
     }
 
 
-def _answer_of(row: sa.Row[Any]) -> ResponseRecord:
+def answer_of(row: sa.Row[Any]) -> ResponseRecord:
+    """The answer of a row."""
     response = Response(grid=row.grid, at=row.at, kind=ResponseKind(row.kind), page=row.page)
     return ResponseRecord(response=response, **{name: getattr(row, name) for name in _BY})

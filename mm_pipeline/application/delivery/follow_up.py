@@ -102,7 +102,12 @@ class Answers:
         by: str = "",
         grids: Collection[str] | None = None,
     ) -> list[ResponseRecord]:
-        """Journal an answer for every grid of a page, or for these; the answers that are new."""
+        """Journal an answer for every grid of a page, or for these; the answers that are new.
+
+        None of a page that counts as never made: a page of the same name may come in its time, and is not answered.
+        """
+        if all(one.page != page.page for one in self._journal.notifications.pages(since=page.evaluated_at)):
+            return []
         made = [
             ResponseRecord(
                 response=Response(grid=grid, at=at, kind=kind, page=page.page),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from mm_pipeline.adapters.journal import DecisionRecord, Journal, Page, ResponseRecord, words_in_force
 from mm_pipeline.adapters.journal.page_records import ALARM
 from mm_pipeline.domain.notifications import ASKS_FOR_EXIT, FLATS, Notice, ResponseKind, replaces
 
+_MOMENT: Final = timedelta(milliseconds=1)
 _ENDED_BY_FLAT = frozenset({*ASKS_FOR_EXIT, Notice.WARNING})
 
 
@@ -72,12 +74,17 @@ class PageAnswers:
     def is_answered(self, grid: str, page: Page, *, by: datetime | None = None) -> bool:
         """Whether an operator knows of the page, or has nothing to exit any more, at a moment.
 
-        Acknowledged by its name, by none, or by that of a newer page about the grid.
+        Acknowledged by its name, by none, or by that of a newer page about the grid. What was known before the page
+        was decided is no answer to it: a clock that was ahead made one of the same name.
         """
-        names = {page.page, *(one.decision.page for one in self.newer(grid, page))}
-        given = self._given(grid, by)
-        later = [answer for answer in given if answer.known_at > page.decided_at]
-        is_known = _acknowledges(given, names) or _acknowledges(later, {""})
+        known_from = {one.decision.page: one.decided_at for one in self.newer(grid, page)}
+        known_from |= {page.page: page.decided_at, "": page.decided_at + _MOMENT}
+        is_known = any(
+            answer.response.kind is ResponseKind.ACKNOWLEDGED
+            and answer.response.page in known_from
+            and answer.known_at >= known_from[answer.response.page]
+            for answer in self._given(grid, by)
+        )
         return is_known or self.is_moot(grid, page, by=by)
 
     def is_moot(self, grid: str, page: Page, *, by: datetime | None = None) -> bool:
@@ -101,10 +108,6 @@ class PageAnswers:
     def is_moot_whole(self, page: Page) -> bool:
         """Whether the page has lost its reason for each of its grids; never where it tells of none."""
         return bool(page.grids) and all(self.is_moot(grid, page) for grid in page.grids)
-
-
-def _acknowledges(given: Sequence[ResponseRecord], pages: Collection[str]) -> bool:
-    return any(answer.response.kind is ResponseKind.ACKNOWLEDGED and answer.response.page in pages for answer in given)
 
 
 def _is_flat(given: Sequence[ResponseRecord], *, since: datetime) -> bool:

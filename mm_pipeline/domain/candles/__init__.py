@@ -19,6 +19,7 @@ from mm_pipeline.domain.candles.merge import merge_candles
 from mm_pipeline.domain.candles.missing import MISSING_SCHEMA, no_missing
 from mm_pipeline.domain.candles.plan import AskedAgain, FetchRange, plan_fetch
 from mm_pipeline.domain.candles.quality import QUALITY_SCHEMA, data_quality
+from mm_pipeline.domain.candles.revisions import REPLACED, settle_revisions
 from mm_pipeline.domain.candles.source import CandleSource, FinerSource, TickSource
 from mm_pipeline.domain.circuit_breaker import (
     HEALTHY,
@@ -39,6 +40,7 @@ __all__ = [
     "QUALITY_SCHEMA",
     "QUARANTINE_SCHEMA",
     "RAW_SCHEMA",
+    "REPLACED",
     "AskedAgain",
     "CandleSource",
     "CircuitPhase",
@@ -66,6 +68,7 @@ __all__ = [
     "no_missing",
     "plan_fetch",
     "resample",
+    "settle_revisions",
     "times_of",
     "used_covers",
     "with_covers",

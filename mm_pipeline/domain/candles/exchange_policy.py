@@ -37,6 +37,12 @@ class ExchangePolicy(Policy):
         ge=_ZERO,
         le=timedelta(days=1),
     )
+    confirm_revision: int = threshold(
+        unit="answers in a row",
+        source="half an hour of ticks; what a bar's low or high was may have breached a stop",
+        ge=1,
+        le=96,
+    )
     cover_requests: int = threshold(
         unit="requests per market, timeframe (5m, then 1m) and update; 0 asks for none",
         source="one brings the holes of five days at 5m, of one day at 1m; the other is for older ones in turn",

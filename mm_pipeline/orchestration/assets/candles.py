@@ -1,6 +1,6 @@
 """Asset ``candles``: 15m candles of every watched market, as far back as its grids' evaluations look."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import dagster as dg
@@ -8,6 +8,7 @@ import polars as pl
 
 from mm_pipeline.adapters.candles.stored import CandleUpdate
 from mm_pipeline.adapters.frames.rows import bars_in, with_bar_time
+from mm_pipeline.adapters.journal import ResponseRecord
 from mm_pipeline.application.blind_spots import unconfirmed
 from mm_pipeline.application.incidents import end_incidents, record_incidents
 from mm_pipeline.application.isolation import by_name, isolated
@@ -19,6 +20,7 @@ from mm_pipeline.domain.candles import empty_candles
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.months import next_month
+from mm_pipeline.domain.notifications import SEEN_OPEN, TEXT_LIMIT
 from mm_pipeline.orchestration import metadata
 from mm_pipeline.orchestration.assets.declaration import (
     LIVE_FRESHNESS,
@@ -126,14 +128,26 @@ def _at_true_time(context: dg.AssetExecutionContext, watch: Watch, plan: Plan) -
 
 def _set_aside_future(watch: Watch) -> None:
     """Take out of the journal what a clock that was ahead has left in it, and say so."""
-    problem = watch.decisions().future_rows().problem
+    problem, words = watch.decisions().future_rows().problem, watch.decisions().future_words()
     if watch.decisions().set_aside_future(watch.now()):
-        watch.delivery().alarms.raise_about(
-            "clock ahead",
-            "CLOCK: it was ahead",
+        told = (
             f"{problem or 'Deliveries bear a time later than now'}. An exchange confirms this clock, so the rows count "
-            "as never made, and what is true now is decided anew. Let every clock follow a time server.",
+            f"as never made, and what is true now is decided anew. Let every clock follow a time server.{_said(words)}"
         )
+        named = "".join(f" {one.response.at.isoformat()}" for one in words[:1])  # a word is told, whatever was before
+        watch.delivery().alarms.raise_about(f"clock ahead{named}", "CLOCK: it was ahead", told[:TEXT_LIMIT])
+
+
+def _said(words: Sequence[ResponseRecord]) -> str:
+    """What becomes of each word that bore a time later than now; one that opens a grid counts from now."""
+    lines = []
+    for one in words:
+        said = (
+            f"{one.response.kind.value} of {one.response.grid or 'the watch'} at {one.response.at:%Y-%m-%d %H:%M} UTC"
+        )
+        what = "counts from now" if one.response.kind in SEEN_OPEN else "does not count; say it again if it is true"
+        lines.append(f"\n{said} ({one.source}) {what}.")
+    return "".join(lines)
 
 
 def _checked(update: CandleUpdate) -> CandleUpdate:

@@ -141,11 +141,11 @@ def _rules(notice: Notice, policy: NotifyPolicy) -> MandatoryExitNotice | Latest
 
 
 def _asked(told: Subject, policy: NotifyPolicy, window: timedelta, *, is_short: bool) -> str:
-    """What to do, and until when: the window of all pages of an episode begins when its first is decided."""
+    """What to do, and until when: the window of a page that is news begins when it is decided."""
     decision, decided_at = told.decision, told.decided_at
     verb = "prepare to exit, decide" if decision.notice is Notice.WARNING else "exit"
-    is_first = decision.episode_at == decision.evaluated_at
-    ends_at = (decided_at if is_first else decision.episode_at + policy.decided_after) + window
+    is_news = decision.episode_at == decision.evaluated_at or decision.cause is Cause.NEW_TRIGGER
+    ends_at = (decided_at if is_news else decision.episode_at + policy.decided_after) + window
     ends = time_text(ends_at, beside=decided_at if is_short else None)
     left = ends_at - decided_at
     if left > timedelta(0):
