@@ -69,10 +69,9 @@ def update_candles(
     now_ms
         Our clock.
     policy
-        ``reask_bars``, ``bars_per_fetch``, ``quiet_after``, ``cover_requests``.
+        ``reask_bars``, ``bars_per_fetch``, ``quiet_after``, ``confirm_revision``, ``cover_requests``.
     again
         What of the stored bars is asked for once more, besides what every update asks for.
-        ``reask_bars``, ``bars_per_fetch``, ``quiet_after``, ``confirm_revision``, ``cover_requests``.
     """
     asked_before = source.requests_made
     update = CandleUpdate(after=_with_untold_gaps(stored, source, now_ms=now_ms))
