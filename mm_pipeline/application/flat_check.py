@@ -1,4 +1,4 @@
-"""Whether an account bears out a report that a grid is flat: where it does not, the report is void, and paged."""
+"""Whether an account bears out that a grid is flat. A report that it contradicts is void, and paged."""
 
 from __future__ import annotations
 
@@ -56,12 +56,24 @@ class FlatChecks:
         if seen.at <= word.known_at:
             return False
         finding = FlatFinding.NOT_SEEN if is_explained else self._finding(seen)
-        before = self._known(seen.grid.id, word)
-        self._record(seen, word, finding, before)
+        before = self._known(seen.grid.id, word.response.at)
+        self._record(seen, word.response.at, finding, before)
         said = next((one.finding for one in before if one.finding in _SAYS_SOMETHING), None)
         if finding is not FlatFinding.HOLDS or said is not FlatFinding.HOLDS:
             return False
         return self._void(seen.grid.id, word)
+
+    def is_confirmed(self, seen: AccountView, asked_at: datetime, *, is_closed: bool) -> bool:
+        """Whether this reading and the one before it show a grid closed whose exit was asked for at ``asked_at``.
+
+        One answer alone may be a part of the account. A reading is kept where the next one may need it.
+        """
+        before = self._known(seen.grid.id, asked_at)
+        was_closed = bool(before) and before[0].finding is FlatFinding.CLEAR
+        if is_closed or was_closed:
+            finding = FlatFinding.CLEAR if is_closed else FlatFinding.NOT_SEEN
+            self._record(seen, asked_at, finding, before)
+        return is_closed and was_closed
 
     def note_unseen(self, grid: Grid, word: ResponseRecord) -> None:
         """Note that an account said nothing of a report at this evaluation; alarm once where it cannot be read."""
@@ -70,8 +82,8 @@ class FlatChecks:
         if grid.market not in self.accounts.readings and problem is None:
             return
         finding = FlatFinding.NOT_SEEN if problem is None else FlatFinding.UNREAD
-        before = self._known(grid.id, word)
-        self._write(grid.id, word, finding, before, read_at=self.watch.now())
+        before = self._known(grid.id, word.response.at)
+        self._write(grid.id, word.response.at, finding, before, read_at=self.watch.now())
         if problem is None or not before or before[0].finding is not FlatFinding.UNREAD:
             return
         self.watch.delivery().alarms.raise_about(
@@ -85,7 +97,7 @@ class FlatChecks:
 
     def is_settled(self, grid_id: str, word: ResponseRecord) -> bool:
         """Whether two checks in a row found nothing against a report: of a disabled grid no more is asked."""
-        newest = self._known(grid_id, word)[:2]
+        newest = self._known(grid_id, word.response.at)[:2]
         return len(newest) == 2 and all(one.finding in (FlatFinding.CLEAR, FlatFinding.NOT_SEEN) for one in newest)
 
     def _finding(self, seen: AccountView) -> FlatFinding:
@@ -95,18 +107,16 @@ class FlatChecks:
         is_held = held_base(seen.grid, seen.position, balances, policy) > dust_base(seen.grid, policy)
         return FlatFinding.HOLDS if is_held or seen.orders else FlatFinding.CLEAR
 
-    def _known(self, grid_id: str, word: ResponseRecord) -> list[FlatCheck]:
-        """Checks of this report at earlier evaluations, newest first."""
-        found = self.watch.decisions().flat_checks.newest(
-            grid_id, _LOOKED_BACK, now=self.watch.now(), said_at=word.response.at
-        )
+    def _known(self, grid_id: str, said_at: datetime) -> list[FlatCheck]:
+        """Checks of this report, or of this exit that was asked for, at earlier evaluations, newest first."""
+        found = self.watch.decisions().flat_checks.newest(grid_id, _LOOKED_BACK, now=self.watch.now(), said_at=said_at)
         return [one for one in found if one.evaluated_at < self._evaluated_at]
 
-    def _record(self, seen: AccountView, word: ResponseRecord, finding: FlatFinding, before: list[FlatCheck]) -> None:
+    def _record(self, seen: AccountView, said_at: datetime, finding: FlatFinding, before: list[FlatCheck]) -> None:
         balances = () if seen.reading is None else seen.reading.balances
         self._write(
             seen.grid.id,
-            word,
+            said_at,
             finding,
             before,
             read_at=seen.at,
@@ -118,7 +128,7 @@ class FlatChecks:
     def _write(
         self,
         grid_id: str,
-        word: ResponseRecord,
+        said_at: datetime,
         finding: FlatFinding,
         before: list[FlatCheck],
         *,
@@ -134,7 +144,7 @@ class FlatChecks:
         self.watch.decisions().flat_checks.record(
             FlatCheck(
                 grid=grid_id,
-                said_at=word.response.at,
+                said_at=said_at,
                 evaluated_at=self._evaluated_at,
                 read_at=read_at,
                 finding=finding,
@@ -170,9 +180,10 @@ def contradictions(watch: Watch, grids: Mapping[str, Grid | None]) -> dict[str, 
     """By grid, what its account showed when it contradicted a report of flat last."""
     found = {}
     for grid_id, grid in grids.items():
-        checks = watch.decisions().flat_checks.newest(grid_id, 1, now=watch.now())
-        if checks and checks[0].finding is FlatFinding.HOLDS:
-            found[grid_id] = _contradiction(watch, checks[0], grid)
+        checks = watch.decisions().flat_checks.newest(grid_id, _LOOKED_BACK, now=watch.now())
+        held = next((one for one in checks if one.finding is FlatFinding.HOLDS), None)
+        if held is not None:
+            found[grid_id] = _contradiction(watch, held, grid)
     return found
 
 

@@ -16,6 +16,7 @@ from mm_pipeline.application.earlier_positions import earlier_positions
 from mm_pipeline.application.flat_check import contradictions
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.unclear_files import unclear_files
+from mm_pipeline.application.verify_flat import reopen_unseen
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.errors import PipelineError, StorageError
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
@@ -34,6 +35,7 @@ from mm_pipeline.domain.notifications import (
     decide_all,
     judged_in,
 )
+from mm_pipeline.domain.notifications.judgement import EXIT
 from mm_pipeline.reporting.notification_frame import GridStates, grid_report_at, priority_of, window_of
 from mm_pipeline.reporting.pages.flat import tells_of_flat
 from mm_pipeline.reporting.pages.limits import PageText, cut
@@ -172,6 +174,8 @@ def decide_and_page(watch: Watch, plan: Plan, states: States) -> DecisionRun:
     for of, known in states.items():
         due += _survived(told, of[0], partial(_undecided, watch, of, known))
     due.sort(key=lambda one: (one.evaluated_at, one.grid))
+    for one in {one.grid: one for one in due}.values():  # the newest of each: what came before it nobody has read
+        _survived(told, one.grid, partial(_reopened, watch, plan, one))
     for _, group in groupby(due, key=lambda one: one.evaluated_at):
         together = list(group)
         try:
@@ -202,6 +206,14 @@ def _survived(told: DecisionRun, grid: str, work: Callable[[], list[T]]) -> list
         problem = f"{type(error).__name__} while deciding about {grid}: {error}"
         told.problems[grid] = PipelineError(problem, "This is a fault of the program; the run's log has its trace.")
         return []
+
+
+def _reopened(watch: Watch, plan: Plan, judged: Judgement) -> list[DecisionRecord]:
+    """Nothing; but a grid that its account vouched for and does not see any more may be open again."""
+    declared = [known.versions[-1].grid for known in plan.grids if known.grid_id == judged.grid and known.versions]
+    if declared and judged.state == Notice.MANDATORY_EXIT and judged.kind == EXIT:
+        reopen_unseen(watch, declared[0], judged)
+    return []
 
 
 def _undecided(watch: Watch, of: tuple[str, EvaluationKind], known: GridStates) -> list[Judgement]:

@@ -12,7 +12,9 @@ from mm_pipeline.application.flat_check import ACCOUNT, MOMENT, FlatChecks
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.read_accounts import Accounts
 from mm_pipeline.application.watch import Watch
-from mm_pipeline.domain.account import AccountPolicy, is_closed, is_emptied, traded_again_ms
+from mm_pipeline.domain.account import AccountFill, AccountPolicy, dust_base, is_closed, is_emptied, traded_again_ms
+from mm_pipeline.domain.account.attribution import FillRole
+from mm_pipeline.domain.account.fees import inventory_change_base
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.instants import from_ms, to_ms
@@ -21,6 +23,8 @@ from mm_pipeline.domain.notifications import (
     FLATS,
     SEEN_OPEN,
     TAKES_NOTHING_BACK,
+    Judgement,
+    Notice,
     Response,
     ResponseKind,
 )
@@ -47,7 +51,8 @@ def needs_check(watch: Watch, plan: Plan, grid: Grid) -> bool:
 def verify_flats(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: Accounts) -> list[str]:
     """Journal which grids the account shows closed, which trade again, and which were reported flat and are not.
 
-    An account alone proves any of it. Closed counts from the last fill, and not from before the exit was asked for.
+    An account alone proves any of it. That a grid is closed takes two readings in a row, or one that shows the sale.
+    It counts from the last fill, and not from before the exit was asked for.
 
     Parameters
     ----------
@@ -82,6 +87,21 @@ def alarm_about_unseen(watch: Watch, grids: Mapping[str, Grid], accounts: Accoun
         )
 
 
+def reopen_unseen(watch: Watch, grid: Grid, judged: Judgement) -> None:
+    """Take the account's word back that a grid is closed, where it is unseen and another mandatory trigger fires.
+
+    The word silences what was known then. Nobody can tell whether the grid has traded since.
+    """
+    verified = _verified(watch, grid)
+    if verified is None or judged.is_read or judged.is_sold_out or judged.evaluated_at < verified.response.at:
+        return
+    told = watch.decisions().notifications.decisions(grid.id, since=grid.started_at)
+    pages = [one.decision for one in told if one.decision.is_told and one.decision.notice is Notice.MANDATORY_EXIT]
+    named = {name for page in pages for name in page.triggers}
+    if set(judged.mandatory) - named:
+        _journal(watch, grid.id, ResponseKind.REOPENED, _after(verified, judged.evaluated_at))
+
+
 def _look(watch: Watch, plan: Plan, grid: Grid, accounts: Accounts) -> ResponseKind | None:
     """Journal what the account says of one grid, where it says something new.
 
@@ -105,26 +125,45 @@ def _look(watch: Watch, plan: Plan, grid: Grid, accounts: Accounts) -> ResponseK
     if last is not None and last.response.kind in FLATS:
         is_explained = _is_explained(watch, seen, accounts)
         return ResponseKind.REOPENED if checks.is_contradicted(seen, last, is_explained=is_explained) else None
-    if not is_exit_open(watch, grid) or not _is_closed(seen, policy):
-        return None
     told = watch.decisions().notifications.newest_told(grid.id, but=TAKES_NOTHING_BACK, kind=EvaluationKind.EXIT)
-    closed_at = from_ms(_last_fill_ms(seen))
-    if told is not None:
-        closed_at = max(closed_at, told.decision.episode_at)
+    if told is None or not is_exit_open(watch, grid):
+        return None
+    asked_at = told.decision.episode_at
+    is_closed_now = _is_closed(seen, policy)
+    is_confirmed = checks.is_confirmed(seen, asked_at, is_closed=is_closed_now)
+    if not is_closed_now or not (is_confirmed or _is_sold_since(seen, asked_at)):
+        return None
+    closed_at = max(from_ms(_last_fill_ms(seen)), asked_at)
     return _journal(watch, grid.id, ResponseKind.VERIFIED_FLAT, _after(last, closed_at))
 
 
 def _is_closed(seen: AccountView, policy: AccountPolicy) -> bool:
     """By its own fills, where they are nobody else's; or because nothing is left on the account to belong to anybody.
 
-    A grid of which the account has no fill may be traded elsewhere: an empty account says nothing of it.
+    A grid of which the account has no fill may be traded elsewhere: an empty account says nothing of it. Nor does one
+    that lacks what its fills have bought: no sale explains it, and the answer may be a part of the account.
     """
-    reading = seen.reading
-    if reading is None:
+    reading, missing = seen.reading, seen.position.uncovered_base or 0.0
+    sold = -sum(map(inventory_change_base, _sales_beside(seen)))
+    if reading is None or missing - sold > dust_base(seen.grid, policy):
         return False
     if is_emptied(seen.grid, reading.balances, reading.orders, policy):
         return True
     return not seen.is_contested and is_closed(seen.grid, seen.position, reading.balances, policy)
+
+
+def _is_sold_since(seen: AccountView, asked_at: datetime) -> bool:
+    """Whether a sale off the ladder is seen since the exit was asked for: with it one reading is enough."""
+    sales = [*seen.mine.of_role(FillRole.EXIT, FillRole.STOP), *_sales_beside(seen)]
+    return any(one.time_ms >= to_ms(asked_at) for one in sales)
+
+
+def _sales_beside(seen: AccountView) -> list[AccountFill]:
+    """Sales that are not the grid's, since it traded last; any of its symbol where its fills count for another."""
+    last_ms = max((one.time_ms for one in seen.mine.fills), default=0)
+    known = () if seen.reading is None else seen.reading.fills
+    beside = known if seen.is_contested else seen.mine.foreign
+    return [one for one in beside if not one.is_buy and one.symbol == seen.grid.symbol and one.time_ms > last_ms]
 
 
 def _is_explained(watch: Watch, seen: AccountView, accounts: Accounts) -> bool:

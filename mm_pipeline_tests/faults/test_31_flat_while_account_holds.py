@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,10 @@ import polars as pl
 import pytest
 import yaml
 
+from mm_pipeline.adapters.account import AccountReading
 from mm_pipeline.adapters.journal import ResponseRecord
+from mm_pipeline.application import read_accounts
+from mm_pipeline.domain.errors import ExchangeError
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.notifications import Cause, Notice, Response, ResponseKind
 from mm_pipeline.paper.http.faults import kucoin_internal_error
@@ -141,6 +145,62 @@ def test_row_31_account_that_cannot_be_read_contradicts_nothing_and_says_so(trad
     for number in (4, 5):
         traded.tick(at + number * BAR)
     assert len(not_flat(traded)) == 1
+
+
+@dataclass
+class Answers:
+    """How the account is read: whole, a part of it without base and orders, or not at all."""
+
+    kind: str = "whole"
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
+    made, real = Answers(), read_accounts._read
+
+    def read(*asked: Any) -> AccountReading | None:
+        if made.kind == "none":
+            raise ExchangeError("the account does not answer.", "Wait.")
+        reading = real(*asked)
+        if reading is None or made.kind == "whole":
+            return reading
+        return replace(reading, balances=tuple(one for one in reading.balances if one.currency != "SOL"), orders=())
+
+    monkeypatch.setattr(read_accounts, "_read", read)
+    return made
+
+
+def test_row_31_answer_with_a_part_of_the_account_verifies_nothing(traded: Traded, answers: Answers) -> None:
+    set_up(traded, notify={"mandatory_exit": {"expire": "15min"}})
+    at = paged(traded)
+    answers.kind = "part"
+    for number in (1, 2):  # the fills have bought what it does not show, and no sale explains that
+        traded.tick(at + number * BAR)
+    answers.kind = "none"
+    traded.tick(at + 3 * BAR)
+    assert by_account(traded) == []
+    assert [cause for _, cause in told(traded)] == [Cause.CHANGE, *[Cause.REISSUE] * 3]
+
+
+def test_row_31_grid_that_was_verified_and_is_unseen_pages_a_new_trigger(traded: Traded, answers: Answers) -> None:
+    at = paged(traded)
+    sell_all(traded)
+    traded.tick(at + BAR)
+    assert by_account(traded) == [ResponseKind.VERIFIED_FLAT]
+    answers.kind = "none"
+    traded.tick(at + 2 * BAR)
+    assert told(traded) == [(Notice.MANDATORY_EXIT, Cause.CHANGE)]
+    breached = first_bar_after(pl.col("low") <= sol_grid().stop_loss)
+    traded.tick(breached)
+    assert by_account(traded) == sorted([ResponseKind.VERIFIED_FLAT, ResponseKind.REOPENED])
+    assert told(traded) == [(Notice.MANDATORY_EXIT, Cause.CHANGE)] * 2
+    traded.tick(breached + BAR)
+    assert len(told(traded)) == 2
+    answers.kind = "whole"
+    for number in (2, 3):
+        traded.tick(breached + number * BAR)
+    assert by_account(traded).count(ResponseKind.VERIFIED_FLAT) == 2
+    assert len(told(traded)) == 2
 
 
 def disabled(traded: Traded, **edited: Any) -> None:

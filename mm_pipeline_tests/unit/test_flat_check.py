@@ -57,6 +57,12 @@ def looked(
 ) -> bool:
     """Whether the account, read ``number`` bars after the report, contradicts it."""
     at = SAID + number * BAR
+    seen = viewed(at, fills, held=held, orders=orders)
+    return checks(journal, at).is_contradicted(seen, word(), is_explained=is_explained)
+
+
+def viewed(at: datetime, fills: tuple[AccountFill, ...], *, held: float, orders: int = 0) -> AccountView:
+    """The grid as an account shows it that holds so much base, and so many of its orders."""
     policy, steps = account_policy(), Increments(price=0.01, base=0.0001)
     balances = (Balance(currency="ETH", total=held, available=held, locked=0.0),)
     rest = tuple(resting(50 + n, "buy", 100.0) for n in range(orders))
@@ -73,7 +79,7 @@ def looked(
         prices={},
         new_fills=0,
     )
-    seen = AccountView(
+    return AccountView(
         grid=GRID,
         position=position_of(GRID, fills, rest, balances, 105.0, policy=policy, increments=steps),
         source=PositionSource.EXCHANGE,
@@ -82,7 +88,6 @@ def looked(
         orders=orders_of_grid(GRID, rest, policy=policy, increments=steps),
         reading=reading,
     )
-    return checks(journal, at).is_contradicted(seen, word(), is_explained=is_explained)
 
 
 def checks(journal: Journal, at: datetime) -> FlatChecks:
@@ -156,3 +161,22 @@ def test_disabled_grid_is_settled_by_two_checks_without_a_finding(journal: Journ
         assert not checks(journal, SAID + number * BAR).is_settled("eth", word())
         looked(journal, number, SOLD, held=0.0)
     assert checks(journal, SAID + 3 * BAR).is_settled("eth", word())
+
+
+@pytest.mark.parametrize(
+    ("closed", "confirmed"),
+    [
+        ([True, True], [False, True]),
+        ([True, False, True, True], [False, False, False, True]),
+        ([False, True], [False, False]),
+    ],
+)
+def test_grid_is_closed_by_two_readings_in_a_row(journal: Journal, closed: list[bool], confirmed: list[bool]) -> None:
+    found = []
+    for number, is_closed in enumerate(closed):
+        at = SAID + (number + 1) * BAR
+        seen = viewed(at, SOLD, held=0.0)
+        found.append(checks(journal, at).is_confirmed(seen, SAID, is_closed=is_closed))
+        again = checks(journal, at).is_confirmed(seen, SAID, is_closed=is_closed)
+        assert again is found[-1], "another run of one evaluation is no second reading"
+    assert found == confirmed

@@ -49,6 +49,8 @@ class Judgement:
         Whether price is above the grid and nothing is held.
     is_held
         Whether more than dust is known to be held, or an account or import leaves it open.
+    is_read
+        Whether an account or import told the position.
     blind_for
         Evaluations in a row, with this one, for which a failed fetch has kept back the newest bar; 0 where the
         row does not say.
@@ -66,6 +68,7 @@ class Judgement:
     mandatory: tuple[str, ...] = ()
     is_sold_out: bool = False
     is_held: bool = False
+    is_read: bool = False
     blind_for: int = 0
     last_known_state: str | None = None
     cause: str = ""
@@ -198,6 +201,7 @@ def _judged(row: dict[str, Any], grid: Grid | None, kind: str, *, has_some: bool
         mandatory=tuple(_named(name, row["breached_stop"]) for name in MANDATORY if row.get(name)),
         is_sold_out=row["position_health"] == ABOVE_GRID and not has_some,
         is_held=has_some,
+        is_read=row["source"] in _ASKED,
         blind_for=(row[FAILED_FETCHES] or 0) if row["state"] == UNKNOWN else 0,
         last_known_state=row["last_known_state"],
         cause="" if row["reasons"] is None else _cause_of(row["reasons"], grid),
