@@ -258,7 +258,14 @@ def _context(partition: str | None, tags: dict[str, str], run_id: str) -> Any:
     first, last = (parse_month(tags.get(tag) or str(partition)) for tag in (RANGE_START_TAG, RANGE_END_TAG))
     window = SimpleNamespace(start=first, end=next_month(last))
     run = SimpleNamespace(tags=tags | {"mm/live": "true"}, run_id=run_id)
-    return SimpleNamespace(partition_time_window=window, run=run, log=_RUN_LOG, log_event=lambda _event: None)
+    return SimpleNamespace(
+        partition_time_window=window,
+        run=run,
+        log=_RUN_LOG,
+        log_event=lambda _event: None,
+        asset_key=None,
+        add_asset_metadata=lambda *_shown, **_of: None,
+    )
 
 
 def _value(results: Iterator[Any]) -> Any:

@@ -166,7 +166,7 @@ class ScriptedWatch:
 
 
 def _plan(at: datetime) -> Plan:
-    return cast("Plan", SimpleNamespace(is_live=True, evaluated_at=at))
+    return cast("Plan", SimpleNamespace(is_live=True, evaluated_at=at, grids=()))
 
 
 class Killed(BaseException):

@@ -196,7 +196,9 @@ def test_26_nothing_that_was_decided_for_a_backfill_is_ever_sent(tmp_path: Path,
         assert watch.told(since=AT - timedelta(days=3)) == []
         with watch.journal() as journal:
             assert journal.notifications.pages() == []
-        frame = watch.store.read("notifications", "eth", start=AT - timedelta(days=2), end=AT + timedelta(days=1))
+        frame = watch.store.read(
+            "replayed_notifications", "eth", start=AT - timedelta(days=2), end=AT + timedelta(days=1)
+        )
         assert MANDATORY in frame["notice"].to_list()
         assert not frame["is_live"].any()
         assert watch.messages() == []

@@ -109,7 +109,7 @@ def ticked(rows: pl.DataFrame, grid: Grid, responses: list[Response], watch: Tic
         journal.record_evaluations([evaluation])
         seen = states.slice(max(0, number - 4), min(number, 4) + 1)
         known = {("eth", EvaluationKind.EXIT): GridStates(rows=seen, grids={version: grid}, kind="exit")}
-        decided += [one.decision for one in decide_and_page(watch, SimpleNamespace(), known).decided]  # type: ignore[arg-type]
+        decided += [one.decision for one in decide_and_page(watch, SimpleNamespace(grids=()), known).decided]  # type: ignore[arg-type]
     return decided
 
 
