@@ -134,10 +134,10 @@ def test_backfill_materializes_the_months_it_touches_and_tells_how_far_it_is(ins
         overrides=overrides(installation),
     )
     assert months == ["2025-03"]
-    assert told[-1][1:] == (9, 9)
+    assert told[-1][1:] == (10, 10)
     assert {name for name, _, _ in told} == {
         *("candles", "regime_metrics", "regime", "grid_analysis", "positions_and_risk", "exit_and_entry_states"),
-        *("notifications", "deliveries", "archive"),
+        *("notifications", "replayed_notifications", "deliveries", "archive"),
     }
     assert installation.store.keys("exit_states") == ["calm", "crashed", "far"]
 

@@ -30,7 +30,9 @@ class RiskPolicy(Policy):
         le=95,
     )
     capital_at_risk_quantile: float = threshold(unit="probability", source="SPEC 7", gt=0, lt=0.5)
-    volatility: Annotated[tuple[HarCoefficients, ...], Field(strict=False, min_length=1)]
+    volatility: Annotated[tuple[HarCoefficients, ...], Field(strict=False)] = threshold(
+        unit="tables, the oldest first", source="`mm study volatility`", min_length=1
+    )
 
     @model_validator(mode="after")
     def _fits_the_calendar(self) -> RiskPolicy:
