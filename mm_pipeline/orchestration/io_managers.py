@@ -28,7 +28,7 @@ TIMEFRAMES = "timeframes"
 """Asset metadata: the timeframes of which it has a frame per key, each its own dataset."""
 
 FROM_JOURNAL = "from_journal"
-"""Asset metadata: its frames list what the journal holds, so that any run knows all of it and replaces the month."""
+"""Asset metadata: its frames list what the journal holds, so that a live run knows all of it and replaces the month."""
 
 SNAPSHOT = "snapshot"
 """Asset metadata: a month holds the rows of one evaluation alone, and the newest stays."""
@@ -80,7 +80,9 @@ class FramesIOManager(dg.IOManager):
     def _write(self, context: dg.OutputContext, obj: Mapping[str, pl.DataFrame | Parts]) -> None:
         window, plan = context.asset_partitions_time_window, _plan(context)
         declared = context.definition_metadata or {}
-        newest = None if declared.get(FROM_JOURNAL) else self._evaluated_at(context)
+        # A live run lists all that the journal holds; one over months began before ticks that may have ended since.
+        is_whole = plan.is_live and declared.get(FROM_JOURNAL)
+        newest = None if is_whole else self._evaluated_at(context)
         for key, content in obj.items():
             for dataset, frame in _parts(context.asset_key.path[-1], content):
                 self.store().write(
