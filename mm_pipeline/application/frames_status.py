@@ -78,7 +78,7 @@ def _status(
     hashes: Mapping[str, str],
 ) -> MonthStatus:
     changed = {
-        told for name, told in _DECIDING.items() for _, metadata in files if metadata.get(name) != written_by[name]
+        what for name, what in _DECIDING.items() for _, metadata in files if metadata.get(name) != written_by[name]
     }
     if any(CANDLES_HASH in metadata and metadata[CANDLES_HASH] != hashes.get(key, metadata[CANDLES_HASH])
            for key, metadata in files):  # fmt: skip

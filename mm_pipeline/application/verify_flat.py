@@ -95,8 +95,8 @@ def reopen_unseen(watch: Watch, grid: Grid, judged: Judgement) -> None:
     verified = _verified(watch, grid)
     if verified is None or judged.is_read or judged.is_sold_out or judged.evaluated_at < verified.response.at:
         return
-    told = watch.decisions().notifications.decisions(grid.id, since=grid.started_at)
-    pages = [one.decision for one in told if one.decision.is_told and one.decision.notice is Notice.MANDATORY_EXIT]
+    decided = watch.decisions().notifications.decisions(grid.id, since=grid.started_at)
+    pages = [one.decision for one in decided if one.decision.is_told and one.decision.notice is Notice.MANDATORY_EXIT]
     named = {name for page in pages for name in page.triggers}
     if set(judged.mandatory) - named:
         _journal(watch, grid.id, ResponseKind.REOPENED, _after(verified, judged.evaluated_at))

@@ -108,16 +108,16 @@ class FramesIOManager(dg.IOManager):
             return made_by
         watch: Watch = context.resources.watch
         hashes = watch.candle_hashes(plan)
-        told = made_by | ({CANDLES_HASH: hashes[key]} if key in hashes else {})
+        stamp = made_by | ({CANDLES_HASH: hashes[key]} if key in hashes else {})
         if not (plan.is_live and dataset in ADDED_TO_BY_TICKS):
-            return told
+            return stamp
         try:
             before = self.store().metadata(dataset, key, plan.start)
         except (FrameMissing, FrameDamaged):
-            return told
+            return stamp
         other = {name: before.get(name, "unknown") for name in made_by}
         mixed = before.get(MIXED) if other == made_by else " ".join(other.values())
-        return told | ({MIXED: mixed} if mixed else {})
+        return stamp | ({MIXED: mixed} if mixed else {})
 
     def _remove_undeclared(self, context: dg.OutputContext, plan: Plan, made: Collection[str]) -> None:
         """Take keys out of the plan's months that it does not have, and say so; what failed in this run it has.

@@ -60,7 +60,7 @@ def test_decile_gap_is_the_mean_distance_over_tenths() -> None:
 
 def test_own_base_rate_of_each_market_is_the_peer() -> None:
     rare, often = (foretold(np.full(100, share), np.arange(100) < 100 * share) for share in (0.1, 0.9))
-    pooled = probability_score(Foretold.joined({"rare": rare, "often": often}))
+    pooled = probability_score(Foretold.joined([rare, often]))
     assert pooled.skill.value == approx(0.0)
     assert pooled.base_rate == approx(0.5)
 

@@ -303,9 +303,9 @@ class FrameStore:
         try:
             return pl.concat([frame if frame.schema == schema else conformed(frame, schema) for frame in frames])
         except pl.exceptions.PolarsError as error:
-            told = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0]
             raise StorageError(
-                f"{self._files.full_path(path)} and the months before it do not fit together: {told}.",
+                f"{self._files.full_path(path)} and the months before it do not fit together: {reason}.",
                 "Materialize these months again with the present version (mm backfill).",
             ) from error
 

@@ -137,8 +137,8 @@ def _counts_from(connection: sa.Connection, grid_id: str, now: datetime) -> date
     seen = sa.select(sa.func.max(versions.c.valid_from), sa.func.max(versions.c.seen_at))
     valid_from, seen_at = connection.execute(seen.where(versions.c.grid == grid_id)).one()
     evaluated_at = connection.scalar(sa.select(sa.func.max(decided.c.evaluated_at)).where(decided.c.grid == grid_id))
-    told = [at for at in (valid_from, seen_at, evaluated_at) if at is not None]
-    if max(told, default=now) > limit_now():
+    journalled = [at for at in (valid_from, seen_at, evaluated_at) if at is not None]
+    if max(journalled, default=now) > limit_now():
         return None
     begins: list[datetime] = [now] if valid_from is None else [now, valid_from]
     return max(begins if evaluated_at is None else [*begins, evaluated_at + _MOMENT])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from mm_pipeline.application.studies.resampling import Estimate, Weeks
+from mm_pipeline.application.studies.resampling import Estimate
 from mm_pipeline.domain.arrays import Floats, Times
+from mm_pipeline.domain.regime.forecast_quality import forecast_quality
 from mm_pipeline.domain.regime.logistic_fit import fit_logistic
 
 DECILES: Final = 10
@@ -37,9 +38,8 @@ class Foretold:
     peer: Floats
 
     @classmethod
-    def joined(cls, markets: Mapping[str, Foretold]) -> Foretold:
-        """All markets as one; each keeps its own peer."""
-        parts = list(markets.values())
+    def joined(cls, parts: Sequence[Foretold]) -> Foretold:
+        """Several as one; each keeps its own peer."""
         return cls(
             np.concatenate([part.at_ms for part in parts]),
             np.concatenate([part.said for part in parts]),
@@ -77,18 +77,20 @@ class ProbabilityScore:
 
 
 def probability_score(foretold: Foretold) -> ProbabilityScore:
-    """Judge probabilities; there must be at least one."""
+    """Judge probabilities. Raises ValueError where there are none."""
     said, came = foretold.said, foretold.came
-    skill = Weeks.of(foretold.at_ms).skill(np.square(said - came), np.square(foretold.peer - came))
-    base_rate, mean_said = float(came.mean()), float(said.mean())
+    quality = forecast_quality(said, came, foretold.peer, foretold.at_ms)
+    if quality is None:
+        raise ValueError("nothing was foretold")
+    mean_said = float(said.mean())
     return ProbabilityScore(
-        rows=len(said),
-        base_rate=base_rate,
+        rows=quality.rows,
+        base_rate=quality.base_rate,
         mean_said=mean_said,
-        skill=skill,
+        skill=Estimate(quality.skill, quality.skill_low, quality.skill_high),
         slope=calibration_slope(said, came),
         decile_gap=decile_gap(said, came),
-        mean_gap=abs(mean_said - base_rate),
+        mean_gap=abs(mean_said - quality.base_rate),
     )
 
 

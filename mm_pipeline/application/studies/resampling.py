@@ -50,11 +50,6 @@ class Weeks:
         low, high = np.quantile(drawn[is_there] / drawn_whole[is_there], [0.025, 0.975]).tolist()
         return Estimate(float(parts.sum() / wholes.sum()), low, high)
 
-    def skill(self, error: Floats, error_of_peer: Floats) -> Estimate:
-        """One less the ratio of two sums of errors: above 0 where the first errs less."""
-        found = self.ratio(error, error_of_peer)
-        return Estimate(1.0 - found.value, 1.0 - found.high, 1.0 - found.low)
-
     def mean(self, values: Floats) -> Estimate:
         """Mean of a value a row."""
         return self.ratio(values, np.ones(len(values)))

@@ -45,7 +45,7 @@ def stops_of(history: RiskHistory, market: Market, policy: RiskPolicy) -> dict[s
     ]
     parts = [_said_and_came(grid, history, policy) for grid in grids]
     return {
-        horizon: _with_base_rate(Foretold.joined({str(i): part[k] for i, part in enumerate(parts)}))
+        horizon: _with_base_rate(Foretold.joined([part[k] for part in parts]))
         for k, horizon in enumerate(STOP_HORIZONS)
     }
 

@@ -36,15 +36,15 @@ def status(*, settings_file: Path | None, as_json: bool) -> None:
         found = frames_status(watch)
     finally:
         watch.close()
-    told, current = [month for month in found if month.state != CURRENT], sum(one.state == CURRENT for one in found)
+    other, current = [month for month in found if month.state != CURRENT], sum(one.state == CURRENT for one in found)
     if as_json:
-        print_json({"months": len(found), "current": current, "other": [asdict(month) for month in told]})
+        print_json({"months": len(found), "current": current, "other": [asdict(month) for month in other]})
     else:
-        for month in told:
+        for month in other:
             why = f"other {', '.join(month.changed)}" if month.changed else "rows of several"
             click.echo(f"{month.month}  {month.dataset:<22}  {month.frames:>3} frames  {month.state:<5}  {why}")
-        click.echo(f"{len(found)} months of datasets: {current} current, {len(told)} stale or mixed")
-        if told:
+        click.echo(f"{len(found)} months of datasets: {current} current, {len(other)} stale or mixed")
+        if other:
             click.echo("mm backfill over a month makes it anew.")
-    if told:
+    if other:
         raise SystemExit(1)

@@ -73,8 +73,8 @@ def _score(parts: list[JudgedModel]) -> tuple[Any, float]:
     """The score over the base rate, and the skill over the yardstick."""
     from mm_pipeline.application.studies.probabilities import Foretold, probability_score
 
-    over_base = Foretold.joined({str(i): part.foretold for i, part in enumerate(parts)})
-    over_yardstick = Foretold.joined({str(i): part.over_yardstick for i, part in enumerate(parts)})
+    over_base = Foretold.joined([part.foretold for part in parts])
+    over_yardstick = Foretold.joined([part.over_yardstick for part in parts])
     return probability_score(over_base), probability_score(over_yardstick).skill.value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,30 +40,24 @@ def stops(
 
     policy = load_deployment(settings_file).settings.risk
     candles = candle_files(first_candles, more_candles)
-    markets: dict[str, Mapping[str, Foretold]] = {}
+    markets: dict[str, list[Mapping[str, Foretold]]] = {}
     with steps(len(candles)) as advance:
         for path in candles:
             recorded = read_candles(path)
-            name = str(recorded.market)
-            advance(name)
+            advance(str(recorded.market))
             made = stops_of(RiskHistory.of(recorded.bars, policy), recorded.market, policy)
             if not all(len(foretold.said) for foretold in made.values()):
                 needed = f"more than {policy.min_history_days + 3} days of candles"
                 raise CandleFileError(f"{path} is too short to study.", f"Give a file with {needed}.")
-            before = markets.get(name, made)
-            both = {"before": before, "now": made} if name in markets else {"now": made}
-            markets[name] = {
-                horizon: Foretold.joined({key: part[horizon] for key, part in both.items()})
-                for horizon in STOP_HORIZONS
-            }
-    scores: dict[str, dict[str, ProbabilityScore]] = {
-        name: {horizon: probability_score(foretold) for horizon, foretold in found.items()}
-        for name, found in markets.items()
-    }
-    pooled = {
-        horizon: probability_score(Foretold.joined({name: found[horizon] for name, found in markets.items()}))
-        for horizon in STOP_HORIZONS
-    }
+            markets.setdefault(str(recorded.market), []).append(made)
+
+    def scored(parts: Sequence[Mapping[str, Foretold]]) -> dict[str, ProbabilityScore]:
+        return {
+            horizon: probability_score(Foretold.joined([part[horizon] for part in parts])) for horizon in STOP_HORIZONS
+        }
+
+    scores = {name: scored(parts) for name, parts in markets.items()}
+    pooled = scored([part for parts in markets.values() for part in parts])
     summary = summary_of(scores, pooled)
     if out is not None:
         save_study(out, summary, {})

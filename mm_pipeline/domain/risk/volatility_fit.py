@@ -19,6 +19,8 @@ FIT_EVERY_BARS: Final = 7
 """Closes taken for a fit: neighbours share nearly all of what they see and of what follows."""
 LARGEST_SHARE: Final = 0.999
 """Of the ratios of what came to what was; the few above it (a crash) count as this one, or they would be the fit."""
+LARGEST_COEFFICIENT: Final = 2.0
+"""Beyond it the next day is told to be wilder than all that was seen; settings refuse it too."""
 DIGITS: Final = 4
 """Decimals kept of a coefficient, and judged as kept."""
 _DAY_MS: Final = 86_400_000
@@ -109,6 +111,11 @@ def fit_volatility(samples: Sequence[VolatilitySample], schedule: VolatilitySche
     for at, end in zip(dates, [*dates[1:], last_ms + 1], strict=True):
         known = pooled.where(pooled.closed_ms + WINDOW_BARS * Timeframe.M15.ms <= at)
         day, week, month = (round(max(value, 0.0), DIGITS) for value in har_shares(known))
+        if max(day, week, month) > LARGEST_COEFFICIENT:
+            raise PipelineError(
+                f"The shares fitted for {from_ms(at):%Y-%m-%d} are {day}, {week} and {month}: no forecast.",
+                "Give more candles, or look for a jump in them.",
+            )
         table = HarCoefficients(valid_from=from_ms(at), day=day, week=week, month=month)
         judged = pooled.where((pooled.closed_ms >= at) & (pooled.closed_ms < end))
         count = len(judged.closed_ms)

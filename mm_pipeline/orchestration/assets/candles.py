@@ -130,12 +130,14 @@ def _set_aside_future(watch: Watch) -> None:
     """Take out of the journal what a clock that was ahead has left in it, and say so."""
     problem, words = watch.decisions().future_rows().problem, watch.decisions().future_words()
     if watch.decisions().set_aside_future(watch.now()):
-        told = (
+        message = (
             f"{problem or 'Deliveries bear a time later than now'}. An exchange confirms this clock, so the rows count "
             f"as never made, and what is true now is decided anew. Let every clock follow a time server.{_said(words)}"
         )
-        named = "".join(f" {one.response.at.isoformat()}" for one in words[:1])  # a word is told, whatever was before
-        watch.delivery().alarms.raise_about(f"clock ahead{named}", "CLOCK: it was ahead", told[:TEXT_LIMIT])
+        named = "".join(
+            f" {one.response.at.isoformat()}" for one in words[:1]
+        )  # no earlier alarm swallows one about a word
+        watch.delivery().alarms.raise_about(f"clock ahead{named}", "CLOCK: it was ahead", message[:TEXT_LIMIT])
 
 
 def _said(words: Sequence[ResponseRecord]) -> str:
