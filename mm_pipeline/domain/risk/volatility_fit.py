@@ -20,7 +20,7 @@ FIT_EVERY_BARS: Final = 7
 LARGEST_SHARE: Final = 0.999
 """Of the ratios of what came to what was; the few above it (a crash) count as this one, or they would be the fit."""
 LARGEST_COEFFICIENT: Final = 2.0
-"""Beyond it the next day is told to be wilder than all that was seen; settings refuse it too."""
+"""Beyond it the next day would be wilder than all that was seen; settings refuse it too."""
 DIGITS: Final = 4
 """Decimals kept of a coefficient, and judged as kept."""
 _DAY_MS: Final = 86_400_000
