@@ -1,6 +1,5 @@
 """Schedules ask for the right months, on their edges and after a gap; sensors see changed grids and failed runs."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
@@ -25,12 +24,6 @@ from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSource
 pytestmark = DAGSTER_WARNINGS
 AT = datetime(2025, 3, 20, 12, tzinfo=UTC)
 RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.fixture

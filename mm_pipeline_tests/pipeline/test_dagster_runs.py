@@ -1,6 +1,5 @@
 """Live runs and backfills over candles in memory: isolation, UNKNOWN with its reason, and what is journalled."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,12 +43,6 @@ def candles() -> dict[str, pl.DataFrame]:
         "ETH": ranging_candles(START, 110, seed=3),
         "BTC": ranging_candles(START, 110, seed=4, price=90_000.0, quiet_share=0.01),
     }
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.fixture

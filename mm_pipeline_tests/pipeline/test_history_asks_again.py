@@ -1,6 +1,5 @@
 """A backfill asks once more for bars that no answer brought, and on request for all of them."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,6 @@ AT = datetime(2025, 3, 2, 12, tzinfo=UTC)
 MONTH = ("2025-02", "2025-02")
 HOLE = (datetime(2025, 2, 10, tzinfo=UTC), datetime(2025, 2, 12, tzinfo=UTC))
 MARKET = "kucoin_ETH-USDT"
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """What the partitions of a run show: each its own month, without look-back."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,6 @@ from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSource
 pytestmark = DAGSTER_WARNINGS
 AT = datetime(2025, 3, 2, 12, tzinfo=UTC)
 FEBRUARY_DAYS, MARCH_HOURS = 28, 36
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A month with fewer rows than it has evaluations or bars fails its contract check by name."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,12 +30,6 @@ MONTH = ("2025-03", "2025-03")
 @pytest.fixture(scope="module")
 def candles() -> pl.DataFrame:
     return ranging_candles(START, 80, seed=3)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.fixture

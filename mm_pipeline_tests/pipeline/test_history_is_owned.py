@@ -1,6 +1,5 @@
 """A run over whole months owns them: no frame stays of a grid that nothing declares, and none is lost that one does."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -34,12 +33,6 @@ ENABLED = ("grid_analysis", "positions", "risk", "exit_states", "replayed_notifi
 @pytest.fixture(scope="module")
 def candles() -> pl.DataFrame:
     return ranging_candles(START, 80, seed=3)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A month whose input is missing fails by name, and what is stored of it stays."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,12 +27,6 @@ MARKET = "kucoin_ETH-USDT"
 @pytest.fixture(scope="module")
 def candles() -> pl.DataFrame:
     return ranging_candles(START, 80, seed=3)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.fixture

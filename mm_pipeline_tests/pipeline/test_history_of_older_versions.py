@@ -1,6 +1,5 @@
 """Months that an earlier version wrote, without a column of today, are read by every stage."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,12 +28,6 @@ MARKET = "kucoin_ETH-USDT"
 @pytest.fixture(scope="module")
 def candles() -> pl.DataFrame:
     return ranging_candles(datetime(2024, 12, 20, tzinfo=UTC), 75)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.mark.parametrize(

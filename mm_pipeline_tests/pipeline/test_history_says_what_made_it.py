@@ -1,6 +1,5 @@
 """Settings, code and candles of each month are named, and months that are made by others than today's are found."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,12 +27,6 @@ BAR = timedelta(minutes=15)
 MARKET = "kucoin_ETH-USDT"
 SETTINGS = {"grids": "grids", "exchange": "kucoin"}
 OTHER_SETTINGS = SETTINGS | {"policy": "seed"}
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A month ahead of the clock is refused, and one without a grid or a market says so."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,12 +18,6 @@ from mm_pipeline_tests.dagster_samples import (
 
 pytestmark = DAGSTER_WARNINGS
 AT = datetime(2025, 3, 2, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from logging import getLogger
 from pathlib import Path
@@ -23,12 +22,6 @@ FEBRUARY, MARCH, APRIL = (datetime(2025, month, 1, tzinfo=UTC) for month in (2, 
 FELL = datetime(2025, 2, 27, 9, tzinfo=UTC)
 AT = datetime(2025, 3, 3, 14, tzinfo=UTC)
 LOG = getLogger(__name__)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.fixture

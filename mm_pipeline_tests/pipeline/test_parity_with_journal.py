@@ -1,6 +1,5 @@
 """``replay_parity``: what was decided is found again, a tampered state is reported, and a revision explains itself."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,12 +25,6 @@ from mm_pipeline_tests.dagster_samples import (
 pytestmark = DAGSTER_WARNINGS
 AT = datetime(2025, 3, 20, 12, tzinfo=UTC)
 BAR = timedelta(minutes=15)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.fixture
