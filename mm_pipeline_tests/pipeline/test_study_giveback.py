@@ -157,7 +157,7 @@ def test_ties_are_spread_evenly_between_the_paths_that_lose_less_and_more() -> N
     policy = quick_policy()
     history = RiskHistory.of(simulated_bars(), policy)
     shape = GridShape(width=0.004, levels=3, spacing=Spacing.ARITHMETIC, stop_distance=0.0005, fee=0.001)
-    grids = islice(held_grids(history, MARKET, shape, first_row=960, longest_bars=96, min_inventory=0.1), 150)
+    grids = islice(held_grids(history, MARKET, shape, first_row=960, longest_bars=96, min_inventory=0.1), 900)
     place = np.concatenate([forecast(grid, history, policy).place[:, -1] for grid in grids])
     assert len(place) > 200
     shares = np.quantile(place, [0.1, 0.25, 0.5, 0.75, 0.9])
