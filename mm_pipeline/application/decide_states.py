@@ -25,6 +25,7 @@ from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from
 from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import MarketView
+from mm_pipeline.domain.risk import StopOutlook
 from mm_pipeline.domain.risk.columns import FIGURES_SCHEMA, POSITION_SCHEMA, with_risk
 
 UNKNOWN = "UNKNOWN"
@@ -44,6 +45,7 @@ class DecisionInputs:
     journal: Journal
     positions: Mapping[str, pl.DataFrame]
     figures: Mapping[str, pl.DataFrame]
+    stops: Mapping[Market, StopOutlook]
 
     def risk_of(self, grid: str) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Positions and risk of a grid; without rows where there are none."""
@@ -115,22 +117,30 @@ def _decide_in(
     gaps = unconfirmed_at(market, view, epoch_ms(rows["evaluated_at"][: 0 if known.plan.is_live else None]))
     problems = pl.concat([grid_problems, market_problems(notices), lag, gaps])
     advice = advise(rows, view, known.policy, problems)
-    hashes = rows.select("evaluated_at").with_columns(_hashes(rows, grid, view, problems, known.policy))
+    hashes = rows.select("evaluated_at").with_columns(_hashes(rows, grid, view, problems, known, market))
     return Advice(
         _finished(advice.exit_states, hashes, contracts.EXIT),
         _finished(advice.entry_states, hashes, contracts.ENTRY),
     )
 
 
-def _hashes(
-    rows: pl.DataFrame, grid: WatchedGrid, view: MarketView, problems: pl.DataFrame, policy: AdvicePolicy
+def _hashes(  # noqa: PLR0917 - everything that an evaluation sees
+    rows: pl.DataFrame,
+    grid: WatchedGrid,
+    view: MarketView,
+    problems: pl.DataFrame,
+    known: DecisionInputs,
+    market: Market,
 ) -> pl.Series:
     started = {version.grid.version_hash: version.grid.started_at_ms for version in grid.versions}
     starts = rows["grid_version"].replace_strict(started, return_dtype=pl.Int64)
     evaluated_ms = epoch_ms(rows["evaluated_at"])
-    since_ms = np.minimum(evaluated_ms, starts.to_numpy()) - policy.data.warm_up_days * _DAY_MS
+    since_ms = np.minimum(evaluated_ms, starts.to_numpy()) - known.policy.data.warm_up_days * _DAY_MS
+    stops = known.stops[market]
+    if known.policy.exit_state.asks("stop_likely"):
+        since_ms = np.minimum(since_ms, evaluated_ms - stops.policy.lookback_ms)
     seen = pl.concat([problems.select("evaluated_at", "problem"), _edits(rows, grid), _moved(rows, grid)])
-    return input_hashes(view.bars.frame, view.quarantined_ms, evaluated_ms, since_ms, seen)
+    return input_hashes(stops.bars, view.quarantined_ms, evaluated_ms, since_ms, seen)
 
 
 def _edits(rows: pl.DataFrame, grid: WatchedGrid) -> pl.DataFrame:

@@ -15,13 +15,16 @@ from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.exit_state import ExitStatePolicy
 from mm_pipeline.domain.grid_analysis import grid_analysis
 from mm_pipeline.domain.market import Market
-from mm_pipeline.domain.market_view import MarketView
+from mm_pipeline.domain.market_view import MarketView, StopForecast
 from mm_pipeline.domain.pipeline import COARSE, evaluations, view_of
+from mm_pipeline.domain.risk import RiskPolicy, StopOutlook
 
 Views = Mapping[Market, MarketView]
 
 
-def market_view_of(market: Market, bars: MarketBars, metrics: ByMarket, regime: ByMarket) -> MarketView:
+def market_view_of(
+    market: Market, bars: MarketBars, metrics: ByMarket, regime: ByMarket, stops: StopForecast | None = None
+) -> MarketView:
     """Everything known of a market; bars of which only metrics or only a verdict is stored are left out."""
     measured, judged = frames_of(metrics, market), frames_of(regime, market, contracts.REGIME)
     both = {
@@ -37,7 +40,12 @@ def market_view_of(market: Market, bars: MarketBars, metrics: ByMarket, regime: 
         {timeframe: frames[1] for timeframe, frames in both.items()},
         bars.quarantined_ms,
     )
-    return replace(view, covers=bars.covers, gaps_ms=bars.gaps_ms)
+    return replace(view, covers=bars.covers, gaps_ms=bars.gaps_ms, stops=stops)
+
+
+def stops_of(past: Mapping[Market, MarketBars], risk: RiskPolicy) -> dict[Market, StopOutlook]:
+    """What says how likely a stop is in each market, from its bars back to where risk is drawn from."""
+    return {market: StopOutlook(bars.bars, risk) for market, bars in past.items()}
 
 
 def analysis_of(grid: WatchedGrid, views: Views, plan: Plan, policy: ExitStatePolicy) -> pl.DataFrame:

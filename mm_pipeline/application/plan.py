@@ -147,7 +147,7 @@ def make_plan(
 
     Bars are needed from ``warm_up_ms`` before the earliest moment that an evaluation looks at: ``since_window_ms``
     before the first evaluation, or the start of a grid that is in force. Markets of enabled grids need candles from
-    ``risk_ms`` before the first evaluation that is asked for. A run that is not live needs those of the month before
+    ``risk_ms`` before that moment, as P(stop) is a trigger. A run that is not live needs those of the month before
     too: notifications remember it.
     """
     first_ms = to_ms(start) + Timeframe.M15.ms
@@ -167,8 +167,9 @@ def make_plan(
             watched.append(grid)
     step = Timeframe.H4.ms
     bars_from_ms = {market: (needed - warm_up_ms) // step * step for market, needed in sorted(needed_ms.items())}
-    drawn_from_ms = (first_ms - risk_ms) // step * step
-    before_ms = (to_ms(previous_month(start)) - since_window_ms - warm_up_ms) // step * step
+    looked_from_ms = context_ms if is_live else to_ms(previous_month(start)) - since_window_ms
+    drawn_from_ms = (looked_from_ms - risk_ms) // step * step
+    before_ms = (looked_from_ms - warm_up_ms) // step * step
     kept_from_ms = {market: needed if is_live else min(needed, before_ms) for market, needed in bars_from_ms.items()}
     return Plan(
         start=start,

@@ -7,6 +7,7 @@ month of states, so that months give the same notifications in whatever order th
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,7 +18,7 @@ from mm_pipeline.adapters.candles.candle_store import MarketBars
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.decide_states import DecisionInputs, decide
 from mm_pipeline.application.isolation import Outcome, isolated
-from mm_pipeline.application.market_views import Views, analysis_of
+from mm_pipeline.application.market_views import Views, analysis_of, stops_of
 from mm_pipeline.application.plan import Plan, WatchedGrid
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.account import PositionSource
@@ -26,31 +27,35 @@ from mm_pipeline.domain.arrays import Times
 from mm_pipeline.domain.columns import conformed, picked, times_of
 from mm_pipeline.domain.grid import GridVersion
 from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from, evaluations_by_version
+from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import MarketView, Timeline
 from mm_pipeline.domain.months import previous_month
 from mm_pipeline.domain.pipeline import MarketPolicy, evaluations, market_view
 from mm_pipeline.domain.position.simulation import simulate_grid
+from mm_pipeline.domain.risk import StopOutlook
 from mm_pipeline.domain.risk.columns import FIGURES_SCHEMA, POSITION_SCHEMA
 
 
 def states_before(watch: Watch, month: datetime, evaluated_ms: int, log: logging.Logger) -> Outcome[str, Advice]:
     """Exit and entry states of every grid in the month before ``month``; risk has positions alone."""
     plan = watch.plan(start=previous_month(month), end=month, evaluated_ms=evaluated_ms, is_live=False)
-    bars = watch.bars(plan)
-    views = isolated(bars, lambda market: _view(bars[market], watch.market_policy), log)
+    bars, stops = watch.bars(plan), stops_of(watch.past_bars(plan), watch.settings.risk)
+    views = isolated(bars, lambda market: _view(bars[market], stops[market], watch.market_policy), log)
     grids = {grid.grid_id: grid for grid in plan.grids if grid.versions}
-    return isolated(grids, lambda grid: _advice(watch, plan, grids[grid], views.made), log)
+    return isolated(grids, lambda grid: _advice(watch, plan, grids[grid], views.made, stops), log)
 
 
-def _view(bars: MarketBars, policy: MarketPolicy) -> MarketView:
-    return replace(market_view(bars.bars, bars.quarantined_ms, policy), covers=bars.covers, gaps_ms=bars.gaps_ms)
+def _view(bars: MarketBars, stops: StopOutlook, policy: MarketPolicy) -> MarketView:
+    view = market_view(bars.bars, bars.quarantined_ms, policy)
+    return replace(view, covers=bars.covers, gaps_ms=bars.gaps_ms, stops=stops)
 
 
-def _advice(watch: Watch, plan: Plan, grid: WatchedGrid, views: Views) -> Advice:
+def _advice(watch: Watch, plan: Plan, grid: WatchedGrid, views: Views, stops: Mapping[Market, StopOutlook]) -> Advice:
     analysis = analysis_of(grid, views, plan, watch.settings.exit_state)
     held = {grid.grid_id: _positions(watch, plan, grid, views)}
     figures = {grid.grid_id: pl.DataFrame(schema=FIGURES_SCHEMA)}
-    return decide(grid, analysis, DecisionInputs(plan, watch.settings.advice, views, watch.decisions(), held, figures))
+    known = DecisionInputs(plan, watch.settings.advice, views, watch.decisions(), held, figures, stops)
+    return decide(grid, analysis, known)
 
 
 def _positions(watch: Watch, plan: Plan, grid: WatchedGrid, views: Views) -> pl.DataFrame:

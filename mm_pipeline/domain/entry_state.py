@@ -20,8 +20,8 @@ from mm_pipeline.domain.columns import (
     name_column,
     texts_column,
 )
-from mm_pipeline.domain.exit_state.policy import EntryPolicy, ExitStatePolicy
-from mm_pipeline.domain.exit_state.triggers import LATEST, market_triggers
+from mm_pipeline.domain.exit_state.policy import LATEST, EntryPolicy, ExitStatePolicy
+from mm_pipeline.domain.exit_state.triggers import market_triggers
 from mm_pipeline.domain.failed_fetches import failed_fetches_in
 from mm_pipeline.domain.holes import cover_notes_in
 from mm_pipeline.domain.market_view import AsOf, MarketView
@@ -129,7 +129,7 @@ def _against(analysis: pl.DataFrame, hourly: AsOf, proposal: Proposal, policy: E
 def _would_be_on(market: MarketView, analysis: pl.DataFrame, policy: ExitStatePolicy) -> dict[str, Bools]:
     """Exit triggers that a grid started now would have on."""
     triggers = market_triggers(market, epoch_ms(analysis["evaluated_at"]), policy)
-    return {f"{name} would be on": triggers[name].fired for name in ("regime_trend", *LATEST)}
+    return {f"{name} would be on": triggers[name].fired for name in ("regime_trend", *LATEST) if name in triggers}
 
 
 @dataclass(frozen=True)

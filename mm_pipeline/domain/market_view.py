@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -107,6 +108,14 @@ class AsOf:
         return pl.DataFrame([self.column(name) for name in self.timeline.frame.columns])
 
 
+class StopForecast(Protocol):
+    """What says how likely a stop is."""
+
+    def p_stop_24h(self, evaluated_ms: Times, stop_loss: Floats) -> Floats:
+        """P(the stop is touched within 24 h) at each evaluation (epoch ms), for the stop in force at each (quote)."""
+        ...
+
+
 @dataclass(frozen=True)
 class MarketView:
     """Bars, metrics and verdicts of one market.
@@ -123,6 +132,8 @@ class MarketView:
         Bars that are made of finer candles (``COVERS_SCHEMA``).
     gaps_ms
         Open times (epoch ms) of bars that are missing in the only answer so far, and were filled flat.
+    stops
+        How likely a stop is, from a longer past than the bars; None where nobody asks.
     """
 
     bars: Timeline
@@ -131,6 +142,7 @@ class MarketView:
     quarantined_ms: Times
     covers: pl.DataFrame = field(default_factory=no_covers)
     gaps_ms: Times = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    stops: StopForecast | None = None
 
     def timeline(self, timeframe: Timeframe) -> Timeline:
         """Rows of one timeframe."""

@@ -6,7 +6,7 @@ Live tick, backfill, replay and studies all call these; there is no second copy 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView, Timeline
 from mm_pipeline.domain.metrics import MetricsPolicy, market_metrics
 from mm_pipeline.domain.regime import Calibration, RegimePolicy, market_regime
+from mm_pipeline.domain.risk import RiskPolicy, StopOutlook
 
 COARSE = (Timeframe.H1, Timeframe.H4)
 
@@ -31,6 +32,7 @@ class MarketPolicy:
     metrics: MetricsPolicy
     regime: RegimePolicy
     calibration: Calibration
+    risk: RiskPolicy
 
 
 Frames = dict[Timeframe, pl.DataFrame]
@@ -68,7 +70,8 @@ def view_of(bars_15m: pl.DataFrame, metrics: Frames, regime: Frames, quarantined
 def market_view(bars_15m: pl.DataFrame, quarantined_ms: Times, policy: MarketPolicy) -> MarketView:
     """Everything that is known of one market from its 15m bars."""
     metrics = metrics_of(bars_15m, policy)
-    return view_of(bars_15m, metrics, regime_of(metrics, policy), quarantined_ms)
+    view = view_of(bars_15m, metrics, regime_of(metrics, policy), quarantined_ms)
+    return replace(view, stops=StopOutlook(bars_15m, policy.risk))
 
 
 def evaluations(first_ms: int, last_ms: int) -> Times:

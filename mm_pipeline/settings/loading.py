@@ -47,7 +47,7 @@ _PACKAGED = Path(__file__).parent
 CALIBRATION_FOLDER = _PACKAGED / "calibration"
 """Tables that ship with the package; ``mm calibrate`` writes them."""
 
-_DECIDING = ("data", "metrics", "regime", "exit_state", "entry")
+_DECIDING = ("data", "metrics", "regime", "exit_state", "entry", "risk")
 
 
 class Settings(Policy):
@@ -106,7 +106,8 @@ class Settings(Policy):
     @cached_property
     def market(self) -> MarketPolicy:
         """What a market is judged by, the shipped calibration tables included."""
-        return MarketPolicy(metrics=self.metrics, regime=self.regime, calibration=load_calibration(CALIBRATION_FOLDER))
+        tables = load_calibration(CALIBRATION_FOLDER)
+        return MarketPolicy(metrics=self.metrics, regime=self.regime, calibration=tables, risk=self.risk)
 
     @property
     def archive_policy(self) -> ArchivePolicy:

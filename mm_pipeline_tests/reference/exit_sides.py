@@ -24,7 +24,7 @@ from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import MarketView, Timeline
 from mm_pipeline_tests.reference.bars import MS_15M, frame_of
 from mm_pipeline_tests.reference.entry_state import EntryThresholds, entry_state
-from mm_pipeline_tests.reference.exit_state import CALIBRATED, SEED, TRIGGERS, ExitJudge, ExitThresholds
+from mm_pipeline_tests.reference.exit_state import CONFIRMED, INFORMED, SEED, TRIGGERS, ExitJudge, ExitThresholds
 from mm_pipeline_tests.reference.grid import GridVersion, Market, analysis_at, grid_in_force, is_ahead
 from mm_pipeline_tests.reference.samples import Sample, loops_of
 from mm_pipeline_tests.reference.sides import judges_of, market_frames
@@ -43,10 +43,12 @@ ANALYSIS = (
 _TABLE: dict[str, Any] = {
     "since_window": "7d",
     "stop_loss_risk": {"critical_atr": 1.0, "high_atr": 2.0, "medium_atr": 4.0},
+    "information": ["stop_likely"],
     "regime_trend": {"is_confirmed_on_4h": False},
     "range_invalidated": {"buffer_atr": 0.5},
     "closes_outside": {"count": 2, "timeframe": "1h"},
     "latest": {"min_triggers": 1},
+    "stop_likely": {"p_stop_24h": 0.5},
     "transition_persists": {"bars_1h": 4, "bars_4h": 2},
     "half_life_doubled": {"ratio": 2.0, "bars": 1, "kappa": "plain"},
     "volatility_expanded": {"ratio": 1.25},
@@ -56,14 +58,15 @@ _TABLE: dict[str, Any] = {
     "efficiency_rising": {"efficiency_ratio": 0.42, "rising_bars": 6, "bars": 3},
     "reversion_slowing": {"ratio": 0.67, "bars": 3},
 }
-_CALIBRATED_TABLE = _TABLE | {
+_CONFIRMED_TABLE = _TABLE | {
     "regime_trend": {"is_confirmed_on_4h": True},
     "latest": {"min_triggers": 2},
     "half_life_doubled": {"ratio": 2.0, "bars": 3, "kappa": "upper"},
 }
 POLICIES: dict[str, tuple[ExitStatePolicy, ExitThresholds]] = {
     "seed": (ExitStatePolicy.model_validate(_TABLE), SEED),
-    "calibrated": (ExitStatePolicy.model_validate(_CALIBRATED_TABLE), CALIBRATED),
+    "confirmed": (ExitStatePolicy.model_validate(_CONFIRMED_TABLE), CONFIRMED),
+    "informed": (ExitStatePolicy.model_validate(_TABLE | {"information": list(INFORMED.information)}), INFORMED),
 }
 ENTRY_POLICY = EntryPolicy(
     min_confidence=0.5, buffer_atr=0.5, min_width_pct=3.0, fee_multiple=3.0, max_levels=50, stop_atr_4h=1.5

@@ -20,7 +20,7 @@ from mm_pipeline_tests.reference.verdict import RegimeJudge, decline
 WEEK_MS = 7 * 24 * 3_600_000
 
 MANDATORY = ("regime_trend", "range_invalidated", "closes_outside", "stop_loss_breached")
-LATEST = ("transition_persists", "half_life_doubled", "volatility_expanded")
+LATEST = ("stop_likely", "transition_persists", "half_life_doubled", "volatility_expanded")
 WARNING = ("transition_likely", "confidence_declining", "efficiency_rising", "reversion_slowing")
 SEEN_IN_BARS = ("range_invalidated", "closes_outside", "stop_loss_breached")
 TRIGGERS = (*MANDATORY, *LATEST, *WARNING)
@@ -49,20 +49,27 @@ class ExitThresholds:
     slowing_bars: int = 3
     latest_min_triggers: int = 1
     warning_min_triggers: int = 2
+    information: tuple[str, ...] = ("stop_likely",)
 
 
 SEED = ExitThresholds()
-CALIBRATED = replace(
+CONFIRMED = replace(
     SEED, trend_needs_4h=True, half_life_kappa="ou_kappa_upper", half_life_bars=3, latest_min_triggers=2
 )
+"""Triggers that ask for more than the seed's."""
+INFORMED = replace(SEED, information=("stop_likely", "regime_trend", "volatility_expanded", "transition_likely"))
+"""Fewer triggers than the seed's: the others are shown and ask for nothing."""
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """One trigger at one evaluation; value and margin are None where an input is missing, and it is not fired then."""
+    """One trigger at one evaluation; value and margin are None where an input is missing, and it is not fired then.
+
+    One that is information has a value alone.
+    """
 
     value: float | None
-    threshold: float
+    threshold: float | None
     margin: float | None
     is_fired: bool
     since: int | None = None
@@ -143,7 +150,7 @@ class ExitJudge:
             assert grid is not None
             hour = newest_known(self.market.hourly.bars, at)
             coarse = newest_known(self.market.coarse.bars, at)
-            self._fired[at] = {
+            found = {
                 "regime_trend": self._regime_trend(hour, coarse),
                 "range_invalidated": self._range_invalidated(grid, at),
                 "closes_outside": self._closes_outside(grid, at),
@@ -155,6 +162,12 @@ class ExitJudge:
                 "confidence_declining": self._confidence_declining(hour),
                 "efficiency_rising": self._efficiency_rising(hour),
                 "reversion_slowing": self._reversion_slowing(hour),
+                # The stop's own reference stands in reference/risk.py: here its past is not known.
+                "stop_likely": _missing(0.5),
+            }
+            shown = self.rules.information
+            self._fired[at] = {
+                name: Trigger(each.value, None, None, False) if name in shown else each for name, each in found.items()
             }
         return self._fired[at]
 

@@ -21,7 +21,7 @@ def idle_grid(sample: Sample) -> Grid:
     return Grid("idle", price, price * 1.1, price * 0.9, sample.quarters.open_time[0], is_enabled=False)
 
 
-@pytest.mark.parametrize(("spacing", "policy"), [("arithmetic", "seed"), ("geometric", "calibrated")])
+@pytest.mark.parametrize(("spacing", "policy"), [("arithmetic", "seed"), ("geometric", "confirmed")])
 @pytest.mark.parametrize("name", EVERY_SAMPLE)
 def test_every_entry_state_and_proposal_equals_the_plain_loop(
     request: pytest.FixtureRequest, name: str, spacing: str, policy: str

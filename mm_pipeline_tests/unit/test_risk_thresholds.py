@@ -68,8 +68,8 @@ def test_threshold_out_of_bounds_is_refused(changes: dict[str, Any], said: str) 
         risk_policy(**changes)
 
 
-def test_risk_decides_no_state() -> None:
-    """The hash of what decides a state is the same, whatever is drawn."""
+def test_risk_decides_states() -> None:
+    """P(stop) is a trigger: what it is drawn from is in the hash of what decides a state."""
     settings = load_settings()
     changed = settings.model_copy(update={"risk": risk_policy(draw_every_bars=11)})
-    assert changed.hash == settings.hash
+    assert changed.hash != settings.hash

@@ -64,7 +64,9 @@ CHANGED: dict[str, Any] = {
     "exit_state.range_invalidated.buffer_atr": 3.0,
     "exit_state.closes_outside.count": 5,
     "exit_state.closes_outside.timeframe": "4h",
+    "exit_state.information": ["stop_likely", "volatility_expanded"],
     "exit_state.latest.min_triggers": 2,
+    "exit_state.stop_likely.p_stop_24h": 0.05,
     "exit_state.transition_persists.bars_1h": 1,
     "exit_state.transition_persists.bars_4h": 1,
     "exit_state.half_life_doubled.ratio": 4.0,
@@ -89,8 +91,8 @@ CHANGED: dict[str, Any] = {
 }
 """Another value for each, different enough to matter within two months of one simulated market."""
 
-UNCONFIRMED = ("metrics.kappa_upper_z",)
-"""Seen only where the policy uses the upper end of kappa's interval."""
+CALIBRATED = ("metrics.kappa_upper_z", "exit_state.stop_likely.p_stop_24h")
+"""Seen only where the policy uses the upper end of kappa's interval, or asks for P(stop)."""
 
 ALONE = ("exit_state.efficiency_rising.rising_bars",)
 """Seen in the state of this market only where one WARNING trigger is enough."""
@@ -206,7 +208,7 @@ def failed_fetches_at(*evaluated_ms: int) -> pl.DataFrame:
 
 def shipped_settings(key: str) -> Settings:
     """The settings under which a change of this threshold is seen."""
-    shipped = load_settings(policy="calibrated" if key in UNCONFIRMED else "seed")
+    shipped = load_settings(policy="calibrated" if key in CALIBRATED else "seed")
     return changed_settings("exit_state.warning.min_triggers", 1, shipped) if key in ALONE else shipped
 
 
@@ -224,7 +226,7 @@ def test_every_deciding_threshold_is_tried() -> None:
 @pytest.mark.parametrize("key", CHANGED)
 def test_threshold_changed_flips_a_decision(key: str) -> None:
     shipped = shipped_settings(key)
-    group = key if key in UNCONFIRMED + ALONE else ""
+    group = key if key in CALIBRATED + ALONE else ""
     before, after = decisions_once(group), decisions(changed_settings(key, CHANGED[key], shipped))
     if key in SEEN_IN_STATE:
         assert not before["exit"]["state"].equals(after["exit"]["state"])

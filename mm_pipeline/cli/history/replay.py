@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,14 +140,16 @@ class _Stopwatch:
 def _view(recorded: RecordedMarket, settings: Settings, calibration: Path | None, watch: _Stopwatch) -> MarketView:
     from mm_pipeline.adapters.config.calibration_files import load_calibration, shipped_calibration
     from mm_pipeline.domain.pipeline import MarketPolicy, metrics_of, regime_of, view_of
+    from mm_pipeline.domain.risk import StopOutlook
 
     tables = load_calibration(calibration or shipped_calibration())
-    policy = MarketPolicy(settings.metrics, settings.regime, tables)
+    policy = MarketPolicy(settings.metrics, settings.regime, tables, settings.risk)
     with watch.stage("metrics"):
         metrics = metrics_of(recorded.bars, policy)
     with watch.stage("regime"):
         regime = regime_of(metrics, policy)
-        return view_of(recorded.bars, metrics, regime, recorded.quarantined_ms)
+        view = view_of(recorded.bars, metrics, regime, recorded.quarantined_ms)
+        return replace(view, stops=StopOutlook(recorded.bars, settings.risk))
 
 
 def _frames(

@@ -52,7 +52,7 @@ def verdicts(
     from mm_pipeline.settings import load_deployment
 
     settings = load_deployment(settings_file).settings
-    policy = MarketPolicy(settings.metrics, settings.regime, load_calibration(shipped_calibration()))
+    policy = MarketPolicy(settings.metrics, settings.regime, load_calibration(shipped_calibration()), settings.risk)
     markets = []
     with steps(seeds) as advance:
         for number in range(seed, seed + seeds):

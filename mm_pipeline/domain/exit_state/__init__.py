@@ -1,8 +1,14 @@
 """Exit states of enabled grids and their triggers (SPEC section 6)."""
 
-from mm_pipeline.domain.exit_state.policy import EntryPolicy, ExitStatePolicy
+from mm_pipeline.domain.exit_state.policy import (
+    LATEST,
+    MANDATORY,
+    TRIGGERS,
+    WARNING,
+    EntryPolicy,
+    ExitStatePolicy,
+)
 from mm_pipeline.domain.exit_state.states import STATES, exit_states
-from mm_pipeline.domain.exit_state.triggers import LATEST, MANDATORY, TRIGGERS, WARNING
 
 __all__ = [
     "LATEST",

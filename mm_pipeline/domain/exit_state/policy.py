@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,24 @@ from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.policy import Duration, Policy, threshold
 
 REVIEW = "founding review, trigger table"
+
+MANDATORY: Final = ("regime_trend", "range_invalidated", "closes_outside", "stop_loss_breached")
+LATEST: Final = ("stop_likely", "transition_persists", "half_life_doubled", "volatility_expanded")
+WARNING: Final = ("transition_likely", "confidence_declining", "efficiency_rising", "reversion_slowing")
+TRIGGERS: Final = (*MANDATORY, *LATEST, *WARNING)
+
+Judged = Literal[
+    "regime_trend",
+    "stop_likely",
+    "transition_persists",
+    "half_life_doubled",
+    "volatility_expanded",
+    "transition_likely",
+    "confidence_declining",
+    "efficiency_rising",
+    "reversion_slowing",
+]
+"""Triggers that judge; the others are facts about the grid's bars, and no policy may leave them out."""
 
 
 class StopLossRiskPolicy(Policy):
@@ -49,9 +67,15 @@ class ClosesOutsidePolicy(Policy):
 
 
 class LatestPolicy(Policy):
-    """LATEST_ACCEPTABLE_EXIT: how many of its three triggers it takes."""
+    """LATEST_ACCEPTABLE_EXIT: how many of its triggers it takes."""
 
-    min_triggers: int = threshold(unit="triggers of 3", source="SPEC 6, policies", ge=1, le=3)
+    min_triggers: int = threshold(unit="triggers of 4", source="SPEC 6, policies", ge=1, le=4)
+
+
+class StopLikelyPolicy(Policy):
+    """LATEST: the stop is likely to be touched within 24 h."""
+
+    p_stop_24h: float = threshold(unit="probability", source="`mm study policies`", gt=0, le=1)
 
 
 class TransitionPersistsPolicy(Policy):
@@ -119,10 +143,14 @@ class ExitStatePolicy(Policy):
         le=timedelta(days=14),
     )
     stop_loss_risk: StopLossRiskPolicy
+    information: Annotated[tuple[Judged, ...], Field(strict=False)] = threshold(
+        unit="names of triggers that are shown and ask for nothing", source="`mm study policies`"
+    )
     regime_trend: RegimeTrendPolicy
     range_invalidated: RangeInvalidatedPolicy
     closes_outside: ClosesOutsidePolicy
     latest: LatestPolicy
+    stop_likely: StopLikelyPolicy
     transition_persists: TransitionPersistsPolicy
     half_life_doubled: HalfLifeDoubledPolicy
     volatility_expanded: VolatilityExpandedPolicy
@@ -131,6 +159,10 @@ class ExitStatePolicy(Policy):
     confidence_declining: ConfidenceDecliningPolicy
     efficiency_rising: EfficiencyRisingPolicy
     reversion_slowing: ReversionSlowingPolicy
+
+    def asks(self, *names: Judged) -> bool:
+        """Whether one of these triggers is more than information."""
+        return not set(names) <= set(self.information)
 
 
 class EntryPolicy(Policy):

@@ -23,17 +23,8 @@ from mm_pipeline.domain.columns import (
     texts_column,
     times_of,
 )
-from mm_pipeline.domain.exit_state.policy import ExitStatePolicy
-from mm_pipeline.domain.exit_state.triggers import (
-    LATEST,
-    MANDATORY,
-    SEEN_IN_BARS,
-    TRIGGERS,
-    WARNING,
-    Trigger,
-    grid_triggers,
-    market_triggers,
-)
+from mm_pipeline.domain.exit_state.policy import LATEST, MANDATORY, TRIGGERS, WARNING, ExitStatePolicy
+from mm_pipeline.domain.exit_state.triggers import SEEN_IN_BARS, Trigger, grid_triggers, market_triggers, stop_likely
 from mm_pipeline.domain.exit_state.trust import Trust, last_known, metrics_there, reasons_in_front, stop_risk_now
 from mm_pipeline.domain.failed_fetches import FAILED_FETCHES, failed_fetches_in
 from mm_pipeline.domain.holes import hides_coarse_close, is_hole, oldest_hole
@@ -46,8 +37,10 @@ _NORMAL, _WARNING, _LATEST, _MANDATORY, _UNKNOWN = range(5)
 
 _STOP: Final = "stop_loss_breached"
 _RANGE: Final = "range_invalidated"
+_STOP_LIKELY: Final = "stop_likely"
 _NO_HISTORY: Final = "candles do not reach back to the grid's started_at"
 _NO_VERDICT: Final = "no verdict at 1h or 4h: too many bars are missing"
+_NO_FORECAST: Final = "stop_likely is off: P(stop) is not known, for want of candles of the last day or of past months"
 _NO_BASELINE: Final = "half_life_doubled and reversion_slowing are off: the market did not revert over the last 30 days"
 
 STOP_RISK: Final = "stop_loss_risk"
@@ -168,6 +161,7 @@ def exit_states(
         return pl.DataFrame(schema=EXIT_SCHEMA)
     evaluated_ms = epoch_ms(analysis["evaluated_at"])
     triggers = market_triggers(market, evaluated_ms, policy) | grid_triggers(analysis, policy)
+    triggers |= stop_likely(analysis, market, evaluated_ms, policy)
     has_history = analysis["has_history"].to_numpy()
     has_verdict = market.hourly.at(evaluated_ms).has("verdict") & market.four_hourly.at(evaluated_ms).has("verdict")
     started_ms = epoch_ms(analysis["started_at"])
@@ -193,11 +187,15 @@ def exit_states(
     seen, shown = analysis.slice(first), slice(first, None)
     hourly = market.hourly.at(evaluated_ms[shown])
     fired = {name: triggers[name].fired[shown] for name in TRIGGERS}
+    is_baseline_asked = policy.asks("half_life_doubled", "reversion_slowing")
+    lacks_forecast = np.isnan(triggers[_STOP_LIKELY].value) & analysis["stop_loss"].is_not_null().to_numpy()
+    lacks_forecast &= policy.asks(_STOP_LIKELY)
     told = {
         _NO_HISTORY: ~has_history[shown],
         _NO_VERDICT: quality["is_good"].to_numpy()[shown] & ~has_verdict[shown],
         **fired,
-        _NO_BASELINE: has_verdict[shown] & ~hourly.has("ou_kappa_baseline"),
+        _NO_BASELINE: has_verdict[shown] & ~hourly.has("ou_kappa_baseline") & is_baseline_asked,
+        _NO_FORECAST: trust.is_good[shown] & lacks_forecast[shown],
     }
     in_front = reasons_in_front(seen, quality.slice(first), holes.slice(first))
     return pl.DataFrame(

@@ -1,7 +1,8 @@
-"""The eleven triggers of the exit state, each a value against a threshold at every evaluation (SPEC section 6).
+"""The triggers of the exit state, each a value against a threshold at every evaluation (SPEC section 6).
 
 ``margin`` is the signed distance past the threshold in the trigger's own unit; positive is fired. Where a trigger asks
-several things at once, or over several bars, the margin is the smallest of theirs. Null inputs fire nothing.
+several things at once, or over several bars, the margin is the smallest of theirs. Null inputs fire nothing. A trigger
+that the policy takes as information has a value and no threshold, and does not fire.
 """
 
 from __future__ import annotations
@@ -19,10 +20,7 @@ from mm_pipeline.domain.indicators.trend import linear_drop
 from mm_pipeline.domain.indicators.windows import lagged, moving
 from mm_pipeline.domain.market_view import AsOf, MarketView
 
-MANDATORY: Final = ("regime_trend", "range_invalidated", "closes_outside", "stop_loss_breached")
-LATEST: Final = ("transition_persists", "half_life_doubled", "volatility_expanded")
-WARNING: Final = ("transition_likely", "confidence_declining", "efficiency_rising", "reversion_slowing")
-TRIGGERS: Final = (*MANDATORY, *LATEST, *WARNING)
+_STOP_LIKELY: Final = "stop_likely"
 
 SEEN_IN_BARS: Final = ("range_invalidated", "closes_outside", "stop_loss_breached")
 """Triggers that are facts about bars: they need no warm-up, and fire whenever the market is fresh."""
@@ -45,11 +43,16 @@ class Trigger:
         value, margin = (np.where(is_unknown, np.nan, each) for each in (self.value, self.margin))
         return replace(self, value=value, margin=margin)
 
+    def as_information(self) -> Trigger:
+        """The value alone."""
+        nothing = np.full(len(self.value), np.nan)
+        return Trigger(self.value, nothing, nothing, np.zeros(len(self.value), dtype=np.bool_))
+
 
 def market_triggers(market: MarketView, evaluated_ms: Times, policy: ExitStatePolicy) -> dict[str, Trigger]:
     """Triggers that depend on the market alone, by name."""
     hourly, four_hourly = market.hourly.at(evaluated_ms), market.four_hourly.at(evaluated_ms)
-    return {
+    triggers = {
         "regime_trend": _regime_trend(hourly, four_hourly, policy),
         "transition_persists": _transition_persists(hourly, four_hourly, policy),
         "half_life_doubled": _half_life_doubled(hourly, policy),
@@ -59,6 +62,19 @@ def market_triggers(market: MarketView, evaluated_ms: Times, policy: ExitStatePo
         "efficiency_rising": _efficiency_rising(hourly, policy),
         "reversion_slowing": _reversion_slowing(hourly, policy),
     }
+    shown = set(policy.information)
+    return {name: trigger.as_information() if name in shown else trigger for name, trigger in triggers.items()}
+
+
+def stop_likely(
+    analysis: pl.DataFrame, market: MarketView, evaluated_ms: Times, policy: ExitStatePolicy
+) -> dict[str, Trigger]:
+    """Whether the stop in force is likely to be touched within 24 h, by its name; not worked out where nobody asks."""
+    if market.stops is None or not policy.asks(_STOP_LIKELY):
+        unknown = _at_least(np.full(len(evaluated_ms), np.nan), policy.stop_likely.p_stop_24h)
+        return {_STOP_LIKELY: unknown if policy.asks(_STOP_LIKELY) else unknown.as_information()}
+    share = market.stops.p_stop_24h(evaluated_ms, floats_of(analysis["stop_loss"]))
+    return {_STOP_LIKELY: _at_least(share, policy.stop_likely.p_stop_24h)}
 
 
 def grid_triggers(analysis: pl.DataFrame, policy: ExitStatePolicy) -> dict[str, Trigger]:

@@ -13,6 +13,7 @@ from mm_pipeline.domain.risk.estimate import (
 )
 from mm_pipeline.domain.risk.history import HORIZON_BARS, HORIZONS, PastWindows, RiskHistory
 from mm_pipeline.domain.risk.level import RISK_LEVELS, capital_utilization, risk_level
+from mm_pipeline.domain.risk.outlook import StopOutlook
 from mm_pipeline.domain.risk.policy import RiskPolicy
 from mm_pipeline.domain.risk.rows import RISK_SCHEMA, SOURCES, risk_of_grids, risk_rows
 
@@ -29,6 +30,7 @@ __all__ = [
     "RiskFigures",
     "RiskHistory",
     "RiskPolicy",
+    "StopOutlook",
     "capital_utilization",
     "position_risk",
     "risk_level",

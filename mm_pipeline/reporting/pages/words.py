@@ -29,6 +29,8 @@ _HORIZON_WORDS = dict(zip(HORIZONS, ("15 min", "1 h", "4 h", "24 h"), strict=Tru
 _WAITING_WORDS = {horizon: words for horizon, words in _HORIZON_WORDS.items() if horizon == "4h"}
 """A page is short: one delay shows what is usual beside what is at risk."""
 _STOP_HORIZON = "24h"
+_PROBABILITIES = ("stop_likely", "transition_likely")
+"""Triggers whose value is a probability."""
 _HEALTH = {"ABOVE_GRID": ", above the grid", "IN_GRID": ", in the grid", "BELOW_GRID": ", below the grid"}
 
 
@@ -118,7 +120,7 @@ def comparison(trigger: TriggerReading, quote: str) -> str:
     if words.is_yes_no:
         return words.measures
     value, threshold = (_trigger_digits(trigger.name, number) for number in (trigger.value, trigger.threshold))
-    if trigger.name == "transition_likely":
+    if trigger.name in _PROBABILITIES:
         return f"p={value} {words.sign} p={threshold}"
     unit = {"": "of 1", "ratio": "x", "quote": quote}.get(words.unit, words.unit)
     return f"{value} {words.sign} {threshold} {unit}"
