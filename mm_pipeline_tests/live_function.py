@@ -43,10 +43,12 @@ class LiveTicks:
         return pl.concat(rows)
 
     def bars_at(self, at: datetime) -> pl.DataFrame:
-        """Bars closed by ``at``, from ``warm_up_days`` before what the evaluation looks at."""
+        """Bars closed by ``at``, from ``warm_up_days`` before what it looks at, and where P(stop) is drawn from."""
         started = [grid.started_at for grid in self._grids if grid.started_at <= at]
         looked_at = min([at - self._settings.exit_state.since_window, *started])
-        first = looked_at - timedelta(days=self._settings.data.warm_up_days + MARGIN_DAYS)
+        warm = looked_at - timedelta(days=self._settings.data.warm_up_days + MARGIN_DAYS)
+        drawn = at - self._settings.exit_state.since_window - timedelta(milliseconds=self._settings.risk.lookback_ms)
+        first = min(warm, drawn)
         closed = at - timedelta(minutes=15)
         return fill_gaps(self.candles.filter(pl.col("open_time").is_between(first, closed)), quarantined_ms=None)
 

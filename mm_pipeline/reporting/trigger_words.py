@@ -41,7 +41,7 @@ TRIGGER_WORDS: Final[Mapping[str, TriggerWords]] = MappingProxyType(
         "range_invalidated": TriggerWords("farthest 4h close beyond the range", ">", "ATR(4h)", 2),
         "closes_outside": TriggerWords("closes in a row outside the grid", ">=", "closes", 0),
         "stop_loss_breached": TriggerWords("lowest price since the start", "<=", "quote", 2),
-        "stop_likely": TriggerWords("probability that the stop is touched within 24 h", ">=", "", 2),
+        "stop_likely": TriggerWords("P(stop touched in 24 h)", ">=", "", 2),
         "transition_persists": TriggerWords("bars in a row in TRANSITION", ">=", "bars", 0),
         "half_life_doubled": TriggerWords("speed of reversion over its baseline", "<=", "ratio", 2),
         "volatility_expanded": TriggerWords("ATR over its baseline", ">", "ratio", 2),

@@ -141,7 +141,7 @@ def compare(rows: pl.DataFrame, grid: Grid, days: int, settings: Settings, folde
 
 @pytest.mark.slow
 def test_ticks_over_real_days_page_what_their_replay_pages(recorded_data: Path, tmp_path: Path) -> None:
-    settings = load_settings()
+    settings = load_settings(policy="seed")
     first = datetime(2024, 7, 1, tzinfo=UTC)
     last = first + timedelta(days=DAYS)
     file = recorded_data / "binance_ETH-USDT_15m_2022-01-01_2025-09-30.parquet"

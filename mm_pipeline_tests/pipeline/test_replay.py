@@ -91,7 +91,9 @@ def test_replay_writes_what_the_pipeline_says(tmp_path: Path, candles: Path) -> 
     settings = load_settings(policy="seed")
     bars = fill_gaps(simulated_candles(days=DAYS), quarantined_ms=NOTHING_QUARANTINED)
     tables = load_calibration(shipped_calibration())
-    view = market_view(bars, NOTHING_QUARANTINED, MarketPolicy(settings.metrics, settings.regime, tables))
+    view = market_view(
+        bars, NOTHING_QUARANTINED, MarketPolicy(settings.metrics, settings.regime, tables, settings.risk)
+    )
     grid = check_grid_file(grid_file).model_copy(update={"exchange": "kucoin", "symbol": "ETH/USDT"})
     end_ms = int(epoch_ms(bars["close_time"])[-1])
     whole = evaluate(

@@ -86,7 +86,7 @@ def test_segment_that_was_cut_off_by_the_warm_up_is_not_counted() -> None:
 
 def test_truth_is_the_regime_in_which_the_hour_ended() -> None:
     settings = load_settings()
-    policy = MarketPolicy(settings.metrics, settings.regime, load_calibration(shipped_calibration()))
+    policy = MarketPolicy(settings.metrics, settings.regime, load_calibration(shipped_calibration()), settings.risk)
     judged = judged_market(3, days=60, policy=policy)
     simulated = simulate_market(seed=3, start=START, bars=60 * 96)
     last_quarter = simulated.filter(pl.col("open_time").dt.minute() == 45)

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm_pipeline.domain.candles import epoch_ms, fill_gaps, times_of
-from mm_pipeline.domain.exit_state import TRIGGERS
+from mm_pipeline.domain.exit_state import LATEST, MANDATORY, TRIGGERS, WARNING
 from mm_pipeline.domain.exit_state.states import STATES, decide_state
-from mm_pipeline.domain.exit_state.triggers import LATEST, MANDATORY, SEEN_IN_BARS, WARNING
+from mm_pipeline.domain.exit_state.triggers import SEEN_IN_BARS
 from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.market_view import MarketView, Timeline
 from mm_pipeline.domain.pipeline import evaluate, market_view

@@ -29,7 +29,7 @@ BY_ID = {demo.grid_id: demo for demo in DEMO_MARKETS}
 def judged(grid_id: str, *, now: datetime, hours: float) -> pl.DataFrame:
     """States of a demo grid at every close from ``now`` on."""
     settings = load_settings()
-    policy = MarketPolicy(settings.metrics, settings.regime, load_calibration(shipped_calibration()))
+    policy = MarketPolicy(settings.metrics, settings.regime, load_calibration(shipped_calibration()), settings.risk)
     demo = BY_ID[grid_id]
     candles = paper_market(demo, now=now).source.load(price_increment=demo.price_increment).select(list(RAW_SCHEMA))
     view = market_view(fill_gaps(candles, quarantined_ms=None), NOTHING_QUARANTINED, policy)

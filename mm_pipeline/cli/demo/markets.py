@@ -29,8 +29,9 @@ TOKEN_VARIABLE = "MM_DEMO_PUSHOVER_TOKEN"  # noqa: S105 - the variable's name
 USER_VARIABLE = "MM_DEMO_PUSHOVER_USER"
 
 _CALM = RegimeParameters(half_life_h=3.0, volatility_pct_per_h=0.35)
-_QUICK = RegimeParameters(half_life_h=1.5, volatility_pct_per_h=0.45)
-_TIRED = RegimeParameters(half_life_h=60.0, volatility_pct_per_h=0.40, volatility_growth=2.2)
+_WANDERING = RegimeParameters(half_life_h=60.0, volatility_pct_per_h=0.45)
+_SINKING = RegimeParameters(volatility_pct_per_h=0.40, drift_pct_per_h=-0.25)
+_NERVOUS = RegimeParameters(half_life_h=0.4, volatility_pct_per_h=0.5)
 _FALLING = RegimeParameters(volatility_pct_per_h=0.40, drift_pct_per_h=-0.60)
 _LOW = RegimeParameters(half_life_h=6.0, volatility_pct_per_h=0.50)
 
@@ -109,11 +110,15 @@ DEMO_MARKETS = (
     DemoMarket(
         grid_id="btc-strain",
         market=Market("kucoin", "BTC/USDT"),
-        situation="For a week price has come back ever more slowly while its swings grew.",
+        situation="Price sank to the foot of the grid and stays there: the stop is likely within a day.",
         price=60_000.0,
-        seed=3,
-        script=((_RANGE, 0.0, _QUICK), (_TRANSITION, (7 + AHEAD_DAYS) * _DAY_H, _TIRED)),
-        bounds=(0.88, 1.12, 0.84),
+        seed=2,
+        script=(
+            (_TRANSITION, 0.0, _WANDERING),
+            (_TREND, 12.0, _SINKING),
+            (_RANGE, (1 + AHEAD_DAYS) * _DAY_H, _NERVOUS),
+        ),
+        bounds=(0.9305, 1.07, 0.929),
     ),
     DemoMarket(
         grid_id="sol-break",
