@@ -10,8 +10,9 @@ unexport PYTHONDONTWRITEBYTECODE
 install = $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r $(1) \
   || $(BIN)/python -m pip install --quiet --require-hashes -r $(1)
 
-# A file is one worker's; the files with slow tests begin first (see conftest.py).
-pytest = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# A file is one worker's; the files with slow tests begin first (see conftest.py). Three workers on two cores: tests of
+# processes and clocks wait for most of their time.
+pytest = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo up test test-unit test-pipeline test-properties test-faults check bench lock
 help: ## list the targets

@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 
 from mm_pipeline.orchestration.runs import opened_instance
+from mm_pipeline_tests.effort import IS_SEARCH
 from mm_pipeline_tests.up_process import MM, installation, running, wait_for
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
@@ -112,7 +113,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         yield made
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGKILL, *([signal.SIGHUP] if IS_SEARCH else [])])
 def test_48_tick_begins_after_a_backfill_was_killed_and_the_dead_run_is_ended(
     watched: Watched, number: signal.Signals
 ) -> None:

@@ -31,7 +31,7 @@ from mm_pipeline_tests.markets import grid_around
 
 WRITTEN_BY = {"settings_hash": "s", "code_version": "c"}
 WARM_UP = timedelta(days=60)
-DAYS = 25 if IS_SEARCH else 10
+DAYS = 25 if IS_SEARCH else 5
 
 
 @dataclass

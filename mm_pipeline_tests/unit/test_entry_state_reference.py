@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from mm_pipeline_tests.effort import IS_SEARCH
 from mm_pipeline_tests.reference.exit_sides import loop_entries, package_entries
 from mm_pipeline_tests.reference.grid import Grid, GridVersion
 from mm_pipeline_tests.reference.samples import EVERY_SAMPLE, SIMULATED, Sample, sample_named
 from mm_pipeline_tests.reference.sides import differences
 
-EVERY = 5
+EVERY = 5 if IS_SEARCH else 29
+"""Evaluations from one that is compared to the next: each quarter of an hour and each hour of a day has its turn."""
 
 
 def idle_grid(sample: Sample) -> Grid:

@@ -92,7 +92,7 @@ def test_every_state_and_trigger_equals_the_plain_loop(
     sample = sample_named(name, None if name == SIMULATED else request.getfixturevalue("recorded_data"))
     versions = versions_of(sample)[grid]
     package, quality = package_states(sample, versions, policy)
-    every = (1 if grid == "tight" else 7) if IS_SEARCH else (5 if grid == "tight" else 97)
+    every = (1 if grid == "tight" else 7) if IS_SEARCH else (13 if grid == "tight" else 97)
     loop = loop_states(sample, versions, policy, quality, every=every)
     settled = [i for i, row in enumerate(loop) if quality[i * every]["has_warm_up"]]
     found = compared(package[::every], loop)
