@@ -12,6 +12,7 @@ from mm_pipeline.cli.lazy_group import LazyGroup
 
 COMMANDS = {
     "demo": "mm_pipeline.cli.demo.command:demo",
+    "init": "mm_pipeline.cli.init:init",
     "up": "mm_pipeline.cli.up.command:up",
     "evaluate": "mm_pipeline.cli.evaluate:evaluate",
     "status": "mm_pipeline.cli.operator.status:status",

@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from mm_pipeline.adapters.archive.policy import ArchivePolicy
 from mm_pipeline.adapters.channels import ChannelAccess, ChannelConfigs
 from mm_pipeline.adapters.config.calibration_files import load_calibration
-from mm_pipeline.adapters.config.home import project_root
+from mm_pipeline.adapters.config.home import mm_home, project_root
 from mm_pipeline.adapters.config.strict_yaml import load_mapping, parse_mapping, validation_errors
 from mm_pipeline.adapters.last_resort.policy import LastResortPolicy
 from mm_pipeline.adapters.writing import WritingPolicy
@@ -174,11 +174,14 @@ def load_settings(file: Path | None = None, *, policy: str | None = None) -> Set
 
 
 def load_deployment(file: Path | None = None, *, policy: str | None = None) -> Deployment:
-    """Settings of this installation: ``file``, else ``$MM_SETTINGS``, else ``deploy/local/settings.yaml``."""
+    """Settings of this installation: ``file``, ``$MM_SETTINGS``, the home's, the checkout's, or the packaged ones.
+
+    The home's are those that ``mm init`` wrote, the checkout's ``deploy/local/settings.yaml``; the first there is.
+    """
     named = file or (Path(os.environ["MM_SETTINGS"]) if os.environ.get("MM_SETTINGS") else None)
     root = project_root()
-    local = root / "deploy" / "local" / "settings.yaml" if root else None
-    chosen = named or (local if local and local.is_file() else None)
+    lying = [mm_home() / "settings.yaml", *([root / "deploy" / "local" / "settings.yaml"] if root else [])]
+    chosen = named or next((one for one in lying if one.is_file()), None)
     return Deployment(load_settings(chosen, policy=policy), chosen)
 
 
