@@ -23,7 +23,7 @@ from mm_pipeline.paper.http.http_server import HttpServer
 from mm_pipeline.paper.http.wire import Answer
 from mm_pipeline.paper.markets.markets import PaperMarket, RecordedCandles
 from mm_pipeline.paper.pushover import PaperPushover
-from mm_pipeline_tests.dagster_samples import ETH, QUIET, FixedSources, metadata_of, ranging_candles, undrawn
+from mm_pipeline_tests.dagster_samples import ETH, QUIET, FixedSources, metadata_of, quick_run, ranging_candles
 from mm_pipeline_tests.paging_samples import BAR, MINUTE, PagingInstallation, with_price
 
 AT = datetime(2024, 3, 3, 14, tzinfo=UTC)
@@ -100,7 +100,7 @@ class ClockedInstallation(PagingInstallation):
         with self.watch(shown) as watch:
             request = tick_request(watch.decisions(), evaluated_ms, run_key="")
         job = build_definitions(self.overrides(shown)).resolve_job_def(EVALUATION_JOB)
-        with undrawn():
+        with quick_run():
             result = job.execute_in_process(
                 instance=self.instance, partition_key=request.partition_key, tags=dict(request.tags), run_config=QUIET
             )

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 from mm_pipeline_tests.effort import IS_SEARCH
+from mm_pipeline_tests.quick_dagster import quicken
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -25,6 +26,7 @@ def pytest_configure() -> None:
     settings.register_profile("search", print_blob=True)
     settings.load_profile("search" if IS_SEARCH else "every day")
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    quicken()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +36,7 @@ from mm_pipeline.domain.metrics import MetricsPolicy
 from mm_pipeline.domain.notifications import DeliveryPolicy, NotifyPolicy
 from mm_pipeline.domain.pipeline import MarketPolicy
 from mm_pipeline.domain.policy import Policy, print_duration
-from mm_pipeline.domain.regime import RegimePolicy
+from mm_pipeline.domain.regime import Calibration, RegimePolicy
 from mm_pipeline.domain.risk import RiskPolicy
 from mm_pipeline.domain.supervision import SupervisionPolicy, UiPolicy
 
@@ -48,6 +48,12 @@ CALIBRATION_FOLDER = _PACKAGED / "calibration"
 """Tables that ship with the package; ``mm calibrate`` writes them."""
 
 _DECIDING = ("data", "metrics", "regime", "exit_state", "entry", "risk")
+
+
+@cache
+def _shipped_calibration() -> Calibration:
+    """The packaged tables, read once a process: like code, they do not change under it."""
+    return load_calibration(CALIBRATION_FOLDER)
 
 
 class Settings(Policy):
@@ -106,8 +112,9 @@ class Settings(Policy):
     @cached_property
     def market(self) -> MarketPolicy:
         """What a market is judged by, the shipped calibration tables included."""
-        tables = load_calibration(CALIBRATION_FOLDER)
-        return MarketPolicy(metrics=self.metrics, regime=self.regime, calibration=tables, risk=self.risk)
+        return MarketPolicy(
+            metrics=self.metrics, regime=self.regime, calibration=_shipped_calibration(), risk=self.risk
+        )
 
     @property
     def archive_policy(self) -> ArchivePolicy:

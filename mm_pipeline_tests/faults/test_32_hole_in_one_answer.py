@@ -28,7 +28,7 @@ from mm_pipeline.paper.http.wire import Bar, BarEdit
 from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
 from mm_pipeline.paper.markets.regimes import RegimeParameters, Segment, TrueRegime
 from mm_pipeline_tests.candle_samples import exchange_policy
-from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, Installation, undrawn
+from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, Installation, quick_run
 
 pytestmark = [pytest.mark.fault, *DAGSTER_WARNINGS]
 
@@ -77,7 +77,7 @@ def home(folder: Path, paper: PaperExchange) -> Installation:
 def evaluate(installation: Installation, paper: PaperExchange, now: datetime) -> GridEvaluation:
     paper.clock.stand_at(now)
     overrides = Overrides(home=installation.home, clock_at=now.isoformat())
-    with undrawn():
+    with quick_run():
         (found,) = evaluate_now(installation.deployment, overrides=overrides)
     return found
 

@@ -17,7 +17,7 @@ from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.http.bar_edits import drop_bar, revise_bar
 from mm_pipeline.paper.http.faults import EditedBars
-from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, Installation, undrawn
+from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, Installation, quick_run
 from mm_pipeline_tests.faults.test_32_hole_in_one_answer import (
     AT,
     ETH,
@@ -153,7 +153,7 @@ def low_of(shelf: Shelf, now: datetime) -> float:
 
 def as_of(installation: Installation, paper: PaperExchange, at: datetime) -> GridEvaluation:
     overrides = Overrides(home=installation.home, clock_at=f"{paper.clock.now():%Y-%m-%dT%H:%M:%SZ}")
-    with undrawn():
+    with quick_run():
         (found,) = evaluate_now(installation.deployment, at=at, overrides=overrides)
     return found
 

@@ -43,13 +43,13 @@ from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.orchestration.runs import evaluate_now
 from mm_pipeline.settings import Deployment, load_settings
-from mm_pipeline_tests.dagster_samples import ETH, FixedSources, undrawn
+from mm_pipeline_tests.dagster_samples import ETH, FixedSources, quick_run
 
 settings, home, candles, now, journal = sys.argv[1:]
 sources = FixedSources({ETH: pl.read_parquet(candles)})
 overrides = Overrides(home=Path(home), sources=sources, clock_at=now, journal_url=journal or None)
 try:
-    with undrawn():
+    with quick_run():
         found = evaluate_now(Deployment(load_settings(Path(settings)), Path(settings)), overrides=overrides)
 except PipelineError as error:
     sys.exit(f"refused: {error}")
