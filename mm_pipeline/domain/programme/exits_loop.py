@@ -11,7 +11,8 @@ import numpy as np
 
 from mm_pipeline.domain.arrays import Bools, Floats, Integers
 from mm_pipeline.domain.position.compilation import compiled
-from mm_pipeline.domain.programme.programme_loop import Offers, critical_fall, ladder_of
+from mm_pipeline.domain.programme.grid_loop import critical_fall, ladder_of
+from mm_pipeline.domain.programme.programme_loop import Offers
 
 
 class Held(NamedTuple):

@@ -92,7 +92,8 @@ class ProgrammeMarket:
     @cached_property
     def arrays(self) -> Market:
         """What the compiled loop walks."""
-        from mm_pipeline.domain.programme.programme_loop import Market, Prices
+        from mm_pipeline.domain.programme.grid_loop import Prices
+        from mm_pipeline.domain.programme.programme_loop import Market
 
         bars = self.view.bars
         opens, highs, lows, closes = (bars.floats(name) for name in ("open", "high", "low", "close"))
