@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mm_pipeline.application.studies.policies.baseline import Baseline
-from mm_pipeline.application.studies.policies.catalogue import rules_of, studied_policies
+from mm_pipeline.application.studies.policies.catalogue import DROPPED, rules_of, studied_policies
 from mm_pipeline.application.studies.policies.opponents import Draws, oracle_exits, random_exits
 from mm_pipeline.application.studies.policies.outcomes import outcome_of_exits, paired_outcome
 from mm_pipeline.application.studies.policies.pages import firm_penalties, onsets, pages_of
@@ -41,7 +41,7 @@ def judged() -> tuple[StudiedPolicy, ...]:
     return studied_policies(settings_of().exit_state, settings_of("calibrated").exit_state)
 
 
-@pytest.mark.parametrize("name", ["seed", "mandatory", "p_stop_0.5", "loss_1.0", "either_0.5_1.0"])
+@pytest.mark.parametrize("name", ["seed", "mandatory", "p_stop_0.5", "loss_1.0", "either_0.5_2.0"])
 def test_paired_policy_is_the_programme_with_entries_of_stop_flat(name: str) -> None:
     market = simulated_market()
     baseline = baseline_of(market)
@@ -246,7 +246,7 @@ def test_command_says_the_same_in_three_forms_and_twice(command: tuple[list[str]
 def test_command_gives_every_figure_of_every_policy(command: tuple[list[str], Path, str]) -> None:
     data = json.loads((command[1] / "a" / "summary.json").read_text())
     assert set(data) == {"configurations", "variants_tried", "spa_p"}
-    assert data["variants_tried"] == len(judged())
+    assert data["variants_tried"] == len(judged()) + DROPPED
     assert [found["name"] for found in data["configurations"]] == ["6 levels", "20 levels", "proposals"]
     for found in data["configurations"]:
         assert found["series"]["kucoin:ETH/USDT"] == found["pooled"]

@@ -44,13 +44,14 @@ def policies(
     the latter it is compared with random exits, with its own signals shifted in time, and with a tighter stop that is
     in the market as long. Intervals are 95 % by a bootstrap of calendar weeks, all markets together.
     """
+    from mm_pipeline.application.studies.policies.catalogue import DROPPED
     from mm_pipeline.application.studies.policies.study import spa_of
     from mm_pipeline.cli.output import print_json
 
     settings = _settings(settings_file)
     settings = replace(settings, random_draws=random_draws, has_in_sample=not out_of_sample)
     found = studied(candle_files(first_candles, more_candles), settings)
-    summary = summary_of(found, variants=len(settings.policies), spa_p=spa_of(found))
+    summary = summary_of(found, variants=len(settings.policies) + DROPPED, spa_p=spa_of(found))
     if out is not None:
         from mm_pipeline.rendering.charts.policies import policies_chart_png
 

@@ -38,9 +38,8 @@ class Needs(NamedTuple):
 
 
 class Said(NamedTuple):
-    """The market's part of one degree of a policy, shape ``(n,)``; see ``programme_loop.Levels``."""
+    """The market's part of one degree of a policy, shape ``(n,)``; infinite reach where the market alone says so."""
 
-    is_on: Bools
     reach: Floats
     fall: Floats
 
@@ -74,31 +73,24 @@ def rows_left(held: Held, needs: Needs, said: Said, shifts: Integers, first: int
     """
     rows = len(held.worth_pct)
     found = np.empty((len(shifts), len(held.entry)), dtype=np.int64)
-    for draw in range(len(shifts)):
-        for k in range(len(held.entry)):
-            read = held.entry[k] + shifts[draw]
+    for k in range(len(held.entry)):
+        entry, last = held.entry[k], held.last[k]
+        fact = entry + 1
+        while fact < last and not needs.is_fact[fact]:
+            fact += 1
+        for draw in range(len(shifts)):
+            read = entry + shifts[draw]
             read -= rows - first if read >= rows else 0
-            if (
-                said.is_on[read]
-                or needs.distance_at_entry[k] <= said.reach[read]
-                or needs.fall_at_entry[k] <= said.fall[read]
-            ):
+            if needs.distance_at_entry[k] <= said.reach[read] or needs.fall_at_entry[k] <= said.fall[read]:
                 found[draw, k] = -1
                 continue
-            last = held.last[k]
-            left = last
-            for row in range(held.entry[k] + 1, last):
-                read = row + shifts[draw]
-                read -= rows - first if read >= rows else 0
-                if (
-                    needs.is_fact[row]
-                    or said.is_on[read]
-                    or needs.distance[row] <= said.reach[read]
-                    or needs.fall[row] <= said.fall[read]
-                ):
-                    left = row + 1
+            row = entry + 1
+            while row < fact:
+                read = read + 1 if read < rows - 1 else first
+                if needs.distance[row] <= said.reach[read] or needs.fall[row] <= said.fall[read]:
                     break
-            found[draw, k] = left
+                row += 1
+            found[draw, k] = min(row + 1, last)
     return found
 
 

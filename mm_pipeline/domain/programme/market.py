@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,11 +13,14 @@ from mm_pipeline.domain.exit_state.policy import ExitStatePolicy
 from mm_pipeline.domain.exit_state.triggers import LATEST, market_triggers
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import AsOf, MarketView
-from mm_pipeline.domain.risk.history import PastWindows, RiskHistory
+from mm_pipeline.domain.risk.history import HORIZON_BARS, HORIZONS, WINDOW_BARS, PastWindows, RiskHistory
 from mm_pipeline.domain.risk.policy import RiskPolicy
 
 if TYPE_CHECKING:
     from mm_pipeline.domain.programme.programme_loop import Closes, Market
+
+BUDGET_HORIZON: Final = "4h"
+STOP_HORIZON: Final = "24h"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,7 @@ class ProgrammeMarket:
     risk: RiskPolicy
     is_good: Bools
     has_in_sample: bool = False
+    _reaches: dict[float, Floats] = field(default_factory=dict, repr=False)
 
     @cached_property
     def closed_ms(self) -> Times:
@@ -88,6 +92,40 @@ class ProgrammeMarket:
             for name in ("regime_trend", *LATEST):
                 is_on |= triggers[name].fired
         return self.is_studied & ~is_on
+
+    def stop_reach(self, share: float) -> Floats:
+        """How far below a close (log price) a stop may be for P(stop within 24 h) to be at least this, shape ``(n,)``.
+
+        P(stop) is the share of known windows whose depth is the stop's distance in units of the forecast, or more
+        (SPEC 6). So the threshold is one order statistic of these depths, whatever the grid.
+        """
+        from mm_pipeline.domain.programme.reach_loop import sliding_reach
+
+        if share not in self._reaches:
+            known = self.known
+            depths = np.ascontiguousarray(self.history.depths[:, HORIZONS.index(STOP_HORIZON)])
+            reach = sliding_reach(depths, known.first, known.end, share)
+            self._reaches[share] = np.where(known.is_enough(self.risk), reach * known.volatility, np.nan)
+        return self._reaches[share]
+
+    @cached_property
+    def likely_fall(self) -> Floats:
+        """How far (log price) the price falls within 4 h at the 5 % quantile of known windows, shape ``(n,)``.
+
+        Windows are stretched to the forecast now and freed of their common trend, as where capital at risk is modelled.
+        """
+        from mm_pipeline.domain.programme.reach_loop import sliding_quantile
+
+        history, known = self.history, self.known
+        bars = HORIZON_BARS[HORIZONS.index(BUDGET_HORIZON)]
+        close, starts = history.prices[:, 3], history.starts
+        moves = (close[starts + bars] - close[starts]) / history.units
+        drifts = (close[starts + WINDOW_BARS] - close[starts]) / history.units / WINDOW_BARS
+        summed = np.append(0.0, np.cumsum(drifts))
+        drift = (summed[known.end] - summed[known.first]) / np.maximum(known.end - known.first, 1)
+        lowest = sliding_quantile(moves, known.first, known.end, self.risk.capital_at_risk_quantile)
+        fall = (drift * bars - lowest) * known.volatility
+        return np.where(known.is_enough(self.risk), fall, np.nan)
 
     @cached_property
     def arrays(self) -> Market:

@@ -6,7 +6,7 @@ Facts about the grid are found by the loop that holds it; the thresholds of trig
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +14,9 @@ from mm_pipeline.domain.arrays import Bools, Floats
 from mm_pipeline.domain.exit_state.policy import ExitStatePolicy
 from mm_pipeline.domain.exit_state.triggers import LATEST, WARNING, market_triggers
 from mm_pipeline.domain.programme.market import ProgrammeMarket
-from mm_pipeline.domain.risk.history import HORIZON_BARS, HORIZONS, WINDOW_BARS
 
 if TYPE_CHECKING:
     from mm_pipeline.domain.programme.programme_loop import Levels
-
-BUDGET_HORIZON: Final = "4h"
-STOP_HORIZON: Final = "24h"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +91,9 @@ def signals_of(market: ProgrammeMarket, policy: StudiedPolicy) -> Signals:
     for degree in range(2):
         share = policy.p_stop[degree]
         if share is not None:
-            reach[degree] = stop_reach(market, share)
+            reach[degree] = market.stop_reach(share)
         if policy.budget_pct[degree] is not None:
-            fall[degree] = likely_fall(market)
+            fall[degree] = market.likely_fall
     return Signals(is_on, reach, fall)
 
 
@@ -107,37 +103,3 @@ def _states_on(market: ProgrammeMarket, policy: ExitStatePolicy) -> Bools:
     warning = np.sum([triggers[name].fired for name in WARNING], axis=0) >= policy.warning.min_triggers
     is_latest = latest | triggers["regime_trend"].fired
     return np.stack([warning | is_latest, is_latest])
-
-
-def stop_reach(market: ProgrammeMarket, share: float) -> Floats:
-    """How far below a close (log price) a stop may be for P(stop within 24 h) to be at least this, shape ``(n,)``.
-
-    P(stop) is the share of known windows whose depth is the stop's distance in units of the forecast, or more (SPEC 6).
-    So the threshold is one order statistic of these depths, whatever the grid.
-    """
-    from mm_pipeline.domain.programme.reach_loop import sliding_reach
-
-    known = market.known
-    depths = np.ascontiguousarray(market.history.depths[:, HORIZONS.index(STOP_HORIZON)])
-    reach = sliding_reach(depths, known.first, known.end, share)
-    return np.where(known.is_enough(market.risk), reach * known.volatility, np.nan)
-
-
-def likely_fall(market: ProgrammeMarket) -> Floats:
-    """How far (log price) the price falls within 4 h at the 5 % quantile of known windows, shape ``(n,)``.
-
-    Windows are stretched to the forecast now and freed of their common trend, as where capital at risk is modelled.
-    """
-    from mm_pipeline.domain.programme.reach_loop import sliding_quantile
-
-    history, known = market.history, market.known
-    bars = HORIZON_BARS[HORIZONS.index(BUDGET_HORIZON)]
-    close, starts = history.prices[:, 3], history.starts
-    moves = (close[starts + bars] - close[starts]) / history.units
-    drifts = (close[starts + WINDOW_BARS] - close[starts]) / history.units / WINDOW_BARS
-    summed = np.append(0.0, np.cumsum(drifts))
-    count = np.maximum(known.end - known.first, 1)
-    drift = (summed[known.end] - summed[known.first]) / count
-    lowest = sliding_quantile(moves, known.first, known.end, market.risk.capital_at_risk_quantile)
-    fall = (drift * bars - lowest) * known.volatility
-    return np.where(known.is_enough(market.risk), fall, np.nan)

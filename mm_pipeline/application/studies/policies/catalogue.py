@@ -21,7 +21,11 @@ FEE: Final = 0.001
 WARNING_P_STOP: Final = 0.3
 """P(stop within 24 h) at which WARNING begins, of every policy that knows it."""
 P_STOPS: Final = (0.3, 0.4, 0.5, 0.6, 0.7)
-BUDGETS_PCT: Final = (1.0, 1.5, 2.0, 3.0)
+BUDGETS_PCT: Final = (1.0, 1.5, 2.0, 3.0, 4.0)
+EITHER: Final = ((0.4, 3.0), (0.4, 4.0), (0.5, 2.0), (0.5, 3.0), (0.5, 4.0))
+"""P(stop), and loss in % of the capital, of which either is enough."""
+DROPPED: Final = 14
+"""Variants that were tried once and are not run any more: the study's page lists them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +78,7 @@ def studied_policies(seed: ExitStatePolicy, calibrated: ExitStatePolicy) -> tupl
         StudiedPolicy(name="mandatory", p_stop=warning),
         *(StudiedPolicy(name=f"p_stop_{x}", p_stop=(min(WARNING_P_STOP, x), x)) for x in P_STOPS),
         *(StudiedPolicy(name=f"loss_{x}", p_stop=warning, budget_pct=(None, x)) for x in BUDGETS_PCT),
-        *(
-            StudiedPolicy(name=f"either_0.5_{x}", p_stop=(WARNING_P_STOP, 0.5), budget_pct=(None, x))
-            for x in BUDGETS_PCT
-        ),
+        *(StudiedPolicy(name=f"either_{x}_{y}", p_stop=(WARNING_P_STOP, x), budget_pct=(None, y)) for x, y in EITHER),
     )
 
 
