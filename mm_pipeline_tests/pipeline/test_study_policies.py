@@ -34,7 +34,9 @@ approx = pytest.approx
 
 
 def baseline_of(market: ProgrammeMarket) -> Baseline:
-    return Baseline.of(market, offers_of(market), settings_of().exit_state)
+    seed, calibrated = (settings_of(name).exit_state for name in ("seed", "calibrated"))
+    offers = replace(offers_of(market), is_offered=market.is_quiet(seed, calibrated))
+    return Baseline.of(market, offers, seed)
 
 
 def judged() -> tuple[StudiedPolicy, ...]:
@@ -67,6 +69,20 @@ def test_signals_shifted_round_are_those_of_a_rolled_market() -> None:
     shifted = baseline.left(policy, signals, np.array([shift]))
     assert shifted.tolist() == baseline.left(policy, rolled, NO_SHIFT).tolist()
     assert shifted.tolist() != baseline.left(policy, signals, NO_SHIFT).tolist()
+
+
+def test_shifted_trigger_that_stands_at_entry_counts_once_it_was_off() -> None:
+    market = simulated_market()
+    baseline, policy = baseline_of(market), judged()[0]
+    signals, shifts = signals_of(market, policy), np.array([997, 3001])
+    span, first = len(market.closed_ms) - market.first, market.first
+    programme, is_fact = baseline.programme, baseline.needs(policy).is_fact
+    for shift, left in zip(shifts.tolist(), baseline.left(policy, signals, shifts).tolist(), strict=True):
+        for entry, last, found in zip(programme.entry.tolist(), programme.last.tolist(), left, strict=True):
+            is_on = [signals.is_on[1, first + (row + shift - first) % span] for row in range(entry, last)]
+            off = is_on.index(False) if False in is_on else len(is_on)
+            rows = (row for row in range(entry + 1, last) if is_fact[row] or (is_on[row - entry] and row - entry > off))
+            assert found == min(next(rows, last) + 1, last)
 
 
 def test_random_exits_are_as_frequent_as_the_policy_at_each_inventory() -> None:
@@ -114,7 +130,7 @@ def test_lead_runs_from_the_first_page_of_the_last_day_to_the_stop() -> None:
         last, entry = int(programme.last[k]), int(programme.entry[k])
         before = [page for page in pages.tolist() if max(entry, last - 97) < page < last]
         assert lead == approx((last - 1 - before[0]) / 4 if before else np.nan, nan_ok=True)
-    assert found.warning >= found.latest == len(pages)
+    assert found.latest == len(pages)
     event = baseline.losses_ahead(96)[pages] >= 1.5
     assert found.is_hit.tolist() == event.tolist()
 

@@ -147,6 +147,7 @@ def policy_data(score: PolicyScore) -> dict[str, Any]:
         "drawdown_ratio_stop_flat": number_data(score.drawdown_ratio_stop_flat),
         "drawdown_ratio_random": None if by_chance is None else number_data(by_chance.drawdown_ratio),
         "drawdown_p_random": None if by_chance is None else by_chance.drawdown_p,
+        "time_ratio_shifted": None if shifted is None else number_data(shifted.time_ratio),
         "drawdown_ratio_shifted": None if shifted is None else number_data(shifted.drawdown_ratio),
         "drawdown_p_shifted": None if shifted is None else shifted.drawdown_p,
         "es10_p_shifted": None if shifted is None else shifted.es10_p,

@@ -38,8 +38,9 @@ class Needs(NamedTuple):
 
 
 class Said(NamedTuple):
-    """The market's part of one degree of a policy, shape ``(n,)``; infinite reach where the market alone says so."""
+    """The market's part of one degree of a policy, shape ``(n,)``; see ``programme_loop.Levels``."""
 
+    is_on: Bools
     reach: Floats
     fall: Floats
 
@@ -69,7 +70,8 @@ def rows_left(held: Held, needs: Needs, said: Said, shifts: Integers, first: int
     """The row at whose close each grid is left, one line a shift, shape ``(shifts, m)``; -1 where it is not placed.
 
     An exit executes at the close of the bar after the signal; a grid that ends by itself has its last row. A shift
-    reads the market's signals that many rows later, going round the rows from ``first`` on.
+    reads the market's signals that many rows later, going round the rows from ``first`` on. What the market alone says
+    is off wherever the entry state is ENTER: where a shift has it on, it counts once it has been off.
     """
     rows = len(held.worth_pct)
     found = np.empty((len(shifts), len(held.entry)), dtype=np.int64)
@@ -84,10 +86,13 @@ def rows_left(held: Held, needs: Needs, said: Said, shifts: Integers, first: int
             if needs.distance_at_entry[k] <= said.reach[read] or needs.fall_at_entry[k] <= said.fall[read]:
                 found[draw, k] = -1
                 continue
-            row = entry + 1
+            row, is_standing = entry + 1, said.is_on[read]
             while row < fact:
                 read = read + 1 if read < rows - 1 else first
+                is_standing &= said.is_on[read]
                 if needs.distance[row] <= said.reach[read] or needs.fall[row] <= said.fall[read]:
+                    break
+                if said.is_on[read] and not is_standing:
                     break
                 row += 1
             found[draw, k] = min(row + 1, last)

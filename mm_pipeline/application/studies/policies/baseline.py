@@ -103,7 +103,7 @@ class Baseline:
         """Shape ``(shifts, m)``: row at whose close a policy leaves each grid; -1 where it does not place it."""
         from mm_pipeline.domain.programme.exits_loop import Said, rows_left
 
-        said = Said(np.where(signals.is_on[_LATEST], np.inf, signals.reach[_LATEST]), signals.fall[_LATEST])
+        said = Said(signals.is_on[_LATEST], signals.reach[_LATEST], signals.fall[_LATEST])
         return rows_left(self.held, self.needs(policy), said, shifts, self.market.first)
 
     def value(self, left: Integers) -> tuple[Floats, Floats]:

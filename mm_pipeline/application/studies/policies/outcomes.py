@@ -34,10 +34,19 @@ class RandomPeers:
 
 @dataclass(frozen=True, eq=False)
 class ShiftedPeers:
-    """A policy's own signals shifted: PnL (%) of each grid, shape ``(shifts, m)``, and drawdown of each shift."""
+    """A policy's own signals shifted.
+
+    Attributes
+    ----------
+    pnl_pct
+        Shape ``(shifts, m)``: of each grid.
+    drawdowns_pct, held_bars
+        Shape ``(shifts,)``: as for :class:`RandomPeers`.
+    """
 
     pnl_pct: Floats
     drawdowns_pct: Floats
+    held_bars: Integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +112,8 @@ def paired_outcome(baseline: Baseline, policy: StudiedPolicy, signals: Signals, 
     random_pnl, random_drawdowns = baseline.value(by_chance)
     shifted = None
     if policy.has_market_signals:
-        shifted = ShiftedPeers(*baseline.value(baseline.left(policy, signals, draws.shifts)))
+        moved = baseline.left(policy, signals, draws.shifts)
+        shifted = ShiftedPeers(*baseline.value(moved), baseline.held_until(moved))
     return replace(
         found,
         random=RandomPeers(

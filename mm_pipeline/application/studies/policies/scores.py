@@ -37,8 +37,17 @@ class RandomScore:
 
 @dataclass(frozen=True)
 class ShiftedScore:
-    """Against the policy's own signals shifted in time: drawdown over their median; p values, one-sided."""
+    """Against the policy's own signals shifted in time.
 
+    Attributes
+    ----------
+    time_ratio, drawdown_ratio
+        Time in the market, and drawdown, over the median of theirs.
+    drawdown_p, es10_p, pnl_p
+        One-sided: small where the policy is better.
+    """
+
+    time_ratio: float
     drawdown_ratio: float
     drawdown_p: float
     es10_p: float
@@ -127,7 +136,9 @@ def _shifted_score(ours: Sequence[Outcome], episodes: Episodes) -> ShiftedScore 
         return None
     drawdowns = np.mean([peer.drawdowns_pct for peer in peers], axis=0)
     pnl = np.concatenate([peer.pnl_pct for peer in peers], axis=1)
+    held = np.sum([peer.held_bars for peer in peers], axis=0)
     return ShiftedScore(
+        time_ratio=_ratio(sum(one.held_bars for one in ours), float(np.median(held))),
         drawdown_ratio=_ratio(_drawdown(ours), float(np.median(drawdowns))),
         drawdown_p=p_value(-drawdowns, -_drawdown(ours)),
         es10_p=p_value(worst_tenths(pnl), episodes.es10_pct),
