@@ -12,7 +12,7 @@ from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.programme import GridOffers, ProgrammeMarket, Rules, Signals
 from mm_pipeline.domain.risk import RiskHistory, RiskPolicy
 from mm_pipeline_tests.markets import settings_of, simulated_candles, view_of_candles
-from mm_pipeline_tests.reference.programme import Bar, Coarse, Episode, Grid, Offer, loss_of_fall, run
+from mm_pipeline_tests.reference.programme import CAPITAL, Bar, Coarse, Episode, Grid, Offer, loss_of_fall, run
 from mm_pipeline_tests.risk_samples import quick_policy
 
 RULES = Rules(fee=0.001, closes_outside=2, buffer_atr=0.5)
@@ -58,7 +58,8 @@ def reference_run(
     def is_said(row: int, grid: Grid) -> bool:
         close = bars[row].close
         is_near = np.log(close / grid.offer.stop) <= signals.reach[1, row]
-        is_dear = loss_of_fall(grid, close, signals.fall[1, row]) >= rules.budget_pct[1]
+        lost = CAPITAL - grid.account.cash - grid.held * close if rules.is_from_start else 0.0
+        is_dear = lost + loss_of_fall(grid, close, signals.fall[1, row]) >= rules.budget_pct[1]
         return bool(signals.is_on[1, row] or is_near or is_dear)
 
     return run(

@@ -43,7 +43,7 @@ def judged() -> tuple[StudiedPolicy, ...]:
     return studied_policies(settings_of().exit_state, settings_of("calibrated").exit_state)
 
 
-@pytest.mark.parametrize("name", ["seed", "mandatory", "p_stop_0.5", "loss_1.0", "either_0.5_2.0"])
+@pytest.mark.parametrize("name", ["seed", "mandatory", "p_stop_0.5", "loss_1.0", "either_0.5_2.0", "total_4.0"])
 def test_paired_policy_is_the_programme_with_entries_of_stop_flat(name: str) -> None:
     market = simulated_market()
     baseline = baseline_of(market)

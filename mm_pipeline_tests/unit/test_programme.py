@@ -48,6 +48,15 @@ def test_programme_is_that_of_the_plain_reference(levels: int) -> None:
     assert found.count(Ending.EXITED) > 5
 
 
+def test_programme_with_a_budget_from_the_start_is_that_of_the_plain_reference() -> None:
+    market = simulated_market()
+    policy = StudiedPolicy(name="total", budget_pct=(None, 2.0), is_from_start=True)
+    rules = replace(RULES, budget_pct=policy.budgets_pct, is_from_start=True)
+    found = assert_as_reference(market, offers_of(market, every=3), signals_of(market, policy), rules)
+    assert found.count(Ending.EXITED) > 5
+    assert min(found.pnl_pct) > -3.0
+
+
 def test_programme_that_is_stopped_is_that_of_the_plain_reference() -> None:
     market = simulated_market()
     signals = signals_of(market, StudiedPolicy(name="none", has_facts=False))

@@ -36,6 +36,8 @@ class Rules:
         ATR(4h) beyond the range at which a 4h close invalidates it.
     budget_pct
         Loss within 4 h, % of the capital, at which WARNING and LATEST begin; infinite where not used.
+    is_from_start
+        The budget is of all that is lost since the grid's start, those 4 h included.
     tightness
         Where the stop is put: 0 the grid's own, 1 the price at which the grid is placed.
     is_obeyed
@@ -51,6 +53,7 @@ class Rules:
     closes_outside: int = 0
     buffer_atr: float = 0.0
     budget_pct: tuple[float, float] = (np.inf, np.inf)
+    is_from_start: bool = False
     tightness: float = 0.0
     is_obeyed: bool = True
     is_reranged: bool = True
@@ -123,6 +126,7 @@ def run_programme(market: ProgrammeMarket, offers: GridOffers, signals: Signals,
         rules.closes_outside,
         rules.buffer_atr,
         (float(rules.budget_pct[0]), float(rules.budget_pct[1])),
+        rules.is_from_start,
         rules.tightness,
         rules.is_obeyed,
         rules.is_reranged,

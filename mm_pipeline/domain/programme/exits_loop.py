@@ -11,7 +11,7 @@ import numpy as np
 
 from mm_pipeline.domain.arrays import Bools, Floats, Integers
 from mm_pipeline.domain.position.compilation import compiled
-from mm_pipeline.domain.programme.grid_loop import critical_fall, ladder_of
+from mm_pipeline.domain.programme.grid_loop import begun, critical_fall, ladder_of
 from mm_pipeline.domain.programme.programme_loop import Offers
 
 
@@ -47,21 +47,24 @@ class Said(NamedTuple):
 
 @compiled
 def falls_needed(
-    held: Held, rung: Integers, close: Floats, offers: Offers, terms: tuple[float, float]
+    held: Held, rung: Integers, close: Floats, offers: Offers, terms: tuple[float, float, bool]
 ) -> tuple[Floats, Floats]:
     """The fall (log price) that costs the budget at each held row, and where each of m grids is placed.
 
-    ``terms`` are the fee and the budget, in % of the capital.
+    ``terms`` are the fee, the budget in % of the capital, and whether it is of all that is lost since the start.
     """
-    fee, budget_pct = terms
+    fee, budget_pct, is_from_start = terms
     needed, at_entry = np.full(len(close), np.inf), np.full(len(held.entry), np.inf)
     for k in range(len(held.entry)):
         first = held.entry[k]
         ladder = ladder_of(offers.lower[first], offers.upper[first], offers.levels[first], offers.stop[first], fee)
-        rung_then = np.searchsorted(ladder.levels[:-1], close[first])
-        at_entry[k] = critical_fall(ladder, rung_then, close[first], budget_pct)
+        position = begun(ladder, close[first])
+        gained = position.cash + ladder.held[position.rung] * close[first] if is_from_start else 0.0
+        at_entry[k] = critical_fall(ladder, position.rung, close[first], budget_pct + gained)
         for row in range(first + 1, held.last[k]):
-            needed[row] = critical_fall(ladder, rung[row], close[row], budget_pct)
+            inventory = ladder.held[rung[row]] * close[row]
+            gained = held.worth_pct[row] + inventory * fee if is_from_start else 0.0
+            needed[row] = critical_fall(ladder, rung[row], close[row], budget_pct + gained)
     return needed, at_entry
 
 

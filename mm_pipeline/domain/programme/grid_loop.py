@@ -61,6 +61,8 @@ def critical_fall(ladder: Ladder, rung: int, price: float, budget_pct: float) ->
     The loss is against equity now with inventory at its price: buys on the way, and the fee of selling at the end.
     Between two levels the loss is a straight line in the price at which the fall ends.
     """
+    if budget_pct <= 0.0:
+        return 0.0
     paid, base = 0.0, ladder.held[rung] * price
     above = price
     while True:

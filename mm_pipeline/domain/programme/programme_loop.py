@@ -77,6 +77,7 @@ class Rule(NamedTuple):
     closes_outside: int
     buffer_atr: float
     budget_pct: tuple[float, float]
+    is_from_start: bool
     tightness: float
     is_obeyed: bool
     is_reranged: bool
@@ -128,6 +129,8 @@ def state_at(read: int, position: Position, price: float, ladder: Ladder, signs:
         if levels.is_on[degree, read] or distance <= levels.reach[degree, read]:
             return degree + 1
         budget = rule.budget_pct[degree]
+        if rule.is_from_start:
+            budget += position.cash + ladder.held[position.rung] * price
         if budget < np.inf and critical_fall(ladder, position.rung, price, budget) <= levels.fall[degree, read]:
             return degree + 1
     return 0

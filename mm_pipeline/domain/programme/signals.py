@@ -35,6 +35,8 @@ class StudiedPolicy:
         ``stop_likely``: P(stop within 24 h) at which each state begins.
     budget_pct
         ``loss_budget``: 95 % loss within 4 h, in % of the capital, at which each state begins.
+    is_from_start
+        The budget is of all that is lost since the grid's start, those 4 h included.
     """
 
     name: str
@@ -42,6 +44,7 @@ class StudiedPolicy:
     has_facts: bool = True
     p_stop: tuple[float | None, float | None] = (None, None)
     budget_pct: tuple[float | None, float | None] = (None, None)
+    is_from_start: bool = False
 
     @property
     def has_market_signals(self) -> bool:

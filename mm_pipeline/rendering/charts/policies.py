@@ -24,6 +24,7 @@ _DRAWN: Final = {
     "calibrated": "#1f4e79",
     "p_stop_0.5": "#548235",
     "loss_2.0": "#7030a0",
+    "total_5.0": "#c00000",
 }
 """Policies whose equity is drawn."""
 

@@ -86,7 +86,8 @@ class Baseline:
         fall, fall_at_entry = np.full(len(close), np.inf), np.full(len(entry), np.inf)
         if np.isfinite(budget_pct):
             rung = self.programme.rung
-            fall, fall_at_entry = falls_needed(self.held, rung, close, self.offers.arrays, (FEE, budget_pct))
+            terms = (FEE, budget_pct, policy.is_from_start)
+            fall, fall_at_entry = falls_needed(self.held, rung, close, self.offers.arrays, terms)
         is_fact = (self.programme.state == 2) & policy.has_facts
         return Needs(self.distance, fall, is_fact, np.log(close[entry] / self.offers.stop[entry]), fall_at_entry)
 

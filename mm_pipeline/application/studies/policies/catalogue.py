@@ -24,7 +24,9 @@ P_STOPS: Final = (0.3, 0.4, 0.5, 0.6, 0.7)
 BUDGETS_PCT: Final = (1.0, 1.5, 2.0, 3.0, 4.0)
 EITHER: Final = ((0.4, 3.0), (0.4, 4.0), (0.5, 2.0), (0.5, 3.0), (0.5, 4.0))
 """P(stop), and loss in % of the capital, of which either is enough."""
-DROPPED: Final = 14
+TOTALS_PCT: Final = (4.0, 5.0, 6.0, 7.0)
+"""Loss since the start of a grid and within 4 h, in % of the capital."""
+DROPPED: Final = 15
 """Variants that were tried once and are not run any more: the study's page lists them."""
 
 
@@ -79,6 +81,10 @@ def studied_policies(seed: ExitStatePolicy, calibrated: ExitStatePolicy) -> tupl
         *(StudiedPolicy(name=f"p_stop_{x}", p_stop=(min(WARNING_P_STOP, x), x)) for x in P_STOPS),
         *(StudiedPolicy(name=f"loss_{x}", p_stop=warning, budget_pct=(None, x)) for x in BUDGETS_PCT),
         *(StudiedPolicy(name=f"either_{x}_{y}", p_stop=(WARNING_P_STOP, x), budget_pct=(None, y)) for x, y in EITHER),
+        *(
+            StudiedPolicy(name=f"total_{x}", p_stop=warning, budget_pct=(None, x), is_from_start=True)
+            for x in TOTALS_PCT
+        ),
     )
 
 
@@ -89,4 +95,5 @@ def rules_of(policy: StudiedPolicy, seed: ExitStatePolicy) -> Rules:
         closes_outside=seed.closes_outside.count if policy.has_facts else 0,
         buffer_atr=seed.range_invalidated.buffer_atr,
         budget_pct=policy.budgets_pct,
+        is_from_start=policy.is_from_start,
     )
