@@ -166,6 +166,52 @@ def facts_after(facts: Facts, grid: Placed, market: Market, rule: Rule, row: int
 
 
 @compiled
+def ending_of(position: Position, ladder: Ladder, rule: Rule, has_held: bool, close: float) -> int:
+    """How a grid ends at a close by itself; -1 where it goes on."""
+    if position.is_stopped:
+        return STOPPED
+    is_sold_out = position.rung == len(ladder.quantity) and (has_held or close >= ladder.levels[-1])
+    return SOLD_OUT if is_sold_out and rule.is_reranged else -1
+
+
+@compiled
+def hold(
+    walk: tuple[Market, Levels, Rule, Tape], grid: Placed, row: int, sums: tuple[float, float, float]
+) -> tuple[int, int, int, tuple[float, float, float]]:
+    """Hold a grid from the bar after a row: its last row, its ending, the closes at which something was held.
+
+    ``sums`` are all PnL, its peak and the deepest fall below it, in %; they come back with those of the grid.
+    """
+    market, levels, rule, tape = walk
+    prices, rows, ladder, top = market.prices, len(market.prices.close), grid.ladder, len(grid.ladder.quantity)
+    total, peak, drawdown = sums
+    position = begun(ladder, prices.open[row + 1])
+    has_held, is_leaving, facts, held_bars, ended, worth = position.rung < top, False, Facts(0, 0, False), 0, -1, 0.0
+    while ended < 0:
+        row += 1
+        close, state = prices.close[row], 0
+        position = after_bar(position, ladder, prices, row)
+        inventory = ladder.held[position.rung] * close
+        worth = position.cash + inventory * (1.0 - rule.fee)
+        has_held |= position.rung < top
+        held_bars += int(position.rung < top)
+        peak = max(peak, total + worth)
+        drawdown = max(drawdown, peak - total - worth)
+        ended = ending_of(position, ladder, rule, has_held, close)
+        if ended < 0 and (is_leaving or row == rows - 1):
+            ended = EXITED if is_leaving else UNFINISHED
+        if ended < 0:
+            state = state_at(read_at(row, rule, rows), position, close, ladder, (levels, rule))
+            if rule.closes_outside > 0:
+                facts = facts_after(facts, grid, market, rule, row)
+                state = 2 if facts.is_left or facts.outside >= rule.closes_outside else state
+        is_leaving = rule.is_obeyed and state == 2
+        tape.worth_pct[row], tape.held_share[row] = worth, inventory / CAPITAL
+        tape.rung[row], tape.state[row] = position.rung, state
+    return row, ended, held_bars, (total + worth, peak, drawdown)
+
+
+@compiled
 def run(market: Market, offers: Offers, levels: Levels, rule: Rule, tape: Tape) -> tuple[Integers, Floats, float, int]:
     """Grids one after the other; the deepest drawdown (%) and the closes at which something was held.
 
@@ -176,51 +222,21 @@ def run(market: Market, offers: Offers, levels: Levels, rule: Rule, tape: Tape) 
     -------
     Shape ``(3, grids)``: entry row, last row, ending; then PnL (%) of each.
     """
-    prices, rows = market.prices, len(market.prices.close)
+    rows = len(market.prices.close)
     found, pnl = np.empty((3, rows), np.int64), np.empty(rows)
-    count, held_bars, total, peak, drawdown = 0, 0, 0.0, 0.0, 0.0
-    row = rule.first
+    count, held_bars, sums, row = 0, 0, (0.0, 0.0, 0.0), rule.first
     while row < rows - 1:
         if not offers.is_offered[row]:
             row += 1
             continue
-        grid = placed(market, offers, rule, row)
-        ladder, top = grid.ladder, len(grid.ladder.quantity)
-        close, read = prices.close[row], read_at(row, rule, rows)
-        if rule.is_obeyed and state_at(read, begun(ladder, close), close, ladder, (levels, rule)) == 2:
+        grid, close, read = placed(market, offers, rule, row), market.prices.close[row], read_at(row, rule, rows)
+        asked = begun(grid.ladder, close)
+        if rule.is_obeyed and state_at(read, asked, close, grid.ladder, (levels, rule)) == 2:
             row += 1
             continue
-        found[0, count], ended, worth = row, -1, 0.0
-        position = begun(ladder, prices.open[row + 1])
-        has_held, is_leaving, facts = position.rung < top, False, Facts(0, 0, False)
-        while ended < 0:
-            row += 1
-            close = prices.close[row]
-            position = after_bar(position, ladder, prices, row)
-            inventory = ladder.held[position.rung] * close
-            worth = position.cash + inventory * (1.0 - rule.fee)
-            has_held |= position.rung < top
-            held_bars += int(position.rung < top)
-            peak = max(peak, total + worth)
-            drawdown = max(drawdown, peak - total - worth)
-            if position.is_stopped:
-                ended = STOPPED
-            elif position.rung == top and rule.is_reranged and (has_held or close >= grid.bounds[1]):
-                ended = SOLD_OUT
-            elif is_leaving:
-                ended = EXITED
-            elif row == rows - 1:
-                ended = UNFINISHED
-            state = 0
-            if ended < 0:
-                state = state_at(read_at(row, rule, rows), position, close, ladder, (levels, rule))
-                if rule.closes_outside > 0:
-                    facts = facts_after(facts, grid, market, rule, row)
-                    state = 2 if facts.is_left or facts.outside >= rule.closes_outside else state
-            is_leaving = rule.is_obeyed and state == 2
-            tape.worth_pct[row], tape.held_share[row] = worth, inventory / CAPITAL
-            tape.rung[row], tape.state[row] = position.rung, state
-        found[1, count], found[2, count], pnl[count] = row, ended, worth
-        total += worth
+        found[0, count] = row
+        row, ended, bars, sums = hold((market, levels, rule, tape), grid, row, sums)
+        found[1, count], found[2, count], pnl[count] = row, ended, tape.worth_pct[row]
+        held_bars += bars
         count += 1
-    return found[:, :count], pnl[:count], drawdown, held_bars
+    return found[:, :count], pnl[:count], sums[2], held_bars
