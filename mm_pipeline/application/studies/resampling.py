@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -35,10 +36,7 @@ class Weeks:
     def of(cls, at_ms: Integers) -> Weeks:
         """Of rows at these times (epoch ms), any order, several markets mixed."""
         names, week = np.unique((at_ms - _MONDAY_MS) // WEEK_MS, return_inverse=True)
-        count = len(names)
-        # Seeded, so that a rerun says the same.
-        drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / max(count, 1)), size=DRAWS)
-        return cls(week, drawn)
+        return cls(week, _times_drawn(len(names)))
 
     def ratio(self, part: Floats | Bools, whole: Floats) -> Estimate:
         """Sum of one over sum of the other; NaN where there is nothing."""
@@ -53,3 +51,13 @@ class Weeks:
     def mean(self, values: Floats) -> Estimate:
         """Mean of a value a row."""
         return self.ratio(values, np.ones(len(values)))
+
+
+@lru_cache(maxsize=64)
+def _times_drawn(count: int) -> Integers:
+    """Shape ``(DRAWS, count)``; seeded, so that a rerun says the same."""
+    if not count:
+        return np.zeros((DRAWS, 0), dtype=np.int64)
+    drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=DRAWS)
+    drawn.flags.writeable = False
+    return drawn

@@ -12,6 +12,7 @@ STUDIES = {
     "giveback": "mm_pipeline.cli.study.giveback:giveback",
     "stops": "mm_pipeline.cli.study.stops:stops",
     "regimes": "mm_pipeline.cli.study.regimes:regimes",
+    "policies": "mm_pipeline.cli.study.policies:policies",
     "pages": "mm_pipeline.cli.study.pages:pages",
 }
 
