@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mm_pipeline.domain.arrays import Bools, Floats, Integers, Times
-from mm_pipeline.domain.exit_state.policy import ExitStatePolicy
-from mm_pipeline.domain.exit_state.triggers import LATEST, market_triggers
+from mm_pipeline.domain.exit_state.policy import LATEST, ExitStatePolicy
+from mm_pipeline.domain.exit_state.triggers import market_triggers
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.market_view import AsOf, MarketView
 from mm_pipeline.domain.risk.history import HORIZON_BARS, HORIZONS, WINDOW_BARS, PastWindows, RiskHistory
@@ -90,7 +90,7 @@ class ProgrammeMarket:
         for policy in policies:
             triggers = market_triggers(self.view, self.closed_ms, policy)
             for name in ("regime_trend", *LATEST):
-                is_on |= triggers[name].fired
+                is_on |= triggers[name].fired if name in triggers else False
         return self.is_studied & ~is_on
 
     def stop_reach(self, share: float) -> Floats:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mm_pipeline.domain.arrays import Bools, Floats
-from mm_pipeline.domain.exit_state.policy import ExitStatePolicy
-from mm_pipeline.domain.exit_state.triggers import LATEST, WARNING, market_triggers
+from mm_pipeline.domain.exit_state.policy import LATEST, WARNING, ExitStatePolicy
+from mm_pipeline.domain.exit_state.triggers import market_triggers
 from mm_pipeline.domain.programme.market import ProgrammeMarket
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def signals_of(market: ProgrammeMarket, policy: StudiedPolicy) -> Signals:
 
 def _states_on(market: ProgrammeMarket, policy: ExitStatePolicy) -> Bools:
     triggers = market_triggers(market.view, market.closed_ms, policy)
-    latest = np.sum([triggers[name].fired for name in LATEST], axis=0) >= policy.latest.min_triggers
+    latest = np.sum([triggers[name].fired for name in LATEST if name in triggers], axis=0) >= policy.latest.min_triggers
     warning = np.sum([triggers[name].fired for name in WARNING], axis=0) >= policy.warning.min_triggers
     is_latest = latest | triggers["regime_trend"].fired
     return np.stack([warning | is_latest, is_latest])

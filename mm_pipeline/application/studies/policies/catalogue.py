@@ -26,7 +26,7 @@ EITHER: Final = ((0.4, 3.0), (0.4, 4.0), (0.5, 2.0), (0.5, 3.0), (0.5, 4.0))
 """P(stop), and loss in % of the capital, of which either is enough."""
 TOTALS_PCT: Final = (4.0, 5.0, 6.0, 7.0)
 """Loss since the start of a grid and within 4 h, in % of the capital."""
-DROPPED: Final = 15
+DROPPED: Final = 16
 """Variants that were tried once and are not run any more: the study's page lists them."""
 
 
@@ -75,8 +75,8 @@ def studied_policies(seed: ExitStatePolicy, calibrated: ExitStatePolicy) -> tupl
     """Every policy that is judged, the shipped ones first."""
     warning = (WARNING_P_STOP, None)
     return (
-        StudiedPolicy(name="seed", triggers=seed),
-        StudiedPolicy(name="calibrated", triggers=calibrated),
+        _shipped("seed", seed),
+        _shipped("calibrated", calibrated),
         StudiedPolicy(name="mandatory", p_stop=warning),
         *(StudiedPolicy(name=f"p_stop_{x}", p_stop=(min(WARNING_P_STOP, x), x)) for x in P_STOPS),
         *(StudiedPolicy(name=f"loss_{x}", p_stop=warning, budget_pct=(None, x)) for x in BUDGETS_PCT),
@@ -86,6 +86,12 @@ def studied_policies(seed: ExitStatePolicy, calibrated: ExitStatePolicy) -> tupl
             for x in TOTALS_PCT
         ),
     )
+
+
+def _shipped(name: str, policy: ExitStatePolicy) -> StudiedPolicy:
+    """A policy of the settings; where it asks for P(stop), that is LATEST."""
+    asked = policy.stop_likely.p_stop_24h if policy.asks("stop_likely") else None
+    return StudiedPolicy(name=name, triggers=policy, p_stop=(asked, asked))
 
 
 def rules_of(policy: StudiedPolicy, seed: ExitStatePolicy) -> Rules:
