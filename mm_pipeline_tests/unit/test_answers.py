@@ -75,9 +75,17 @@ class Desk:
         answer = ResponseRecord(response=response, source="mm", by_whom="ann", recorded_at=now, **WRITTEN_BY)
         assert self.journal.responses.record([answer]) == 1
 
-    def evaluate(self, *states: str, first: datetime, kind: EvaluationKind = EvaluationKind.EXIT) -> None:
+    def evaluate(
+        self,
+        *states: str,
+        first: datetime,
+        kind: EvaluationKind = EvaluationKind.EXIT,
+        again_at: datetime | None = None,
+    ) -> None:
+        """Evaluations bar by bar, each made in time; or all at ``again_at``, as their candles were revised."""
+        made = {} if again_at is None else {"input_hash": "revised", "recorded_at": again_at}
         rows = [
-            replace(SAMPLE, grid="eth", evaluated_at=first + number * BAR, state=state, kind=kind)
+            replace(SAMPLE, grid="eth", evaluated_at=first + number * BAR, state=state, kind=kind, **made)
             for number, state in enumerate(states)
         ]
         assert self.journal.record_evaluations(rows) == len(rows)
@@ -287,6 +295,15 @@ def test_two_evaluations_that_say_normal_end_the_alarms(desk: Desk, states: tupl
     desk.send(respond_by=None)
     desk.evaluate(*states, first=AT + BAR)
     assert desk.heard() == (["cancelled"] if is_over else [])
+
+
+def test_bar_before_that_is_judged_anew_ends_no_alarm(desk: Desk) -> None:
+    desk.send(respond_by=None)
+    desk.evaluate("MANDATORY_EXIT", "NORMAL", first=AT + BAR)
+    desk.evaluate("NORMAL", first=AT + BAR, again_at=AT + 2 * BAR + MINUTE)
+    assert desk.heard() == []
+    desk.evaluate("NORMAL", first=AT + 3 * BAR)
+    assert desk.heard() == ["cancelled"]
 
 
 @pytest.mark.parametrize(("evaluations", "is_over"), [(1, True), (2, True), (3, False)])
