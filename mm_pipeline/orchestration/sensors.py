@@ -59,7 +59,9 @@ def grid_files(context: dg.SensorEvaluationContext, watch: WatchResource) -> dg.
         context.log.error(problem)
     now = watch.now()
     # The moment is part of the key: what is edited to and fro within one bar counts each time.
-    request = tick_request(watch.decisions(), floor_to_evaluation(now), f"grid_files {content} {now.isoformat()}")
+    run_key = f"grid_files {content} {now.isoformat()}"
+    first_month = watch.settings.first_month
+    request = tick_request(watch.decisions(), floor_to_evaluation(now), run_key, first_month=first_month)
     return dg.SensorResult(run_requests=[request], cursor=content)
 
 

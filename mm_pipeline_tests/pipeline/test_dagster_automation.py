@@ -135,6 +135,25 @@ def test_gap_from_an_earlier_month_asks_for_one_run_over_all_months(installation
     assert [request.tags[name] for name in RANGE_TAGS] == ["2025-01", "2025-03"]
 
 
+@pytest.mark.parametrize(
+    ("first_month", "months"), [("2025-02", ["2025-02", "2025-03"]), ("2025-03", ["2025-03"]), ("2024-12", None)]
+)
+def test_gap_before_the_first_month_asks_for_no_month_that_is_not_there(
+    tmp_path: Path, first_month: str, months: list[str] | None
+) -> None:
+    made = Installation(tmp_path, FixedSources({}), settings={"first_month": first_month})
+    made.grid("eth", started_at="2025-01-01T00:00:00Z")
+    remember(made, eth=datetime(2025, 1, 31, 23, 45, tzinfo=UTC))
+    request = tick(made, AT + MINUTE)
+    found = [request.tags[name] for name in RANGE_TAGS if name in request.tags] or [request.partition_key]
+    assert found == (months or ["2025-01", "2025-03"])
+
+
+def test_hourly_run_of_the_first_month_asks_for_none_before_it(tmp_path: Path) -> None:
+    made = Installation(tmp_path, FixedSources({}), settings={"first_month": "2025-04"})
+    assert tick(made, datetime(2025, 4, 1, 1, 5, tzinfo=UTC), every_hour).partition_key == "2025-04"
+
+
 def test_last_evaluation_at_the_very_end_of_a_month_asks_for_the_next_alone(installation: Installation) -> None:
     remember(installation, eth=datetime(2025, 3, 1, tzinfo=UTC))
     assert tick(installation, AT + timedelta(minutes=1)).partition_key == "2025-03"
