@@ -101,9 +101,12 @@ def _first_due(journal: Journal, evaluated_at: datetime) -> datetime | None:
     due = []
     for grid in journal.known_grids():
         version, last = journal.grid_in_force(grid, evaluated_at), journal.last_evaluation(grid)
-        if version is not None and last is not None:
-            is_ahead = version.grid.started_at > evaluated_at  # which is told at each evaluation until then
-            due.append(max(last.evaluated_at + _BAR, last.evaluated_at if is_ahead else version.grid.started_at))
+        if version is None or last is None:
+            continue
+        is_ahead = version.grid.started_at > evaluated_at
+        if is_ahead and not version.grid.enabled:
+            continue  # nothing is evaluated of it until then; of an enabled one it is told at each evaluation
+        due.append(max(last.evaluated_at + _BAR, last.evaluated_at if is_ahead else version.grid.started_at))
     return min(due, default=None)
 
 

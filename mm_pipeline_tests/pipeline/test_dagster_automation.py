@@ -170,6 +170,21 @@ def test_grid_that_is_new_or_gone_makes_no_gap(installation: Installation) -> No
     assert tick(installation, AT + timedelta(minutes=1)).partition_key == "2025-03"
 
 
+@pytest.mark.parametrize(("enabled", "months"), [(False, ["2025-03"]), (True, ["2025-01", "2025-03"])])
+def test_disabled_grid_that_has_not_begun_makes_no_gap(tmp_path: Path, enabled: bool, months: list[str]) -> None:
+    """It was evaluated until its start was moved; an enabled one is told of at each evaluation all the same."""
+    made = Installation(tmp_path, FixedSources({}))
+    made.grid("eth", started_at="2025-01-01T00:00:00Z")
+    made.grid("plan", started_at="2025-01-01T00:00:00Z", enabled=enabled)
+    remember(made, eth=AT, plan=datetime(2025, 1, 20, tzinfo=UTC))
+    made.grid("plan", started_at="2026-01-01T00:00:00Z", enabled=enabled)
+    with made.watch(AT) as watch:
+        watch.decisions().observe_grids(list(watch.grid_folder().grids), AT)
+    request = tick(made, AT + timedelta(minutes=16))
+    found = [request.tags[name] for name in RANGE_TAGS if name in request.tags] or [request.partition_key]
+    assert found == months
+
+
 def test_journal_that_cannot_be_read_still_asks_for_the_run_that_says_so(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
