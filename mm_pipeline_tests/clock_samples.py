@@ -98,7 +98,7 @@ class ClockedInstallation(PagingInstallation):
         shown = true_now + ahead
         evaluated_ms = floor_to_evaluation(shown)
         with self.watch(shown) as watch:
-            request = tick_request(watch.decisions(), evaluated_ms, run_key="")
+            request = tick_request(watch.decisions(), evaluated_ms, run_key="", first_month=watch.settings.first_month)
         job = build_definitions(self.overrides(shown)).resolve_job_def(EVALUATION_JOB)
         with quick_run():
             result = job.execute_in_process(

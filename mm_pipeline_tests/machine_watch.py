@@ -197,7 +197,7 @@ class MachineWatch:
 
     def _ticked(self, watch: Watch) -> str:
         evaluated_ms = floor_to_evaluation(watch.now())
-        request = tick_request(watch.decisions(), evaluated_ms, run_key="")
+        request = tick_request(watch.decisions(), evaluated_ms, run_key="", first_month=watch.settings.first_month)
         self.runs += 1
         context = _context(request.partition_key, dict(request.tags), f"{self.folder} {self.runs}")
         _value(_body(candles.candles)(context, watch))

@@ -68,7 +68,12 @@ def steered_ticks(context: dg.SensorEvaluationContext, watch: WatchResource) -> 
     if context.instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY), limit=1):
         return dg.SkipReason("A run is under way.")
     jobs.TICK_MAX_RUNTIME_S = int(told("max_runtime_s", "600"))  # type: ignore[misc]
-    request = jobs.tick_request(watch.decisions(), floor_to_evaluation(now), f"{asked} {now.isoformat()}")
+    request = jobs.tick_request(
+        watch.decisions(),
+        floor_to_evaluation(now),
+        f"{asked} {now.isoformat()}",
+        first_month=watch.settings.first_month,
+    )
     return dg.SensorResult(run_requests=[request], cursor=asked)
 
 

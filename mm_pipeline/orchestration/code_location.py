@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import dagster as dg
 
+from mm_pipeline.application.plan import floor_to_evaluation
 from mm_pipeline.bootstrap import Overrides, following
+from mm_pipeline.domain.instants import from_ms
+from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.orchestration import jobs, schedules, sensors
 from mm_pipeline.orchestration.assets.archive import archive
 from mm_pipeline.orchestration.assets.candles import candles
@@ -49,9 +54,20 @@ SENSORS = (
 
 
 def build_definitions(overrides: Overrides | None = None) -> dg.Definitions:
-    """The code location of an installation."""
+    """The code location of an installation.
+
+    Raises
+    ------
+    ConfigError
+        When the settings cannot be used, or their first month has not begun.
+    """
     current = following(overrides)
-    months = months_from(current().settings.first_month)
+    deployment, now = current().deployment, current().clock.now()
+    deployment.check_first_month(now)
+    newest = from_ms(floor_to_evaluation(now)) - timedelta(
+        milliseconds=Timeframe.M15.ms
+    )  # as a month begins, of the last
+    months = months_from(min(deployment.settings.first_month, f"{newest:%Y-%m}"))
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=months), ASSETS),
         asset_checks=list(CHECKS),

@@ -10,7 +10,7 @@ from mm_pipeline.application.isolation import CONTRACT
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
-from mm_pipeline.domain.months import month_start
+from mm_pipeline.domain.months import month_start, parse_month
 from mm_pipeline.orchestration.assets.candles import FRESH
 from mm_pipeline.orchestration.assets.positions import AGREES
 from mm_pipeline.orchestration.checks import DECLARED, PARITY, RECONCILIATION
@@ -72,11 +72,12 @@ hourly_metrics = dg.define_asset_job(
 )
 
 
-def tick_request(journal: Journal, evaluated_ms: int, run_key: str) -> dg.RunRequest:
+def tick_request(journal: Journal, evaluated_ms: int, run_key: str, *, first_month: str) -> dg.RunRequest:
     """The live run for an evaluation: its month, or every month since the last evaluation that was journalled.
 
-    Inside a month a run fills what is missing by itself. Where the journal cannot be read, the month alone is asked
-    for: that run will say what is wrong.
+    Months before ``first_month`` are no partitions: what is missing in them stays so. Inside a month a run fills what
+    is missing by itself. Where the journal cannot be read, the month alone is asked for: that run will say what is
+    wrong.
     """
     evaluated_at = from_ms(evaluated_ms)
     month = month_start(evaluated_at - _BAR)
@@ -87,7 +88,12 @@ def tick_request(journal: Journal, evaluated_ms: int, run_key: str) -> dg.RunReq
     first = month if first_due is None else min(month, month_start(first_due - _BAR))
     tags = {MAX_RUNTIME_TAG: str(TICK_MAX_RUNTIME_S), PRIORITY_TAG: TICK_PRIORITY}
     tags |= {EVALUATED_AT_TAG: evaluated_at.isoformat()}
-    return run_request(run_key, first, month, tags)
+    return run_request(run_key, not_before(first_month, first, month), month, tags)
+
+
+def not_before(first_month: str, first: datetime, last: datetime) -> datetime:
+    """The first month of a run to the last that can be materialized; the last one is asked for in any case."""
+    return max(first, min(last, parse_month(first_month)))
 
 
 def _first_due(journal: Journal, evaluated_at: datetime) -> datetime | None:
@@ -95,9 +101,12 @@ def _first_due(journal: Journal, evaluated_at: datetime) -> datetime | None:
     due = []
     for grid in journal.known_grids():
         version, last = journal.grid_in_force(grid, evaluated_at), journal.last_evaluation(grid)
-        if version is not None and last is not None:
-            is_ahead = version.grid.started_at > evaluated_at  # which is told at each evaluation until then
-            due.append(max(last.evaluated_at + _BAR, last.evaluated_at if is_ahead else version.grid.started_at))
+        if version is None or last is None:
+            continue
+        is_ahead = version.grid.started_at > evaluated_at
+        if is_ahead and not version.grid.enabled:
+            continue  # nothing is evaluated of it until then; of an enabled one it is told at each evaluation
+        due.append(max(last.evaluated_at + _BAR, last.evaluated_at if is_ahead else version.grid.started_at))
     return min(due, default=None)
 
 

@@ -84,6 +84,7 @@ def of_candles(
             "quarantined": len(update.refused),
             "covered": _covered(update),
             "revised": len(update.revisions),
+            "revisions waiting": update.after.waiting_ms.size,
             "requests": update.requests_made,
             "problem": str(problems.get(market, "")),
         }

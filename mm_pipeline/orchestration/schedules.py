@@ -16,6 +16,7 @@ from mm_pipeline.orchestration.jobs import (
     PRIORITY_TAG,
     exit_evaluation,
     hourly_metrics,
+    not_before,
     run_request,
     tick_request,
 )
@@ -42,7 +43,8 @@ _DAY = timedelta(days=1)
 def every_15_minutes(context: dg.ScheduleEvaluationContext, watch: WatchResource) -> dg.RunRequest:
     """Evaluate the newest closed bar, and all since the last evaluation."""
     evaluated_ms = floor_to_evaluation(context.scheduled_execution_time)
-    return tick_request(watch.decisions(), evaluated_ms, f"{EVALUATION_JOB} {from_ms(evaluated_ms).isoformat()}")
+    run_key = f"{EVALUATION_JOB} {from_ms(evaluated_ms).isoformat()}"
+    return tick_request(watch.decisions(), evaluated_ms, run_key, first_month=watch.settings.first_month)
 
 
 @dg.schedule(
@@ -53,9 +55,10 @@ def every_15_minutes(context: dg.ScheduleEvaluationContext, watch: WatchResource
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Metrics, reconciliation with the exchange's own hours, and parity with the journal.",
 )
-def every_hour(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+def every_hour(context: dg.ScheduleEvaluationContext, watch: WatchResource) -> dg.RunRequest:
     """The month of the newest closed bar, and for a day the one before it: its last pages may still be answered."""
     evaluated_at = from_ms(floor_to_evaluation(context.scheduled_execution_time))
     run_key = f"{HOURLY_JOB} {evaluated_at.isoformat()}"
     tags = {EVALUATED_AT_TAG: evaluated_at.isoformat(), PRIORITY_TAG: HOURLY_PRIORITY}
-    return run_request(run_key, month_start(evaluated_at - _DAY), month_start(evaluated_at - _BAR), tags)
+    first, last = month_start(evaluated_at - _DAY), month_start(evaluated_at - _BAR)
+    return run_request(run_key, not_before(watch.settings.first_month, first, last), last, tags)

@@ -59,7 +59,9 @@ def grid_files(context: dg.SensorEvaluationContext, watch: WatchResource) -> dg.
         context.log.error(problem)
     now = watch.now()
     # The moment is part of the key: what is edited to and fro within one bar counts each time.
-    request = tick_request(watch.decisions(), floor_to_evaluation(now), f"grid_files {content} {now.isoformat()}")
+    run_key = f"grid_files {content} {now.isoformat()}"
+    first_month = watch.settings.first_month
+    request = tick_request(watch.decisions(), floor_to_evaluation(now), run_key, first_month=first_month)
     return dg.SensorResult(run_requests=[request], cursor=content)
 
 
@@ -92,26 +94,31 @@ def watch_is_blind(context: dg.RunFailureSensorContext, watch: WatchResource) ->
     code = RUN_FAILED if is_live else OTHER_RUN_FAILED
     watch.decisions().record_notices([Incident(market=PIPELINE, tick_at=tick_at, code=code, message=message)])
     if is_live:
-        delivery = watch.delivery()
+        delivery, rules = watch.delivery(), watch.settings.notify.unknown
+        began = blind_since(watch.decisions(), tick_at, good=rules.flapping_of)
         delivery.alarms.raise_about(
-            f"{RUN_FAILED} since {blind_since(watch.decisions(), tick_at).isoformat()}",
+            f"{RUN_FAILED} since {began.isoformat()}",
             "BLIND: an evaluation run failed, no grid was judged",
             f"Look at your grids yourself until evaluations come again.\n\n{message}"[:TEXT_LIMIT],
-            every=watch.settings.notify.unknown.second_after,
+            every=rules.second_after,
         )
         delivery.relay.run()
 
 
-def blind_since(journal: Journal, tick_at: datetime) -> datetime:
-    """First of the evaluations in a row, up to this one, whose runs failed as a whole."""
+def blind_since(journal: Journal, tick_at: datetime, *, good: int) -> datetime:
+    """When the outage began that this evaluation belongs to: the first whose run failed as a whole.
+
+    It is over after ``good`` evaluations in a row whose runs did not fail; what fails again before that is no news.
+    """
     began, looked_back_to = tick_at, tick_at
     while True:
         since = looked_back_to - _LOOK_BACK
         notices = journal.notices(PIPELINE, since=since, until=looked_back_to)
-        failed = {notice.tick_at for notice in notices if notice.code == RUN_FAILED}
-        while began - _BAR in failed:
-            began -= _BAR
-        if began > since:
+        for failed_at in sorted((one.tick_at for one in notices if one.code == RUN_FAILED), reverse=True):
+            if began - failed_at > good * _BAR:
+                return began
+            began = failed_at
+        if began - good * _BAR >= since:
             return began
         looked_back_to = since
 

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -140,6 +140,23 @@ class Deployment:
         """Folder of the grid files."""
         base = self.file.parent if self.file else Path.cwd()
         return (base / self.settings.grids).resolve()
+
+    def check_first_month(self, now: datetime) -> None:
+        """Refuse a ``first_month`` that has not begun: there would be no month to evaluate.
+
+        Raises
+        ------
+        ConfigError
+            With file, key and hint.
+        """
+        present = f"{now:%Y-%m}"
+        if self.settings.first_month > present:
+            raise ConfigError(
+                f"{self.settings.first_month} is later than the present month, {present}.",
+                f"Write {present} or an earlier month, or set this machine's clock.",
+                file=str(self.file or "defaults.yaml"),
+                key="first_month",
+            )
 
 
 @dataclass(frozen=True)

@@ -78,9 +78,9 @@ def test_25_tick_that_hangs_is_ended_by_its_own_limit(
 ) -> None:
     with Journal(sqlite_url(tmp_path / "journal.db")) as journal:
         now_ms = int(datetime(2025, 3, 1, tzinfo=UTC).timestamp() * 1000)
-        calm = started(instance, **jobs.tick_request(journal, now_ms, "calm").tags)
+        calm = started(instance, **jobs.tick_request(journal, now_ms, "calm", first_month="2022-01").tags)
         monkeypatch.setattr(jobs, "TICK_MAX_RUNTIME_S", -1)  # a tick that has run for longer than it may
-        hung = started(instance, **jobs.tick_request(journal, now_ms, "hung").tags)
+        hung = started(instance, **jobs.tick_request(journal, now_ms, "hung", first_month="2022-01").tags)
     assert monitored(instance, calm) is dg.DagsterRunStatus.STARTED
     assert monitored(instance, hung) is dg.DagsterRunStatus.FAILURE
 

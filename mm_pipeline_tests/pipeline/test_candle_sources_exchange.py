@@ -167,7 +167,7 @@ def test_confirm_revision_is_how_many_answers_make_a_bar_milder(
     assert {name: believed[name] for name in milder} == (
         milder if is_believed else {name: bar[name] for name in milder}
     )
-    assert (result.after.refused_ms.size == 0) is is_believed
+    assert (result.after.waiting_ms.size == 0) is is_believed
 
 
 @pytest.mark.parametrize(("cover_requests", "asked", "made"), [(0, [0, 0], 0), (1, [1, 1], 1), (2, [2, 2], 4)])

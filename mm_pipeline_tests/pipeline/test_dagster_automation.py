@@ -17,12 +17,15 @@ from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.orchestration.code_location import build_definitions
 from mm_pipeline.orchestration.resources import watch_resource
+from mm_pipeline.orchestration.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.orchestration.schedules import EVALUATION_CRON, every_15_minutes, every_hour
 from mm_pipeline.orchestration.sensors import OTHER_RUN_FAILED, RUN_FAILED, blind_since, grid_files, watch_is_blind
+from mm_pipeline.orchestration.turns import LIVE_TAG
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources, Installation, ranging_candles
 
 pytestmark = DAGSTER_WARNINGS
 AT = datetime(2025, 3, 20, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
@@ -132,6 +135,25 @@ def test_gap_from_an_earlier_month_asks_for_one_run_over_all_months(installation
     assert [request.tags[name] for name in RANGE_TAGS] == ["2025-01", "2025-03"]
 
 
+@pytest.mark.parametrize(
+    ("first_month", "months"), [("2025-02", ["2025-02", "2025-03"]), ("2025-03", ["2025-03"]), ("2024-12", None)]
+)
+def test_gap_before_the_first_month_asks_for_no_month_that_is_not_there(
+    tmp_path: Path, first_month: str, months: list[str] | None
+) -> None:
+    made = Installation(tmp_path, FixedSources({}), settings={"first_month": first_month})
+    made.grid("eth", started_at="2025-01-01T00:00:00Z")
+    remember(made, eth=datetime(2025, 1, 31, 23, 45, tzinfo=UTC))
+    request = tick(made, AT + MINUTE)
+    found = [request.tags[name] for name in RANGE_TAGS if name in request.tags] or [request.partition_key]
+    assert found == (months or ["2025-01", "2025-03"])
+
+
+def test_hourly_run_of_the_first_month_asks_for_none_before_it(tmp_path: Path) -> None:
+    made = Installation(tmp_path, FixedSources({}), settings={"first_month": "2025-04"})
+    assert tick(made, datetime(2025, 4, 1, 1, 5, tzinfo=UTC), every_hour).partition_key == "2025-04"
+
+
 def test_last_evaluation_at_the_very_end_of_a_month_asks_for_the_next_alone(installation: Installation) -> None:
     remember(installation, eth=datetime(2025, 3, 1, tzinfo=UTC))
     assert tick(installation, AT + timedelta(minutes=1)).partition_key == "2025-03"
@@ -146,6 +168,21 @@ def test_grid_that_is_new_or_gone_makes_no_gap(installation: Installation) -> No
         watch.decisions().observe_grids(kept, AT - timedelta(days=1))
         assert watch.decisions().retire_grid("gone", AT - timedelta(hours=1), by="me")
     assert tick(installation, AT + timedelta(minutes=1)).partition_key == "2025-03"
+
+
+@pytest.mark.parametrize(("enabled", "months"), [(False, ["2025-03"]), (True, ["2025-01", "2025-03"])])
+def test_disabled_grid_that_has_not_begun_makes_no_gap(tmp_path: Path, enabled: bool, months: list[str]) -> None:
+    """It was evaluated until its start was moved; an enabled one is told of at each evaluation all the same."""
+    made = Installation(tmp_path, FixedSources({}))
+    made.grid("eth", started_at="2025-01-01T00:00:00Z")
+    made.grid("plan", started_at="2025-01-01T00:00:00Z", enabled=enabled)
+    remember(made, eth=AT, plan=datetime(2025, 1, 20, tzinfo=UTC))
+    made.grid("plan", started_at="2026-01-01T00:00:00Z", enabled=enabled)
+    with made.watch(AT) as watch:
+        watch.decisions().observe_grids(list(watch.grid_folder().grids), AT)
+    request = tick(made, AT + timedelta(minutes=16))
+    found = [request.tags[name] for name in RANGE_TAGS if name in request.tags] or [request.partition_key]
+    assert found == months
 
 
 def test_journal_that_cannot_be_read_still_asks_for_the_run_that_says_so(
@@ -218,11 +255,10 @@ def failing_run(installation: Installation, instance: dg.DagsterInstance) -> dg.
     return installation.tick(AT, instance, raises=False)
 
 
-def test_failed_run_is_journalled_and_logged_as_an_error(
-    installation: Installation, instance: dg.DagsterInstance
+def sense_failure(
+    installation: Installation, instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult, at: datetime
 ) -> None:
-    result = failing_run(installation, instance)
-    assert not result.success
+    """What the sensor does about a live evaluation that failed so at a moment."""
     (event,) = [event for event in result.all_events if event.is_run_failure]
     run = instance.get_run_by_id(result.run_id)
     assert run is not None
@@ -230,28 +266,61 @@ def test_failed_run_is_journalled_and_logged_as_an_error(
         sensor_name="watch_is_blind",
         dagster_event=event,
         dagster_instance=instance,
-        dagster_run=run,
-        resources={"watch": watch_resource(lambda: bootstrap.installation(installation.overrides(AT)))},
+        dagster_run=run.with_tags({**run.tags, EVALUATED_AT_TAG: at.isoformat(), LIVE_TAG: "true"}),
+        resources={"watch": watch_resource(lambda: bootstrap.installation(installation.overrides(at + MINUTE)))},
     ).for_run_failure() as context:
         watch_is_blind(context)
+
+
+def test_failed_run_is_journalled_and_logged_as_an_error(
+    installation: Installation, instance: dg.DagsterInstance
+) -> None:
+    result = failing_run(installation, instance)
+    assert not result.success
+    sense_failure(installation, instance, result, AT)
     with installation.journal() as journal:
         (notice,) = journal.notices(PIPELINE)
     assert (notice.code, notice.tick_at) == ("run_failed", AT)
     assert "the watch was blind" in notice.message
-    assert run.run_id in notice.message
+    assert result.run_id in notice.message
 
 
-def test_blindness_began_with_the_first_failed_evaluation_in_a_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("good", "began"), [(1, [0, 0, 3, 3, 6]), (2, [0, 0, 0, 0, 0]), (3, [0, 0, 0, 0, 0])])
+def test_outage_is_over_after_as_many_good_evaluations_in_a_row(tmp_path: Path, good: int, began: list[int]) -> None:
     bar = timedelta(minutes=15)
-    failed = [AT, AT + bar, AT + 3 * bar, AT + 4 * bar]
+    failed = [AT, AT + bar, AT + 3 * bar, AT + 4 * bar, AT + 6 * bar]
     with Journal(sqlite_url(tmp_path / "journal.db")) as journal:
         for tick_at in failed:
             notice = Incident(market=PIPELINE, tick_at=tick_at, code=RUN_FAILED, message="")
             journal.record_notices([notice])
         other = Incident(market=PIPELINE, tick_at=AT + 2 * bar, code=OTHER_RUN_FAILED, message="")
         journal.record_notices([other])
-        began = [blind_since(journal, tick_at) for tick_at in failed]
-    assert began == [AT, AT, AT + 3 * bar, AT + 3 * bar]
+        found = [blind_since(journal, tick_at, good=good) for tick_at in failed]
+    assert found == [AT + number * bar for number in began]
+
+
+@dg.op
+def broken() -> None:
+    raise RuntimeError("killed")
+
+
+@dg.job(name="exit_evaluation")
+def broken_tick() -> None:
+    broken()
+
+
+@pytest.mark.parametrize(("flapping_of", "alarms"), [(2, 5), (3, 1)])
+def test_tick_that_fails_now_and_then_is_one_outage_within_flapping_of(
+    tmp_path: Path, instance: dg.DagsterInstance, flapping_of: int, alarms: int
+) -> None:
+    """Every third fails, with two good ones between."""
+    rules = {"notify": {"unknown": {"flapping_count": 2, "flapping_of": flapping_of}}}
+    made = Installation(tmp_path, FixedSources({}), {"channels": [{"name": "log", "kind": "console"}], **rules})
+    result = broken_tick.execute_in_process(instance=instance, raise_on_error=False)
+    for number in range(5):
+        sense_failure(made, instance, result, AT + number * timedelta(minutes=45))
+    with made.journal() as journal:
+        assert len(journal.notifications.pages()) == alarms
 
 
 def test_blindness_of_nine_days_is_one(tmp_path: Path) -> None:
@@ -262,4 +331,4 @@ def test_blindness_of_nine_days_is_one(tmp_path: Path) -> None:
             for number in range(9 * 96)
         )
         journal.record_notices(notices)
-        assert {blind_since(journal, AT + number * bar) for number in range(0, 9 * 96, 50)} == {AT}
+        assert {blind_since(journal, AT + number * bar, good=8) for number in range(0, 9 * 96, 50)} == {AT}

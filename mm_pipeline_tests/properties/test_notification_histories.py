@@ -45,6 +45,7 @@ class Step:
     pause: int = 0
     is_live: bool = True
     revised: str | None = None
+    revised_after: timedelta = BAR
     answer: str | None = None
     answered_after: timedelta = timedelta(0)
 
@@ -70,6 +71,7 @@ def steps(draw: st.DrawFn) -> list[Step]:
                 pause=draw(st.sampled_from([0, 0, 0, 0, 3, 13])),
                 is_live=draw(st.sampled_from([True, True, True, False])),
                 revised=draw(letters_like(letter)) if draw(st.integers(0, 4)) == 4 else None,
+                revised_after=draw(st.sampled_from([timedelta(minutes=5), BAR, 3 * BAR])),
                 answer=draw(
                     st.sampled_from(
                         [
@@ -93,7 +95,7 @@ def steps(draw: st.DrawFn) -> list[Step]:
 
 @dataclass
 class Carried:
-    """What a replay has in hand: evaluations as they were said last, decisions, and answers, by time."""
+    """What a replay has in hand: evaluations that count, decisions, and answers, by time."""
 
     judged: dict[datetime, Judgement] = field(default_factory=dict)
     decisions: dict[datetime, Decision] = field(default_factory=dict)
@@ -130,7 +132,15 @@ def copied(empty: Path) -> Iterator[Journal]:
             yield journal
 
 
-def record(journal: Journal, one: Judgement, version: str, *, is_live: bool, input_hash: str) -> None:
+def record(
+    journal: Journal,
+    one: Judgement,
+    version: str,
+    *,
+    is_live: bool,
+    input_hash: str,
+    after: timedelta = timedelta(minutes=1),
+) -> None:
     row = Evaluation(
         grid=one.grid,
         evaluated_at=one.evaluated_at,
@@ -143,7 +153,7 @@ def record(journal: Journal, one: Judgement, version: str, *, is_live: bool, inp
         reasons=(),
         grid_version=version,
         is_live=is_live,
-        recorded_at=one.evaluated_at,
+        recorded_at=one.evaluated_at + after,
         **WRITTEN_BY,
     )
     assert journal.record_evaluations([row]) == 1
@@ -164,6 +174,8 @@ def answer(journal: Journal, step: Step, at: datetime, told: list[Decision]) -> 
     is_ack = step.answer in ("ack", "ack everything")
     kind = ResponseKind.ACKNOWLEDGED if is_ack else ResponseKind(step.answer.removesuffix(" before"))
     page = told[-1].page if step.answer in ("ack", "missed") else ""
+    if step.answer == "ack":  # a page is there once it was decided
+        at = max(at, told[-1].evaluated_at + DECIDED_AFTER)
     happened_at = at - 5 * BAR if step.answer.endswith(" before") else at
     response = Response(grid=GRID, at=happened_at, kind=kind, page=page, known_at=at)
     made = ResponseRecord(response=response, source="test", by_whom="", recorded_at=at, **WRITTEN_BY)
@@ -198,8 +210,9 @@ def test_history_read_from_the_journal_is_the_history_carried_along(
             told += [decision for decision in made if decision.is_told]
             if step.revised is not None:
                 one = replace(judged(step.revised, evaluated_at=at), started_at=one.started_at)
-                record(journal, one, step.version, is_live=step.is_live, input_hash="revised")
-                carried.judged[at] = one
+                after = step.revised_after
+                record(journal, one, step.version, is_live=step.is_live, input_hash="revised", after=after)
+                carried.judged |= {at: one} if after < BAR else {}
             response = answer(journal, step, at + step.answered_after, told)
             carried.responses += [] if response is None else [response]
 
@@ -214,3 +227,20 @@ def test_long_run_of_one_state_is_counted_as_far_as_any_notice_looks(empty_journ
         before = journal.histories.before(one, now=one.evaluated_at, started_at=VERSIONS, policy=POLICY)
     assert 96 <= before.run <= 100
     assert before.run_began_at == NOON + BAR
+
+
+@pytest.mark.parametrize(("after", "run"), [(timedelta(minutes=14), 2), (BAR, 1), (BAR + timedelta(minutes=1), 1)])
+@pytest.mark.parametrize("letter", ["N", "U"])
+def test_bar_that_a_later_tick_judges_anew_is_no_second_evaluation(
+    empty_journal: Path, letter: str, after: timedelta, run: int
+) -> None:
+    """The candles of the bar before were revised: one answer says NORMAL, or UNKNOWN, of both."""
+    with copied(empty_journal) as journal:
+        for bar in range(3):
+            one = judged("M", bar, started_at=VERSIONS["version-0"])
+            record(journal, one, "version-0", is_live=True, input_hash="first")
+        again = judged(letter, 2, started_at=VERSIONS["version-0"])
+        record(journal, again, "version-0", is_live=True, input_hash="revised", after=after)
+        one = judged(letter, 3, started_at=VERSIONS["version-0"])
+        before = journal.histories.before(one, now=one.evaluated_at, started_at=VERSIONS, policy=POLICY)
+    assert before.at(one).run == run

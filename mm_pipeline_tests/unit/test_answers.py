@@ -18,7 +18,7 @@ from mm_pipeline.application.opening.channels import Delivery
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.notifications import Cause, Judgement, ReceiptState, ReceiptStatus, Response, ResponseKind
 from mm_pipeline.settings import load_settings
-from mm_pipeline_tests.journal_samples import SAMPLE
+from mm_pipeline_tests.journal_samples import SAMPLE, grid
 from mm_pipeline_tests.notification_samples import (
     AT,
     BAR,
@@ -75,9 +75,17 @@ class Desk:
         answer = ResponseRecord(response=response, source="mm", by_whom="ann", recorded_at=now, **WRITTEN_BY)
         assert self.journal.responses.record([answer]) == 1
 
-    def evaluate(self, *states: str, first: datetime, kind: EvaluationKind = EvaluationKind.EXIT) -> None:
+    def evaluate(
+        self,
+        *states: str,
+        first: datetime,
+        kind: EvaluationKind = EvaluationKind.EXIT,
+        again_at: datetime | None = None,
+    ) -> None:
+        """Evaluations bar by bar, each made in time; or all at ``again_at``, as their candles were revised."""
+        made = {} if again_at is None else {"input_hash": "revised", "recorded_at": again_at}
         rows = [
-            replace(SAMPLE, grid="eth", evaluated_at=first + number * BAR, state=state, kind=kind)
+            replace(SAMPLE, grid="eth", evaluated_at=first + number * BAR, state=state, kind=kind, **made)
             for number, state in enumerate(states)
         ]
         assert self.journal.record_evaluations(rows) == len(rows)
@@ -289,6 +297,15 @@ def test_two_evaluations_that_say_normal_end_the_alarms(desk: Desk, states: tupl
     assert desk.heard() == (["cancelled"] if is_over else [])
 
 
+def test_bar_before_that_is_judged_anew_ends_no_alarm(desk: Desk) -> None:
+    desk.send(respond_by=None)
+    desk.evaluate("MANDATORY_EXIT", "NORMAL", first=AT + BAR)
+    desk.evaluate("NORMAL", first=AT + BAR, again_at=AT + 2 * BAR + MINUTE)
+    assert desk.heard() == []
+    desk.evaluate("NORMAL", first=AT + 3 * BAR)
+    assert desk.heard() == ["cancelled"]
+
+
 @pytest.mark.parametrize(("evaluations", "is_over"), [(1, True), (2, True), (3, False)])
 def test_after_evaluations_of_normal_says_how_many(desk: Desk, evaluations: int, is_over: bool) -> None:
     desk.send(respond_by=None)
@@ -469,6 +486,34 @@ def test_position_seen_open_again_makes_the_report_that_it_was_flat_no_answer(de
     desk.respond(ResponseKind.FLAT)
     desk.clock.pass_(MINUTE)
     assert desk.heard() == ["cancelled"]
+
+
+@pytest.mark.parametrize(("before", "is_over"), [(61 * MINUTE, False), (59 * MINUTE, True)])
+def test_exit_before_the_range_began_ends_no_alarm(desk: Desk, before: timedelta, is_over: bool) -> None:
+    """The range began an hour before the page; its operator notes an exit late."""
+    desk.journal.observe_grids([grid("eth", started_at=AT - 60 * MINUTE)], AT - 60 * MINUTE)
+    desk.send(respond_by=None)
+    desk.respond(ResponseKind.FLAT, at=AT - before)
+    assert desk.heard() == (["cancelled"] if is_over else [])
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_exit_before_the_range_of_a_disabled_grid_ends_its_alarm(desk: Desk, enabled: bool) -> None:
+    desk.journal.observe_grids([grid("eth", started_at=AT - 60 * MINUTE, enabled=enabled)], AT - 60 * MINUTE)
+    desk.send(respond_by=None)
+    desk.respond(ResponseKind.FLAT, at=AT - 61 * MINUTE)
+    assert desk.heard() == ([] if enabled else ["cancelled"])
+
+
+@pytest.mark.parametrize(("before", "is_over"), [(61 * MINUTE, False), (59 * MINUTE, True)])
+def test_exit_before_a_reopening_that_is_older_than_the_page_ends_no_alarm(
+    desk: Desk, before: timedelta, is_over: bool
+) -> None:
+    desk.clock.at = AT - 60 * MINUTE
+    desk.respond(ResponseKind.REOPENED)
+    desk.send(respond_by=None)
+    desk.respond(ResponseKind.FLAT, at=AT - before)
+    assert desk.heard() == (["cancelled"] if is_over else [])
 
 
 def test_window_of_a_warning_is_a_row_alone(desk: Desk) -> None:

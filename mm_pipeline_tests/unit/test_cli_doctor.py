@@ -69,6 +69,16 @@ def test_healthy_installation_has_nothing_to_mend(home: Path, tmp_path: Path, pa
     assert not home.exists(), "a doctor makes nothing"
 
 
+def test_first_month_that_has_not_begun_fails_with_file_and_key(
+    home: Path, tmp_path: Path, paper: PaperExchange
+) -> None:
+    settings = deployment(tmp_path, paper.url)
+    settings.write_text(settings.read_text() + 'first_month: "2099-12"\n')
+    code, found = examine(settings)
+    assert code == 1
+    assert "settings.yaml: first_month: 2099-12 is later than the present month" in found["settings"][0]["seen"]
+
+
 def test_dead_exchange_fails_with_its_mend(home: Path, tmp_path: Path) -> None:
     with PaperExchange(markets=[]) as gone:
         url = gone.url

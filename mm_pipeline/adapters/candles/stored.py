@@ -9,8 +9,9 @@ import polars as pl
 
 from mm_pipeline.domain.arrays import Integers
 from mm_pipeline.domain.candles import (
+    NOTES,
     QUARANTINE_SCHEMA,
-    REPLACED,
+    WAITING,
     empty_candles,
     epoch_ms,
     merge_candles,
@@ -45,7 +46,7 @@ class StoredCandles:
     candles
         Clean raw candle frame, one stretch without unasked holes.
     quarantine
-        Refused rows that still stand (``QUARANTINE_SCHEMA``).
+        Refused rows that still stand, and notes about revisions (``QUARANTINE_SCHEMA``).
     missing
         Bars that were asked for and not sent (``MISSING_SCHEMA``). The bar before the oldest candle stands for all
         that was asked for before it.
@@ -66,6 +67,11 @@ class StoredCandles:
     def refused_ms(self) -> Integers:
         """Open times in quarantine (epoch ms)."""
         return quarantined_times(self.quarantine)
+
+    @property
+    def waiting_ms(self) -> Integers:
+        """Open times (epoch ms) of bars whose milder answers are not enough yet."""
+        return np.unique(epoch_ms(self.quarantine.filter(reason=WAITING)["open_time"]))
 
     @property
     def believed(self) -> pl.DataFrame:
@@ -130,7 +136,7 @@ class CandleUpdate:
 def quarantined_times(quarantine: pl.DataFrame) -> Integers:
     """Open times in quarantine as epoch milliseconds, sorted and unique; rows without a time have none.
 
-    A row that says what a bar was before it was replaced stands there for later answers, and hides nothing.
+    Notes about revisions stand there for later answers, and hide nothing.
     """
-    refused = quarantine.filter(pl.col("reason") != REPLACED)
+    refused = quarantine.filter(~pl.col("reason").is_in(NOTES))
     return np.unique(epoch_ms(refused["open_time"].drop_nulls()))

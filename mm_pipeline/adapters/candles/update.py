@@ -160,7 +160,7 @@ def _plan(
     is_confirmed = stored.before_oldest_ms in quiet_slots(stored.missing)
     return plan_fetch(
         stored.candles,
-        quarantined_ms=stored.refused_ms,
+        quarantined_ms=np.union1d(stored.refused_ms, stored.waiting_ms),
         start_ms=wanted.start_ms,
         end_ms=wanted.end_ms,
         policy=policy,
@@ -196,7 +196,7 @@ def _absorb(
         update,
         after=replace(after, missing=_missing(stored, after, part, now_ms=now_ms, waits_ms=waits_ms)),
         revisions=pl.concat([update.revisions, revisions]),
-        refused=pl.concat([update.refused, answer.quarantine, notes.filter(pl.col("reason") != REPLACED).unique()]),
+        refused=pl.concat([update.refused, answer.quarantine]),
         duplicates_dropped=update.duplicates_dropped + answer.duplicates_dropped,
     )
 

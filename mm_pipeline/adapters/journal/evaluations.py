@@ -16,6 +16,7 @@ from mm_pipeline.adapters.journal.records import Evaluation
 from mm_pipeline.adapters.journal.setting_aside import MADE_AGAIN, set_aside
 from mm_pipeline.adapters.journal.valid import evaluations as table
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
+from mm_pipeline.domain.market import Timeframe
 
 MANDATORY_EXIT = "MANDATORY_EXIT"
 UNKNOWN = "UNKNOWN"
@@ -86,12 +87,28 @@ def last(
     return None if row is None else _evaluation_of(row)
 
 
+def counts() -> sa.ColumnElement[bool]:
+    """Whether an evaluation counts towards how long a state has lasted: one of each bar does.
+
+    Of those that were made while their bar was the newest it is the last, else the first. What a later run says of the
+    bar, as its candles were revised, is no evaluation more: one answer of an exchange says nothing twice.
+    """
+    other = table.alias("other")
+    is_same_bar = (other.c.grid == table.c.grid) & (other.c.evaluated_at == table.c.evaluated_at)
+    is_before = ~_is_of_newest_bar(table) & (other.c.id < table.c.id)
+    is_over = _is_of_newest_bar(other) & (other.c.id > table.c.id)
+    return ~sa.exists().where(is_same_bar & (is_before | is_over))
+
+
+def _is_of_newest_bar(rows: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether an evaluation was made before the bar after its own had closed."""
+    made_ms, closed_ms = (sa.type_coerce(rows.c[name], sa.BigInteger) for name in ("recorded_at", "evaluated_at"))
+    return made_ms - closed_ms < Timeframe.M15.ms
+
+
 def newest(connection: sa.Connection, grid: str, count: int) -> list[Evaluation]:
-    """Evaluations of the newest ``count`` bars, newest first; of one bar the one recorded last."""
-    later = table.alias("later")
-    is_same_bar = (later.c.grid == table.c.grid) & (later.c.evaluated_at == table.c.evaluated_at)
-    is_overwritten = sa.exists().where(is_same_bar & (later.c.id > table.c.id))
-    query = _query(grid=grid, kind=None, since=None, until=None).where(~is_overwritten)
+    """Evaluations of the newest ``count`` bars that count, newest first."""
+    query = _query(grid=grid, kind=None, since=None, until=None).where(counts())
     rows = connection.execute(query.order_by(table.c.evaluated_at.desc()).limit(count))
     return [_evaluation_of(row) for row in rows]
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from mm_pipeline.adapters.journal.database import Database
 from mm_pipeline.adapters.journal.decisions import JournalNotifications
+from mm_pipeline.adapters.journal.evaluations import counts
 from mm_pipeline.adapters.journal.page_records import ResponseRecord
 from mm_pipeline.adapters.journal.responses import JournalResponses
 from mm_pipeline.adapters.journal.schema import UtcMillis
@@ -37,12 +38,9 @@ _LONGEST_RUN: Final = 96
 
 
 def _earlier() -> sa.ColumnElement[bool]:
-    """Evaluations of the grid at earlier bars, as they were recorded last."""
-    later = evaluations.alias("later")
-    is_same_bar = (later.c.grid == evaluations.c.grid) & (later.c.evaluated_at == evaluations.c.evaluated_at)
-    is_overwritten = sa.exists().where(is_same_bar & (later.c.id > evaluations.c.id))
+    """Evaluations of the grid at earlier bars, of each the one that counts."""
     is_before = evaluations.c.evaluated_at < sa.bindparam("at", type_=UtcMillis)
-    return (evaluations.c.grid == sa.bindparam("grid")) & is_before & ~is_overwritten
+    return (evaluations.c.grid == sa.bindparam("grid")) & is_before & counts()
 
 
 _AT, _AFTER = evaluations.c.evaluated_at, sa.bindparam("after", type_=UtcMillis)

@@ -8,8 +8,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mm_pipeline.adapters.journal import DecisionRecord, Journal, Page, ResponseRecord, words_in_force
+from mm_pipeline.adapters.journal.grid_versions import as_versions
 from mm_pipeline.adapters.journal.page_records import ALARM
-from mm_pipeline.domain.notifications import ASKS_FOR_EXIT, FLATS, Notice, ResponseKind, replaces
+from mm_pipeline.domain.grid import GridVersion
+from mm_pipeline.domain.grid_history import by_valid_from
+from mm_pipeline.domain.notifications import ASKS_FOR_EXIT, FLATS, SEEN_OPEN, Notice, ResponseKind, replaces
 
 _MOMENT: Final = timedelta(milliseconds=1)
 _ENDED_BY_FLAT = frozenset({*ASKS_FOR_EXIT, Notice.WARNING})
@@ -19,12 +22,15 @@ _ENDED_BY_FLAT = frozenset({*ASKS_FOR_EXIT, Notice.WARNING})
 class PageAnswers:
     """Told decisions and answers by grid, of a stretch of time that holds the pages asked about.
 
-    ``retired`` says when each grid was retired whose watch has ended: its operator has said that nothing is left.
+    That a position was seen open is among the answers however old it is: no exit before it closes anything.
+    ``versions`` are the declarations of grids with a word that they are closed. ``retired`` says when each grid was
+    retired whose watch has ended: its operator has said that nothing is left.
     """
 
     told: Mapping[str, Sequence[DecisionRecord]]
     answers: Mapping[str, Sequence[ResponseRecord]]
     retired: Mapping[str, datetime] = field(default_factory=dict)
+    versions: Mapping[str, Sequence[GridVersion]] = field(default_factory=dict)
 
     @classmethod
     def about(cls, journal: Journal, page: Page) -> PageAnswers:
@@ -56,9 +62,13 @@ class PageAnswers:
             decisions = [one for one in journal.notifications.decisions(grid, since=since) if one.decision.is_told]
             for one in decisions:
                 told.setdefault(one.decision.grid, []).append(one)
-            for answer in journal.responses.select(grid, known_since=since):
+            opened = journal.responses.select(grid, until=since, kinds=SEEN_OPEN)
+            before = [one for one in opened if one.recorded_at < since]
+            for answer in [*before, *journal.responses.select(grid, known_since=since)]:
                 answers.setdefault(answer.response.grid, []).append(answer)
-        return cls(told, answers, journal.retired_grids())
+        closed = [one for one, given in answers.items() if any(word.response.kind in FLATS for word in given)]
+        versions = {one: by_valid_from(as_versions(journal.grid_history(one))) for one in closed}
+        return cls(told, answers, journal.retired_grids(), versions)
 
     def newer(self, grid: str, page: Page, *, before: datetime | None = None) -> list[DecisionRecord]:
         """What was told of a grid in the page's place, decided before a moment."""
@@ -91,12 +101,24 @@ class PageAnswers:
         """Whether the page has lost its reason at a moment, whoever knows of it.
 
         Every page has by retiring its grid. One whose reason a closed position takes also by a word, known after the
-        page was decided, that it is closed, whenever it was; and the grid was not seen trading again since.
+        page was decided, that it is closed, by the rule of decisions (``words_in_force``); and the grid was not seen
+        trading again since.
         """
         retired_at = self.retired.get(grid)
         if retired_at is not None and (by is None or retired_at <= by):
             return True
-        return page.notice in _ENDED_BY_FLAT and _is_flat(self._given(grid, by), since=page.decided_at)
+        return page.notice in _ENDED_BY_FLAT and self._is_flat(grid, page, by)
+
+    def _is_flat(self, grid: str, page: Page, by: datetime | None) -> bool:
+        """Whether the newest word on it, known after the page was decided, is that the position is closed."""
+        words = words_in_force(self._given(grid, by), started_at=self._range_start(grid, page))
+        after = [one for one in words if one.known_at > page.decided_at]
+        return bool(after) and after[-1].response.kind in FLATS
+
+    def _range_start(self, grid: str, page: Page) -> datetime | None:
+        """Start of the range that a page is about; None where it is not known, or the grid is disabled."""
+        known = [one.grid for one in self.versions.get(grid, ()) if one.valid_from <= page.evaluated_at]
+        return known[-1].started_at if known and known[-1].enabled else None
 
     def _given(self, grid: str, by: datetime | None) -> list[ResponseRecord]:
         return [answer for answer in self.answers.get(grid, ()) if by is None or answer.response.at <= by]
@@ -108,9 +130,3 @@ class PageAnswers:
     def is_moot_whole(self, page: Page) -> bool:
         """Whether the page has lost its reason for each of its grids; never where it tells of none."""
         return bool(page.grids) and all(self.is_moot(grid, page) for grid in page.grids)
-
-
-def _is_flat(given: Sequence[ResponseRecord], *, since: datetime) -> bool:
-    """Whether the newest word on it, known after ``since``, is that the position is closed."""
-    words = [one for one in words_in_force(given, started_at=None) if one.known_at > since]
-    return bool(words) and words[-1].response.kind in FLATS

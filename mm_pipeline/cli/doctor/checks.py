@@ -54,7 +54,7 @@ def checks(deployment: Deployment, clock: Clock) -> list[tuple[str, Callable[[],
     ]
     return [
         ("home", partial(_home, settings)),
-        ("settings", partial(_settings, deployment)),
+        ("settings", partial(_settings, deployment, clock)),
         ("calibration", _calibration),
         ("grids", partial(_grids, deployment, folder)),
         ("journal", partial(_journal, settings)),
@@ -97,8 +97,9 @@ def _privacy(home: Path) -> Findings:
         yield Finding("privacy", Status.WARN, told, "Run any other mm command: it closes them.")
 
 
-def _settings(deployment: Deployment) -> Findings:
+def _settings(deployment: Deployment, clock: Clock) -> Findings:
     settings = deployment.settings
+    deployment.check_first_month(clock.now())
     file = deployment.file or "packaged defaults"
     yield Finding("settings", Status.OK, f"{file}, hash {settings.hash}")
     venue = f"paper exchange at {settings.paper_url}" if settings.is_paper else f"real, {settings.exchange}"

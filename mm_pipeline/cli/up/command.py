@@ -34,6 +34,7 @@ def up(*, settings_file: Path | None, without_pages: bool, without_heartbeat: bo
     dies or hangs is started again, within the bounds of the settings. One runs on a home. Ctrl-C, SIGTERM or SIGHUP
     stops it all; a tick in progress is ended, and made up for at the next start.
     """
+    from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.adapters.config.home import mm_home
     from mm_pipeline.cli.up.family import only_one
     from mm_pipeline.cli.up.processes import Stop, listen
@@ -41,6 +42,7 @@ def up(*, settings_file: Path | None, without_pages: bool, without_heartbeat: bo
     from mm_pipeline.settings import load_deployment
 
     deployment = load_deployment(settings_file)
+    deployment.check_first_month(SystemClock().now())
     if not without_pages:
         check_reaches_somebody(deployment.settings)
     if not without_heartbeat:

@@ -19,7 +19,7 @@ from mm_pipeline.domain.candles.merge import merge_candles
 from mm_pipeline.domain.candles.missing import MISSING_SCHEMA, no_missing
 from mm_pipeline.domain.candles.plan import AskedAgain, FetchRange, plan_fetch
 from mm_pipeline.domain.candles.quality import QUALITY_SCHEMA, data_quality
-from mm_pipeline.domain.candles.revisions import REPLACED, settle_revisions
+from mm_pipeline.domain.candles.revisions import NOTES, REPLACED, WAITING, settle_revisions
 from mm_pipeline.domain.candles.source import CandleSource, FinerSource, TickSource
 from mm_pipeline.domain.circuit_breaker import (
     HEALTHY,
@@ -37,10 +37,12 @@ __all__ = [
     "FINER",
     "HEALTHY",
     "MISSING_SCHEMA",
+    "NOTES",
     "QUALITY_SCHEMA",
     "QUARANTINE_SCHEMA",
     "RAW_SCHEMA",
     "REPLACED",
+    "WAITING",
     "AskedAgain",
     "CandleSource",
     "CircuitPhase",

@@ -26,7 +26,6 @@ class QuarantineReason(StrEnum):
     HIGH_BELOW_BODY = "high_below_body"
     LOW_ABOVE_BODY = "low_above_body"
     CONFLICT = "conflict"
-    REVISION_UNCONFIRMED = "revision_unconfirmed"
 
 
 QUARANTINE_SCHEMA: dict[str, pl.DataType] = {**RAW_SCHEMA, "reason": pl.String()}

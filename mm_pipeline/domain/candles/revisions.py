@@ -1,6 +1,7 @@
 """When a later answer about a closed bar is believed: at once where it goes further, after several where it does not.
 
 A low or high that was told may have breached a stop. Two servers of one exchange may disagree, and answer in turn.
+Meanwhile the bar stands as it was, so that nobody is blind for it: nothing milder than what was told is judged by.
 """
 
 from __future__ import annotations
@@ -9,11 +10,17 @@ from typing import Any, Final
 
 import polars as pl
 
-from mm_pipeline.domain.candles.clean import QUARANTINE_SCHEMA, QuarantineReason
+from mm_pipeline.domain.candles.clean import QUARANTINE_SCHEMA
 from mm_pipeline.domain.candles.frames import RAW_SCHEMA
 
 REPLACED: Final = "replaced"
-"""Reason of a kept row that is none of the refused: what a bar was before a milder answer was believed."""
+"""Reason of a kept row that says what a bar was before a milder answer was believed."""
+
+WAITING: Final = "revision_unconfirmed"
+"""Reason of a kept row that says what a milder answer said; there is one for each such answer in a row."""
+
+NOTES: Final = frozenset({REPLACED, WAITING})
+"""Reasons of rows that are kept for later answers; unlike a refused row they hide no bar."""
 
 
 def settle_revisions(
@@ -23,7 +30,7 @@ def settle_revisions(
 
     Lows and highs that go further are taken at once. A bar whose low or high is milder than the stored one waits until
     ``enough`` answers in a row said the same. Where it went that way before and came back, the exchange contradicts
-    itself: the furthest low and high stay for good.
+    itself: the furthest low and high stay for good, and no answer waits any more.
 
     Parameters
     ----------
@@ -37,7 +44,7 @@ def settle_revisions(
     candles
         The fetched ones that may supersede stored ones, with the furthest low and high where one side is milder.
     notes
-        ``QUARANTINE_SCHEMA``: answers that wait, and what bars were that were replaced.
+        ``QUARANTINE_SCHEMA`` with the reasons ``NOTES``: answers that wait, and what bars were that were replaced.
     """
     both = stored.join(fetched, on="open_time", suffix="_now")
     milder = both.filter((pl.col("low_now") > pl.col("low")) | (pl.col("high_now") < pl.col("high")))
@@ -48,19 +55,17 @@ def settle_revisions(
         old = {name: row[name] for name in RAW_SCHEMA}
         new = old | {name: row[f"{name}_now"] for name in RAW_SCHEMA if name != "open_time"}
         about = noted.filter(pl.col("open_time") == row["open_time"])
-        waiting = about.filter(
-            reason=QuarantineReason.REVISION_UNCONFIRMED.value, low=new["low"], high=new["high"]
-        ).height
-        if waiting + 1 >= enough and not _came_back(about, old, new):
+        told = 1 + about.filter(reason=WAITING, low=new["low"], high=new["high"]).height
+        is_contradicted = _came_back(about, old, new)
+        if told >= enough and not is_contradicted:
             candles.append(_frame(new, RAW_SCHEMA))
             notes.append(_frame(old | {"reason": REPLACED}, QUARANTINE_SCHEMA))
             continue
         furthest = {"low": min(old["low"], new["low"]), "high": max(old["high"], new["high"])}
         goes_further = (furthest["low"], furthest["high"]) != (old["low"], old["high"])
         candles.append(_frame((new if goes_further else old) | furthest, RAW_SCHEMA))
-        waits = _frame(new | {"reason": QuarantineReason.REVISION_UNCONFIRMED.value}, QUARANTINE_SCHEMA)
-        notes += [waits] * min(waiting + 1, enough)
-    return pl.concat(candles).sort("open_time"), pl.concat(notes)
+        notes += [] if is_contradicted else [_frame(new | {"reason": WAITING}, QUARANTINE_SCHEMA)] * told
+    return pl.concat(candles).sort("open_time"), pl.concat([pl.DataFrame(schema=QUARANTINE_SCHEMA), *notes])
 
 
 def _came_back(about: pl.DataFrame, old: dict[str, Any], new: dict[str, Any]) -> bool:

@@ -82,7 +82,10 @@ class UnknownNotice(Policy):
         unit="UNKNOWN evaluations", source="half of two hours unseen is no watch", ge=2, le=LONGEST_FLAPPING
     )
     flapping_of: int = threshold(
-        unit="evaluations", source="two hours, as long as an outage may last untold", ge=2, le=LONGEST_FLAPPING
+        unit="evaluations",
+        source="two hours, as long as an outage may last untold; so long nothing must fail for one of runs to be over",
+        ge=2,
+        le=LONGEST_FLAPPING,
     )
     second_after: Duration = _span(ge=timedelta(minutes=15))
     third_after: Duration = _span(ge=timedelta(minutes=15))

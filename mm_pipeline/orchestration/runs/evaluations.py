@@ -119,7 +119,7 @@ def _evaluated(watch: Watch, home: Path, chosen: Overrides, at: datetime | None)
         raise ConfigError(f"{at.isoformat()} is in the future.", "Give a moment that has passed.")
     evaluated_ms = floor_to_evaluation(at or now)
     if at is None:  # as the schedule does: with every month since the last evaluation
-        request = tick_request(watch.decisions(), evaluated_ms, run_key="")
+        request = tick_request(watch.decisions(), evaluated_ms, run_key="", first_month=watch.settings.first_month)
         month, tags = request.partition_key, dict(request.tags) | {LIVE_TAG: "true"}
     else:
         month = _key(month_start(from_ms(evaluated_ms - Timeframe.M15.ms)))
