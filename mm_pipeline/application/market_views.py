@@ -17,7 +17,6 @@ from mm_pipeline.domain.grid_analysis import grid_analysis
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.market_view import MarketView, StopForecast
 from mm_pipeline.domain.pipeline import COARSE, evaluations, view_of
-from mm_pipeline.domain.risk import RiskPolicy, StopOutlook
 
 Views = Mapping[Market, MarketView]
 
@@ -41,11 +40,6 @@ def market_view_of(
         bars.quarantined_ms,
     )
     return replace(view, covers=bars.covers, gaps_ms=bars.gaps_ms, stops=stops)
-
-
-def stops_of(past: Mapping[Market, MarketBars], risk: RiskPolicy) -> dict[Market, StopOutlook]:
-    """What says how likely a stop is in each market, from its bars back to where risk is drawn from."""
-    return {market: StopOutlook(bars.bars, risk) for market, bars in past.items()}
 
 
 def analysis_of(grid: WatchedGrid, views: Views, plan: Plan, policy: ExitStatePolicy) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from mm_pipeline.adapters.candles.candle_store import MarketBars
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.decide_states import DecisionInputs, decide
 from mm_pipeline.application.isolation import Outcome, isolated
-from mm_pipeline.application.market_views import Views, analysis_of, stops_of
+from mm_pipeline.application.market_views import Views, analysis_of
 from mm_pipeline.application.plan import Plan, WatchedGrid
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.account import PositionSource
@@ -39,7 +39,7 @@ from mm_pipeline.domain.risk.columns import FIGURES_SCHEMA, POSITION_SCHEMA
 def states_before(watch: Watch, month: datetime, evaluated_ms: int, log: logging.Logger) -> Outcome[str, Advice]:
     """Exit and entry states of every grid in the month before ``month``; risk has positions alone."""
     plan = watch.plan(start=previous_month(month), end=month, evaluated_ms=evaluated_ms, is_live=False)
-    bars, stops = watch.bars(plan), stops_of(watch.past_bars(plan), watch.settings.risk)
+    bars, stops = watch.bars(plan), watch.stops(plan)
     views = isolated(bars, lambda market: _view(bars[market], stops[market], watch.market_policy), log)
     grids = {grid.grid_id: grid for grid in plan.grids if grid.versions}
     return isolated(grids, lambda grid: _advice(watch, plan, grids[grid], views.made, stops), log)

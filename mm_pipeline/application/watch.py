@@ -27,6 +27,7 @@ from mm_pipeline.domain.candles import AskedAgain, CandleSource, FetchRange, Tic
 from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.pipeline import MarketPolicy
+from mm_pipeline.domain.risk import StopOutlook
 from mm_pipeline.settings import Deployment, Settings
 
 _DAY_MS = 86_400_000
@@ -44,6 +45,7 @@ class Watch:
         self._ticks: dict[Market, float] = {}
         self._losses: dict[Market, list[str]] = {}
         self._bars: dict[tuple[Market, int, int], MarketBars] = {}
+        self._stops: dict[tuple[Market, int, int], StopOutlook] = {}
         self._hashes: dict[tuple[datetime, datetime, int, bool], Mapping[str, str]] = {}
         self._turns: Turns | None = None
         self._journal: Journal | None = None
@@ -262,6 +264,15 @@ class Watch:
         """Filled bars of every market back to where risk is drawn from; read once a run."""
         return {market: self._stored(market, start, plan) for market, start in plan.candles_from_ms.items()}
 
+    def stops(self, plan: Plan) -> dict[Market, StopOutlook]:
+        """Every market's past, for risk and the probability of a stop; its windows are found once a run."""
+        for market, bars in self.past_bars(plan).items():
+            asked = (market, plan.candles_from_ms[market], plan.bars_until_ms)
+            self._stops.setdefault(asked, StopOutlook(bars.bars, self.settings.risk))
+        return {
+            market: self._stops[market, start, plan.bars_until_ms] for market, start in plan.candles_from_ms.items()
+        }
+
     def _stored(self, market: Market, start_ms: int, plan: Plan) -> MarketBars:
         asked = (market, start_ms, plan.bars_until_ms)
         if asked not in self._bars:
@@ -271,6 +282,7 @@ class Watch:
     def keep(self, plan: Plan, update: CandleUpdate) -> list[datetime]:
         """Store an update; months whose candles changed."""
         self._bars.clear()
+        self._stops.clear()
         self._hashes.clear()
         market = update.after.market
         return self.shelf().save(

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import dagster as dg
 import polars as pl
 
-from mm_pipeline.adapters.candles.candle_store import MarketBars
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.account_positions import seen_positions
 from mm_pipeline.application.account_rows import account_row
@@ -72,9 +71,9 @@ def positions_and_risk(
 ) -> Iterator[dg.MaterializeResult[ByGrid]]:
     """SPEC 7 at every evaluation of the model; a live run asks the account too, and adds to what is stored."""
     plan = plan_of(context, watch)
-    bars = watch.past_bars(plan)
+    stops = watch.stops(plan)
     grids = {grid.grid_id: grid for grid in plan.grids if is_enabled(grid, plan)}
-    histories = isolated(bars, lambda market: _history(bars[market], watch), context.log)
+    histories = isolated(stops, lambda market: stops[market].history, context.log)
     rows = isolated(grids, lambda grid: _rows(grids[grid], _due(watch, plan, grid), histories.made, watch), context.log)
     wanted, accounts, seen = _accounts(watch, plan, {grid.grid_id: grid for grid in plan.grids})
     verified = verify_flats(watch, plan, wanted, accounts)
@@ -95,10 +94,6 @@ def positions_and_risk(
             metadata=metadata.of_positions(asset, frames.made, seen, verified),
             check_results=[contract_result(asset, {**short, **rows.problems, **frames.problems}), *agreement],
         )
-
-
-def _history(bars: MarketBars, watch: Watch) -> RiskHistory:
-    return RiskHistory.of(bars.bars, watch.settings.risk)
 
 
 def _rows(grid: WatchedGrid, due_ms: Times, histories: Mapping[Market, RiskHistory], watch: Watch) -> pl.DataFrame:

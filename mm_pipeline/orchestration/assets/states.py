@@ -19,7 +19,7 @@ from mm_pipeline.application.decide_states import (
 from mm_pipeline.application.incidents import record_incidents
 from mm_pipeline.application.isolation import Outcome, isolated
 from mm_pipeline.application.market_frames import ByGrid, ByMarket, missing_in
-from mm_pipeline.application.market_views import market_view_of, stops_of
+from mm_pipeline.application.market_views import market_view_of
 from mm_pipeline.application.plan import Plan, WatchedGrid
 from mm_pipeline.application.record_evaluations import journal_decisions
 from mm_pipeline.application.subjects import grid_subject
@@ -57,7 +57,7 @@ def exit_and_entry_states(  # noqa: PLR0917 - Dagster gives an asset one argumen
 ) -> Iterator[dg.MaterializeResult[ByGrid]]:
     """SPEC 6 at every evaluation; a live run journals what it decides."""
     plan = plan_of(context, watch)
-    bars, stops = watch.bars(plan), stops_of(watch.past_bars(plan), watch.settings.risk)
+    bars, stops = watch.bars(plan), watch.stops(plan)
     views = isolated(
         bars,
         lambda market: market_view_of(market, bars[market], regime_metrics, regime, stops[market]),
