@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,6 +12,7 @@ from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.read_accounts import Accounts
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.account import (
+    AccountPolicy,
     GridBook,
     GridFills,
     PositionSource,
@@ -43,14 +44,27 @@ def booked_grids(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: 
 
     A market whose fills conflict, or a grid whose stored rows cannot be read, stops no other.
     """
+    for market, reading in list(accounts.readings.items()):
+        whole = accounts.attempt(f"{market} (older fills)", partial(_with_older, watch, reading, grids))
+        accounts.readings[market] = whole or reading
+    return books_of(grids, accounts, watch.settings.account, was_short=partial(_was_short, watch, plan))
+
+
+def books_of(
+    grids: Mapping[str, Grid], accounts: Accounts, policy: AccountPolicy, *, was_short: Callable[[Grid], bool]
+) -> dict[str, Booked]:
+    """All grids of all readings judged together, by grid id; what cannot be judged is among the accounts' problems.
+
+    Parameters
+    ----------
+    was_short
+        Whether the reading before showed less base than a grid's fills say, or counted sales by it.
+    """
     shares: dict[str, Share] = {}
     mine: dict[str, GridFills] = {}
-    for market in list(accounts.readings):
-        reading = accounts.readings[market]
-        reading = accounts.attempt(f"{market} (older fills)", partial(_with_older, watch, reading, grids)) or reading
-        accounts.readings[market] = reading
+    for market, reading in accounts.readings.items():
         together = [grid for grid in grids.values() if grid.market == market]
-        found = accounts.attempt(str(market), partial(_shared, watch, together, reading))
+        found = accounts.attempt(str(market), partial(_shared, together, reading, policy))
         for grid_id, (share, fills) in (found or {}).items():
             shares[grid_id], mine[grid_id] = share, fills
     booked: dict[str, Booked] = {}
@@ -62,10 +76,9 @@ def booked_grids(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: 
             together,
             mine,
             balance,
-            policy=watch.settings.account,
+            policy=policy,
             is_confirmed=any(
-                accounts.attempt(f"{grid.id} (reading before)", partial(_was_short, watch, plan, grid))
-                for grid in together
+                accounts.attempt(f"{grid.id} (reading before)", partial(was_short, grid)) for grid in together
             ),
         )
         booked |= {name: Booked(shares[name], book, balance) for name, book in books.items()}
@@ -83,8 +96,8 @@ def _with_older(watch: Watch, reading: AccountReading, grids: Mapping[str, Grid]
     return replace(reading, fills=with_older(reading.fills, imported, reading.fills_from_ms))
 
 
-def _shared(watch: Watch, grids: list[Grid], reading: AccountReading) -> dict[str, tuple[Share, GridFills]]:
-    policy, steps = watch.settings.account, reading.increments
+def _shared(grids: list[Grid], reading: AccountReading, policy: AccountPolicy) -> dict[str, tuple[Share, GridFills]]:
+    steps = reading.increments
     shares = shares_of(grids, reading.fills, reading.orders, policy=policy, increments=steps)
     return {
         grid.id: (
