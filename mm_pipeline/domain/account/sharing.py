@@ -75,8 +75,8 @@ def shares_of(
 ) -> Mapping[str, Share]:
     """Share an account's market out among its grids, by grid id.
 
-    An order on several ladders is that of the grid whose interval's quantity it fits best, then whose level; one that
-    fits several alike is claimed by the grid that started first. Purchases at the start are those of the grid that they
+    An order on several ladders is that of the grid whose interval's quantity it fits best, then whose level; that it
+    may be a part of another's interval says nothing beside a whole one. One that fits several alike is claimed by the grid that started first. Purchases at the start are those of the grid that they
     fit best; other fills off the ladders are claimed in the order of the starts.
 
     Parameters
@@ -141,8 +141,8 @@ def _claims(fits: Mapping[OrderName, Mapping[str, LadderFit | None]]) -> _Claims
     return _Claims(owners, {grid: frozenset(names) for grid, names in alike.items()})
 
 
-def _rounded(fit: LadderFit) -> tuple[float, float]:
-    return round(fit.quantity_error, _ALIKE), round(fit.price_error, _ALIKE)
+def _rounded(fit: LadderFit) -> tuple[bool, float, float]:
+    return fit.is_part, round(fit.quantity_error, _ALIKE), round(fit.price_error, _ALIKE)
 
 
 def _fills_of(orders: frozenset[OrderName], fills: Iterable[AccountFill]) -> set[_FillName]:
