@@ -83,10 +83,12 @@ def start_orders(
 ) -> frozenset[OrderName]:
     """The purchases around a grid's start that come nearest to what it begins to hold, and not beyond it.
 
-    Of several that come to it within the tolerance those nearest to ``started_at`` count.
+    Of several that come to it within the tolerance those nearest to ``started_at`` count. What was bought before a grid
+    whose ``initial_base`` is told is in that already.
     """
     window_ms = int(policy.start_window.total_seconds() * 1000)
-    begins_ms, started_ms, ends_ms = grid.started_at_ms - window_ms, grid.started_at_ms, grid.started_at_ms + window_ms
+    started_ms, ends_ms = grid.started_at_ms, grid.started_at_ms + window_ms
+    begins_ms = started_ms - window_ms if grid.initial_base is None else started_ms
     candidates = [
         name
         for name, order in orders.items()
