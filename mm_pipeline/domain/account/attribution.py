@@ -13,7 +13,7 @@ from typing import Final
 
 from mm_pipeline.domain.account.fees import inventory_change_base
 from mm_pipeline.domain.account.ladder import AccountLadder, dust_base, tolerance_quote
-from mm_pipeline.domain.account.orders import OrderFills, OrderName, filled_orders, order_name, start_orders
+from mm_pipeline.domain.account.orders import OrderFills, OrderName, filled_orders, order_name, start_purchase
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.values import AccountFill, Increments, OpenOrder, Side, in_order
 from mm_pipeline.domain.grid import Grid
@@ -159,7 +159,7 @@ class _Attribution:
         self._left = left
         self._sales: dict[OrderName, FillRole | None] = {}
         ladder = AccountLadder(grid, policy, increments)
-        self._starts = start_orders(grid, orders, ladder, policy)
+        self._starts = start_purchase(grid, orders, ladder, policy).orders
         # Orders of a grid stand at few prices: each is looked for once.
         self._ladder = {
             name

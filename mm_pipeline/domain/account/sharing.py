@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from mm_pipeline.domain.account.attribution import fills_of_grid
 from mm_pipeline.domain.account.ladder import AccountLadder, LadderFit
-from mm_pipeline.domain.account.orders import OrderName, filled_orders, order_name
+from mm_pipeline.domain.account.orders import OrderFills, OrderName, filled_orders, order_name, start_purchase
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.values import AccountFill, Increments, OpenOrder, Side, in_order
 from mm_pipeline.domain.grid import Grid
@@ -76,8 +76,8 @@ def shares_of(
     """Share an account's market out among its grids, by grid id.
 
     An order on several ladders is that of the grid whose interval's quantity it fits best, then whose level; that it
-    may be a part of another's interval says nothing beside a whole one. One that fits several alike is claimed by the grid that started first. Purchases at the start are those of the grid that they
-    fit best; other fills off the ladders are claimed in the order of the starts.
+    may be a part of another's interval says nothing beside a whole one. One that fits several alike is claimed by the grid that started first. Purchases at the start are those of the grid whose
+    whole start they are; other fills off the ladders are claimed in the order of the starts.
 
     Parameters
     ----------
@@ -89,12 +89,14 @@ def shares_of(
         return {grids[0].id: Share(tuple(every_fill), every_order, 0)}
     by_start = sorted(grids, key=lambda one: (one.started_at_ms, one.id))
     ladders = {grid.id: AccountLadder(grid, policy, increments) for grid in by_start}
+    filled = filled_orders(every_fill, every_order)
     traded = _claims(
         {
             name: {grid.id: order.fit(ladders[grid.id]) for grid in by_start if order.first_ms >= grid.started_at_ms}
-            for name, order in filled_orders(every_fill, every_order).items()
+            for name, order in filled.items()
         }
     )
+    traded = _with_starts(traded, by_start, filled, ladders, policy)
     resting = _claims(
         {
             (order.order_id, order.side): {
@@ -139,6 +141,23 @@ def _claims(fits: Mapping[OrderName, Mapping[str, LadderFit | None]]) -> _Claims
         for grid in nearest if len(nearest) > 1 else ():
             alike.setdefault(grid, set()).add(name)
     return _Claims(owners, {grid: frozenset(names) for grid, names in alike.items()})
+
+
+def _with_starts(
+    claims: _Claims,
+    grids: Sequence[Grid],
+    orders: Mapping[OrderName, OrderFills],
+    ladders: Mapping[str, AccountLadder],
+    policy: AccountPolicy,
+) -> _Claims:
+    """The claims with purchases off the ladders that are the whole start of just one grid."""
+    free = {name: order for name, order in orders.items() if name not in claims.owners}
+    starts = {grid.id: start_purchase(grid, free, ladders[grid.id], policy) for grid in grids}
+    whole = {grid: start.orders for grid, start in starts.items() if not start.is_short}
+    crowded = _of_several(set(names) for names in whole.values())
+    return _Claims(
+        {**claims.owners, **{n: grid for grid, names in whole.items() for n in names - crowded}}, claims.alike
+    )
 
 
 def _rounded(fit: LadderFit) -> tuple[bool, float, float]:
