@@ -25,7 +25,7 @@ from mm_pipeline.domain.account.policy import AccountPolicy, OrderApi, OrderApis
 from mm_pipeline.domain.account.position import AccountPosition, base_total, position_by, position_of
 from mm_pipeline.domain.account.reconciliation import Drift, reconcile
 from mm_pipeline.domain.account.settling import MADE_ID, SettledFill, settled
-from mm_pipeline.domain.account.sharing import Share, shares_of
+from mm_pipeline.domain.account.sharing import EarlierRange, Share, shares_of
 from mm_pipeline.domain.account.steps import steps_told
 from mm_pipeline.domain.account.summary import AccountSummary, account_summary, capital_utilization
 from mm_pipeline.domain.account.tellings import Telling, content_of, tellings_of_kept
@@ -54,6 +54,7 @@ __all__ = [
     "AccountSummary",
     "Balance",
     "Drift",
+    "EarlierRange",
     "FeeBounds",
     "FillRole",
     "FillStore",
