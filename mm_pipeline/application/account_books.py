@@ -18,10 +18,12 @@ from mm_pipeline.domain.account import (
     GridFills,
     PositionSource,
     Share,
+    base_behind,
     base_total,
     close_books,
     dust_base,
     fills_of_grid,
+    orders_of_grid,
     shares_of,
     with_older,
 )
@@ -89,12 +91,18 @@ def books_of(
             mine,
             balance,
             policy=policy,
+            locked={grid.id: _locked(grid, shares[grid.id], accounts, policy) for grid in together},
             is_confirmed=any(
                 accounts.attempt(f"{grid.id} (reading before)", partial(was_short, grid)) for grid in together
             ),
         )
         booked |= {name: Booked(shares[name], book, balance) for name, book in books.items()}
     return booked
+
+
+def _locked(grid: Grid, share: Share, accounts: Accounts, policy: AccountPolicy) -> float:
+    steps = accounts.readings[grid.market].increments
+    return base_behind(orders_of_grid(grid, share.orders, policy=policy, increments=steps))
 
 
 def _with_older(watch: Watch, reading: AccountReading, grids: Mapping[str, Grid]) -> AccountReading:

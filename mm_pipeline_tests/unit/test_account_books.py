@@ -130,7 +130,9 @@ def test_resting_sells_of_more_than_is_held_leave_the_position_not_known() -> No
 @pytest.mark.parametrize(("is_confirmed", "held"), [(False, HELD), (True, HELD - 0.5)])
 def test_balance_counts_once_two_readings_show_it(is_confirmed: bool, held: float) -> None:
     mine = fills_of_grid(ladder(), [*LOTS, fill(3, "sell", 105.0, 0.5)], policy=POLICY, increments=STEPS)
-    book = close_books([ladder()], {"around": mine}, HELD - 0.5, policy=POLICY, is_confirmed=is_confirmed)["around"]
+    book = close_books([ladder()], {"around": mine}, HELD - 0.5, policy=POLICY, locked={}, is_confirmed=is_confirmed)[
+        "around"
+    ]
     assert book.mine.held_base == pytest.approx(held)
     assert book.uncovered_base == pytest.approx(held - (HELD - 0.5), abs=1e-9)
 
@@ -140,7 +142,7 @@ def two_grids(fills: list[AccountFill], eth: float) -> dict[str, tuple[float, fl
     low = ladder(id="low", started_at=STARTED - timedelta(hours=1))
     high = ladder(id="high", lower=205.0, upper=235.0, stop_loss=150.0, started_at=STARTED - timedelta(hours=1))
     mine = {grid.id: fills_of_grid(grid, fills, policy=POLICY, increments=STEPS) for grid in (low, high)}
-    books = close_books([low, high], mine, eth, policy=POLICY)
+    books = close_books([low, high], mine, eth, policy=POLICY, locked={})
     return {name: (book.mine.held_base, book.uncovered_base, book.is_unclear) for name, book in books.items()}
 
 

@@ -3,7 +3,7 @@
 Reading an exchange or a file does not belong here.
 """
 
-from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of_grid, orders_of_grid
+from mm_pipeline.domain.account.attribution import FillRole, GridFills, base_behind, fills_of_grid, orders_of_grid
 from mm_pipeline.domain.account.books import GridBook, close_books
 from mm_pipeline.domain.account.bounds import EARLIEST_MS, FeeBounds, is_name
 from mm_pipeline.domain.account.closing import held_base, is_closed, is_emptied, traded_again_ms
@@ -73,6 +73,7 @@ __all__ = [
     "Side",
     "Telling",
     "account_summary",
+    "base_behind",
     "base_total",
     "capital_utilization",
     "close_books",

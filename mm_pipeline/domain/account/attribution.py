@@ -111,8 +111,7 @@ def fills_of_grid(
     ]
     resting = tuple(orders)
     own = orders_of_grid(grid, resting, policy=policy, increments=increments)
-    locked_base = math.fsum(order.remaining_base for order in own if order.side is Side.SELL)
-    left = _Left(locked_base, balance_base)
+    left = _Left(base_behind(own), balance_base)
     return _Attribution(grid, mine, filled_orders(mine, resting), left, policy=policy, increments=increments).found()
 
 
@@ -126,6 +125,11 @@ def orders_of_grid(
         for order in {order.order_id: order for order in orders}.values()
         if order.symbol == grid.symbol and ladder.rests(order.side, order.price, order.quantity_base)
     )
+
+
+def base_behind(orders: Iterable[OpenOrder]) -> float:
+    """What resting sells stand for, in base."""
+    return math.fsum(order.remaining_base for order in orders if order.side is Side.SELL)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ def close_books(
     balance_base: float | None,
     *,
     policy: AccountPolicy,
+    locked: Mapping[str, float],
     is_confirmed: bool = True,
 ) -> dict[str, GridBook]:
     """Close the books of grids that hold one base on one account.
@@ -61,6 +62,8 @@ def close_books(
         All base on the account, free or behind orders; None where it is not known.
     policy
         What counts as dust.
+    locked
+        By grid id, base behind its resting sells: nobody else sold that.
     is_confirmed
         Whether the reading before showed too little as well: a balance and fills that are asked for one after the other
         may fall on either side of a trade. Before that no sale is counted by the balance.
@@ -71,11 +74,29 @@ def close_books(
     dust = {grid.id: dust_base(grid, policy) for grid in grids}
     excess = _excess(books, balance_base)
     if is_confirmed and excess > max(dust.values(), default=0.0):
-        books = _with_sales(grids, books, excess, dust)
+        books = _with_sales(grids, books, excess, dust, locked)
         excess = _excess(books, balance_base)
+    doubtful = _beside_short(grids, books, locked, dust)
     return {
-        name: replace(book, uncovered_base=max(0.0, min(excess, book.mine.held_base))) for name, book in books.items()
+        name: replace(
+            book,
+            uncovered_base=max(0.0, min(excess, book.mine.held_base)),
+            is_unclear=book.is_unclear or name in doubtful,
+        )
+        for name, book in books.items()
     }
+
+
+def _beside_short(
+    grids: Sequence[Grid], books: Mapping[str, GridBook], locked: Mapping[str, float], dust: Mapping[str, float]
+) -> set[str]:
+    """Grids with coins behind no order, where the sells of another of the symbol stand for more than that one holds.
+
+    Fills of one count for the other then, whichever it is.
+    """
+    free = {grid.id: books[grid.id].mine.held_base - locked.get(grid.id, 0.0) for grid in grids}
+    short = {grid.symbol for grid in grids if locked.get(grid.id, 0.0) and free[grid.id] < -dust[grid.id]}
+    return {grid.id for grid in grids if grid.symbol in short and free[grid.id] > dust[grid.id]}
 
 
 def _excess(books: Mapping[str, GridBook], balance_base: float) -> float:
@@ -83,12 +104,20 @@ def _excess(books: Mapping[str, GridBook], balance_base: float) -> float:
 
 
 def _with_sales(
-    grids: Sequence[Grid], books: dict[str, GridBook], excess: float, dust: Mapping[str, float]
+    grids: Sequence[Grid],
+    books: dict[str, GridBook],
+    excess: float,
+    dust: Mapping[str, float],
+    locked: Mapping[str, float],
 ) -> dict[str, GridBook]:
     """Give unattributed sales, newest first, to the grid that holds, until no grid holds what is not there."""
     found, left = dict(books), excess
     for sale in _unattributed_sales(grids, books):
-        rooms = {grid.id: _room(found[grid.id].mine, sale) for grid in grids if grid.symbol == sale.symbol}
+        rooms = {
+            grid.id: _room(found[grid.id].mine, sale, locked.get(grid.id, 0.0))
+            for grid in grids
+            if grid.symbol == sale.symbol
+        }
         rooms = {name: room for name, room in rooms.items() if room > dust[name]}
         wanted = min(left, -inventory_change_base(sale))
         if wanted <= 0.0 or not rooms:
@@ -127,14 +156,14 @@ def _takers(rooms: Mapping[str, float], wanted: float, dust: Mapping[str, float]
     return list(rooms) if is_all else None
 
 
-def _room(mine: GridFills, sale: AccountFill) -> float:
-    """How much a grid can have sold at a moment: the least that it holds from then on."""
+def _room(mine: GridFills, sale: AccountFill, locked_base: float) -> float:
+    """How much a grid can have sold at a moment: the least that it holds from then on, and not what is locked now."""
     held, least = mine.initial_base, math.inf
     for fill in mine.fills:
         if fill.time_ms > sale.time_ms:
             least = min(least, held)
         held += inventory_change_base(fill)
-    return max(0.0, min(least, held))
+    return max(0.0, min(least, held - locked_base))
 
 
 def _sold(books: dict[str, GridBook], name: str, sale: AccountFill, taken_base: float) -> dict[str, GridBook]:
