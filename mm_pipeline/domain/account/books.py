@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from mm_pipeline.domain.account.attribution import FillRole, GridFills
 from mm_pipeline.domain.account.fees import inventory_change_base
 from mm_pipeline.domain.account.ladder import dust_base
+from mm_pipeline.domain.account.orders import OrderName, order_name
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.values import AccountFill, Side
 from mm_pipeline.domain.grid import Grid
@@ -112,14 +113,14 @@ def _with_sales(
 ) -> dict[str, GridBook]:
     """Give unattributed sales, newest first, to the grid that holds, until no grid holds what is not there."""
     found, left = dict(books), excess
-    for sale in _unattributed_sales(grids, books):
+    for order in _unattributed_sales(grids, books):
         rooms = {
-            grid.id: _room(found[grid.id].mine, sale, locked.get(grid.id, 0.0))
+            grid.id: _room(found[grid.id].mine, order[-1], locked.get(grid.id, 0.0))
             for grid in grids
-            if grid.symbol == sale.symbol
+            if grid.symbol == order[-1].symbol
         }
         rooms = {name: room for name, room in rooms.items() if room > dust[name]}
-        wanted = min(left, -inventory_change_base(sale))
+        wanted = min(left, -math.fsum(map(inventory_change_base, order)))
         if wanted <= 0.0 or not rooms:
             continue
         takers = _takers(rooms, wanted, dust)
@@ -128,15 +129,13 @@ def _with_sales(
             found |= {name: replace(found[name], is_unclear=True) for name in rooms}
         for name in takers:
             taken = min(wanted, rooms[name])
-            if taken > 0.0:
-                found = _sold(found, name, sale, taken)
-                sale = _part(sale, 1.0 - min(1.0, taken / -inventory_change_base(sale)))  # noqa: PLW2901 - what is left
+            found, order = _sold(found, name, order, taken)  # noqa: PLW2901 - what is left
             wanted, left = wanted - taken, left - taken
     return found
 
 
-def _unattributed_sales(grids: Sequence[Grid], books: Mapping[str, GridBook]) -> list[AccountFill]:
-    """Sales that are no grid's, newest first."""
+def _unattributed_sales(grids: Sequence[Grid], books: Mapping[str, GridBook]) -> list[list[AccountFill]]:
+    """Orders with sales that are no grid's, newest first, and so the fills of each: an order is judged as a whole."""
     taken = {_name(fill) for book in books.values() for fill in book.mine.fills}
     foreign = {
         _name(fill): fill
@@ -144,7 +143,10 @@ def _unattributed_sales(grids: Sequence[Grid], books: Mapping[str, GridBook]) ->
         for fill in books[grid.id].mine.foreign
         if fill.side is Side.SELL and _name(fill) not in taken
     }
-    return sorted(foreign.values(), key=lambda fill: (fill.time_ms, fill.trade_id), reverse=True)
+    orders: dict[tuple[str, OrderName], list[AccountFill]] = {}
+    for fill in sorted(foreign.values(), key=lambda fill: (fill.time_ms, fill.trade_id), reverse=True):
+        orders.setdefault((fill.symbol, order_name(fill)), []).append(fill)
+    return list(orders.values())
 
 
 def _takers(rooms: Mapping[str, float], wanted: float, dust: Mapping[str, float]) -> list[str] | None:
@@ -166,23 +168,36 @@ def _room(mine: GridFills, sale: AccountFill, locked_base: float) -> float:
     return max(0.0, min(least, held - locked_base))
 
 
-def _sold(books: dict[str, GridBook], name: str, sale: AccountFill, taken_base: float) -> dict[str, GridBook]:
-    """The books with a sale, or a part of it, as one grid's; the rest stays foreign to all."""
-    share = min(1.0, taken_base / -inventory_change_base(sale))
-    part, rest = _part(sale, share), _part(sale, 1.0 - share)
-    found = {other: replace(book, mine=_without(book.mine, sale, rest)) for other, book in books.items()}
-    mine = found[name].mine
+def _sold(
+    books: dict[str, GridBook], name: str, order: Sequence[AccountFill], taken_base: float
+) -> tuple[dict[str, GridBook], list[AccountFill]]:
+    """The books with sales of an order, newest first, as one grid's; and what is left of them, foreign to all."""
+    left: list[AccountFill] = []
+    for sale in order:
+        sold_base = -inventory_change_base(sale)
+        part_base = min(taken_base, sold_base)
+        if part_base > 0.0:
+            part, rest = _part(sale, part_base / sold_base), _part(sale, 1.0 - part_base / sold_base)
+            books = {other: replace(book, mine=_without(book.mine, sale, rest)) for other, book in books.items()}
+            books[name] = _with_sale(books[name], part, part_base)
+            taken_base -= part_base
+            sale = rest  # noqa: PLW2901
+        left.append(sale)
+    return books, left
+
+
+def _with_sale(book: GridBook, sale: AccountFill, sold_base: float) -> GridBook:
+    mine = book.mine
     place = sum(fill.time_ms <= sale.time_ms for fill in mine.fills)
-    found[name] = replace(
-        found[name],
+    return replace(
+        book,
         mine=replace(
             mine,
-            fills=(*mine.fills[:place], part, *mine.fills[place:]),
+            fills=(*mine.fills[:place], sale, *mine.fills[place:]),
             roles=(*mine.roles[:place], FillRole.EXIT, *mine.roles[place:]),
         ),
-        sold_by_balance_base=found[name].sold_by_balance_base + taken_base,
+        sold_by_balance_base=book.sold_by_balance_base + sold_base,
     )
-    return found
 
 
 def _part(sale: AccountFill, share: float) -> AccountFill:
