@@ -112,7 +112,7 @@ def _with_sales(
     locked: Mapping[str, float],
 ) -> dict[str, GridBook]:
     """Give unattributed sales, newest first, to the grid that holds, until no grid holds what is not there."""
-    found, left = dict(books), excess
+    found, left, vague = dict(books), excess, 0.0
     for order in _unattributed_sales(grids, books):
         rooms = {
             grid.id: _room(found[grid.id].mine, order[-1], locked.get(grid.id, 0.0))
@@ -126,7 +126,9 @@ def _with_sales(
         takers = _takers(rooms, wanted, dust)
         if takers is None:
             takers = sorted(rooms, key=lambda name: -rooms[name])
-            found |= {name: replace(found[name], is_unclear=True) for name in rooms}
+            vague += wanted
+            if vague > min(dust[name] for name in rooms):  # whose dust was sold changes nothing
+                found |= {name: replace(found[name], is_unclear=True) for name in rooms}
         for name in takers:
             taken = min(wanted, rooms[name])
             found, order = _sold(found, name, order, taken)  # noqa: PLW2901 - what is left
