@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -106,6 +107,12 @@ def test_sale_of_the_grids_coins_or_of_own_ones_leaves_the_position_not_known() 
     assert "0.5 ETH were sold" in doubt
 
 
+def test_sale_of_which_the_balance_lacks_a_part_leaves_the_position_not_known() -> None:
+    position = told(*LOTS, fill(3, "sell", 105.0, 1.5), eth=HELD - 0.5)
+    (doubt,) = position.doubts
+    assert "1 ETH were sold" in doubt
+
+
 def test_sale_before_the_ladder_traded_on_was_of_own_coins() -> None:
     position = told(LOTS[0], fill(2, "sell", 105.0, 0.5), fill(3, "buy", 100.0, 1.0), eth=4.5)
     assert position.doubts == ()
@@ -167,3 +174,42 @@ def test_sale_of_just_one_grids_inventory_is_its_own() -> None:
 def test_sale_that_may_be_of_either_grid_leaves_both_not_known() -> None:
     found = two_grids([LOW, HIGH, fill(12, "sell", 150.5, 0.3)], 1.0 + 100 / 205 - 0.3)
     assert all(is_unclear for _, _, is_unclear in found.values())
+
+
+def both_held(*sales: AccountFill, eth: float, locked: dict[str, float]) -> dict[str, tuple[float, bool]]:
+    """Two grids of one market that hold two intervals and one: what each holds, and whether that is unclear."""
+    low = ladder(id="low", started_at=STARTED)
+    more = ladder(id="more", capital=600.0, started_at=STARTED)
+    bought = {"low": list(LOTS), "more": [fill(3, "buy", 110.0, 200 / 110)]}
+    mine = {
+        grid.id: fills_of_grid(grid, [*bought[grid.id], *sales], policy=POLICY, increments=STEPS, balance_base=eth)
+        for grid in (low, more)
+    }
+    books = close_books([low, more], mine, eth, policy=POLICY, locked=locked)
+    return {name: (round(book.mine.held_base, 6), book.is_unclear) for name, book in books.items()}
+
+
+def test_coins_behind_resting_sells_were_not_sold_by_hand() -> None:
+    sale = fill(9, "sell", 98.0, 1.5)
+    found = both_held(sale, eth=HELD + 200 / 110 - 1.5, locked={"more": 200 / 110})
+    assert found == {"low": (round(HELD - 1.5, 6), False), "more": (round(200 / 110, 6), False)}
+    unlocked = both_held(sale, eth=HELD + 200 / 110 - 1.5, locked={})
+    assert all(is_unclear for _, is_unclear in unlocked.values())
+
+
+def test_grid_with_free_coins_is_unclear_beside_one_whose_sells_are_more_than_it_holds() -> None:
+    found = both_held(eth=HELD + 200 / 110, locked={"more": 200 / 110 + 0.9})
+    assert found == {"low": (round(HELD, 6), True), "more": (round(200 / 110, 6), False)}
+
+
+def test_order_sold_in_parts_is_judged_whole() -> None:
+    parts = [fill(9, "sell", 98.0, 1.0), fill(10, "sell", 98.0, 1.75)]  # what one holds, but for dust
+    sales = [replace(part, order_id="out") for part in parts]
+    found = both_held(*sales, eth=HELD + 200 / 110 - 2.75, locked={})
+    assert all(is_unclear for _, is_unclear in found.values())
+
+
+def test_dust_that_was_sold_after_both_left_leaves_neither_unclear() -> None:
+    whole = HELD + 200 / 110
+    found = both_held(fill(9, "sell", 98.0, whole - 0.002), fill(10, "sell", 98.0, 0.001), eth=0.001, locked={})
+    assert [(held < 0.002, is_unclear) for held, is_unclear in found.values()] == [(True, False)] * 2
