@@ -117,7 +117,7 @@ def _with_older(watch: Watch, reading: AccountReading, grids: Mapping[str, Grid]
 
 
 def _earlier_ranges(watched: WatchedGrid, grid: Grid | None) -> list[EarlierRange]:
-    """A grid's ranges before its present one, each up to the next; of one that trades no more, up to its last change."""
+    """A grid's ranges before its present one, each up to the next; all of one that trades no more."""
     if not watched.versions:
         return []
     end_ms = to_ms(watched.versions[-1].valid_from) if grid is None else grid.started_at_ms
