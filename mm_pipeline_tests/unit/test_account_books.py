@@ -94,6 +94,13 @@ def test_stop_order_that_sells_a_speck_more_is_the_grids() -> None:
     assert mine.roles[-1] is FillRole.STOP
 
 
+def test_sale_below_the_stop_while_the_grids_own_sells_rest_is_no_stop() -> None:
+    orders = (sell_order(120.0, 100 / 110), sell_order(110.0, 1.0))
+    sold = fill(3, "sell", 89.0, 0.5)
+    assert fills_of_grid(ladder(), [*LOTS, sold], orders, policy=POLICY, increments=STEPS).foreign == (sold,)
+    assert fills_of_grid(ladder(), [*LOTS, sold], policy=POLICY, increments=STEPS).foreign == ()
+
+
 def test_own_coins_explain_a_sale_while_the_grids_own_orders_rest() -> None:
     orders = (sell_order(120.0, 100 / 110), sell_order(110.0, 1.0))
     position = told(*LOTS, fill(3, "sell", 105.0, 0.5), eth=4.5, orders=orders)

@@ -77,7 +77,7 @@ def fills_of_grid(
       the quantity of that interval (``ladder``); also a part of one, at its level;
     - a buy within ``start_window`` before or after it, not at a level, of those that together come nearest to what the
       grid begins to hold beside its ``initial_base``, and no more (``start``);
-    - a sale at or below the stop, of no more than the grid then holds (``stop``);
+    - a sale at or below the stop, of no more than the grid then holds and no sells of it rest for (``stop``);
     - a sale off the ladder that alone, or with those that follow before the ladder trades again, sells all that the
       grid then holds (``exit``): an operator who leaves, in one order or several. While sells of the grid rest and
       nothing was traded since, it was of other coins.
@@ -205,7 +205,8 @@ class _Attribution:
         name = order_name(self._fills[place])
         order = self._orders[name]
         stop = self._grid.stop_price + tolerance_quote(order.price, self._policy, self._increments)
-        if order.price <= stop and order.quantity_base <= self._held + self._dust:
+        locked_base = self._left.locked_base if place > self._last_on_ladder else 0.0
+        if order.price <= stop and order.quantity_base <= self._held - locked_base + self._dust:
             self._sales[name] = FillRole.STOP
             return
         self._sales[name] = None
