@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,7 +17,10 @@ from mm_pipeline.application.read_accounts import Accounts
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.account import (
     AccountPolicy,
+    AccountPosition,
     Increments,
+    NetFlow,
+    OpenOrder,
     PositionSource,
     Share,
     fills_of_grid,
@@ -98,28 +101,19 @@ class _MarketAccount:
 
         A grid whose fills all count for another that they fit as well is known to the account all the same.
         """
-        policy, steps = self.watch.settings.account, reading.increments
+        policy, share = self.watch.settings.account, booked.share
         flows_from = _flows_from(reading, grid) if self.is_alone else None
-        flows = () if flows_from is None else net_flows_of(grid, reading.flows)
-        share = booked.share
-        orders = orders_of_grid(grid, share.orders, policy=policy, increments=steps)
-        followed = ladder_orders(grid, booked.book.mine, orders, share.orders, policy=policy, increments=steps)
-        position = position_by(
+        position, orders, is_followed = position_in(
             grid,
-            booked.book,
-            orders,
-            booked.balance_base,
-            reading.bid,
-            policy=policy,
-            rates=reading.prices,
-            net_flows=flows,
-            orders=followed,
-            gap=_missing(grid, share, reading, policy),
+            booked,
+            reading,
+            policy,
+            net_flows=() if flows_from is None else net_flows_of(grid, reading.flows),
             start_price=self._start_price(grid),
         )
         self._tell_contested(grid, share)
         has_own = position.fills > 0 or position.open_orders > 0
-        if not has_own and not share.contested and followed.is_followed:
+        if not has_own and not share.contested and is_followed:
             return None
         model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
         drifts = () if model is None else reconcile(position, model, policy)
@@ -139,7 +133,7 @@ class _MarketAccount:
         )
         if has_own or share.contested:  # of a grid whose orders all lie beside its ladder nothing is known
             self.accounts.known[grid.id] = seen
-        return seen if has_own or not followed.is_followed else None
+        return seen if has_own or not is_followed else None
 
     def _imported(self, grids: Mapping[str, Grid]) -> dict[str, AccountView | None]:
         fills = FrameFills(self.watch.frames_root).fills(IMPORTED, self.market)
@@ -213,6 +207,35 @@ class _MarketAccount:
                 "once it was made for each of them.",
                 "Give grids of one market levels of their own, or trade them from accounts of their own.",
             )
+
+
+def position_in(
+    grid: Grid,
+    booked: Booked,
+    reading: AccountReading,
+    policy: AccountPolicy,
+    *,
+    net_flows: Iterable[NetFlow] = (),
+    start_price: float | None = None,
+) -> tuple[AccountPosition, tuple[OpenOrder, ...], bool]:
+    """What a reading says of one of its grids: its position, its resting orders, and whether they follow its ladder."""
+    share, steps = booked.share, reading.increments
+    orders = orders_of_grid(grid, share.orders, policy=policy, increments=steps)
+    followed = ladder_orders(grid, booked.book.mine, orders, share.orders, policy=policy, increments=steps)
+    position = position_by(
+        grid,
+        booked.book,
+        orders,
+        booked.balance_base,
+        reading.bid,
+        policy=policy,
+        rates=reading.prices,
+        net_flows=net_flows,
+        orders=followed,
+        gap=_missing(grid, share, reading, policy),
+        start_price=start_price,
+    )
+    return position, orders, followed.is_followed
 
 
 def _trades_on(grid: WatchedGrid, exchange: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -93,6 +94,13 @@ def test_stop_order_that_sells_a_speck_more_is_the_grids() -> None:
     assert mine.roles[-1] is FillRole.STOP
 
 
+def test_sale_below_the_stop_while_the_grids_own_sells_rest_is_no_stop() -> None:
+    orders = (sell_order(120.0, 100 / 110), sell_order(110.0, 1.0))
+    sold = fill(3, "sell", 89.0, 0.5)
+    assert fills_of_grid(ladder(), [*LOTS, sold], orders, policy=POLICY, increments=STEPS).foreign == (sold,)
+    assert fills_of_grid(ladder(), [*LOTS, sold], policy=POLICY, increments=STEPS).foreign == ()
+
+
 def test_own_coins_explain_a_sale_while_the_grids_own_orders_rest() -> None:
     orders = (sell_order(120.0, 100 / 110), sell_order(110.0, 1.0))
     position = told(*LOTS, fill(3, "sell", 105.0, 0.5), eth=4.5, orders=orders)
@@ -104,6 +112,12 @@ def test_sale_of_the_grids_coins_or_of_own_ones_leaves_the_position_not_known() 
     position = told(*LOTS, fill(3, "sell", 105.0, 0.5), eth=4.5)
     (doubt,) = position.doubts
     assert "0.5 ETH were sold" in doubt
+
+
+def test_sale_of_which_the_balance_lacks_a_part_leaves_the_position_not_known() -> None:
+    position = told(*LOTS, fill(3, "sell", 105.0, 1.5), eth=HELD - 0.5)
+    (doubt,) = position.doubts
+    assert "1 ETH were sold" in doubt
 
 
 def test_sale_before_the_ladder_traded_on_was_of_own_coins() -> None:
@@ -130,7 +144,9 @@ def test_resting_sells_of_more_than_is_held_leave_the_position_not_known() -> No
 @pytest.mark.parametrize(("is_confirmed", "held"), [(False, HELD), (True, HELD - 0.5)])
 def test_balance_counts_once_two_readings_show_it(is_confirmed: bool, held: float) -> None:
     mine = fills_of_grid(ladder(), [*LOTS, fill(3, "sell", 105.0, 0.5)], policy=POLICY, increments=STEPS)
-    book = close_books([ladder()], {"around": mine}, HELD - 0.5, policy=POLICY, is_confirmed=is_confirmed)["around"]
+    book = close_books([ladder()], {"around": mine}, HELD - 0.5, policy=POLICY, locked={}, is_confirmed=is_confirmed)[
+        "around"
+    ]
     assert book.mine.held_base == pytest.approx(held)
     assert book.uncovered_base == pytest.approx(held - (HELD - 0.5), abs=1e-9)
 
@@ -140,7 +156,7 @@ def two_grids(fills: list[AccountFill], eth: float) -> dict[str, tuple[float, fl
     low = ladder(id="low", started_at=STARTED - timedelta(hours=1))
     high = ladder(id="high", lower=205.0, upper=235.0, stop_loss=150.0, started_at=STARTED - timedelta(hours=1))
     mine = {grid.id: fills_of_grid(grid, fills, policy=POLICY, increments=STEPS) for grid in (low, high)}
-    books = close_books([low, high], mine, eth, policy=POLICY)
+    books = close_books([low, high], mine, eth, policy=POLICY, locked={})
     return {name: (book.mine.held_base, book.uncovered_base, book.is_unclear) for name, book in books.items()}
 
 
@@ -165,3 +181,42 @@ def test_sale_of_just_one_grids_inventory_is_its_own() -> None:
 def test_sale_that_may_be_of_either_grid_leaves_both_not_known() -> None:
     found = two_grids([LOW, HIGH, fill(12, "sell", 150.5, 0.3)], 1.0 + 100 / 205 - 0.3)
     assert all(is_unclear for _, _, is_unclear in found.values())
+
+
+def both_held(*sales: AccountFill, eth: float, locked: dict[str, float]) -> dict[str, tuple[float, bool]]:
+    """Two grids of one market that hold two intervals and one: what each holds, and whether that is unclear."""
+    low = ladder(id="low", started_at=STARTED)
+    more = ladder(id="more", capital=600.0, started_at=STARTED)
+    bought = {"low": list(LOTS), "more": [fill(3, "buy", 110.0, 200 / 110)]}
+    mine = {
+        grid.id: fills_of_grid(grid, [*bought[grid.id], *sales], policy=POLICY, increments=STEPS, balance_base=eth)
+        for grid in (low, more)
+    }
+    books = close_books([low, more], mine, eth, policy=POLICY, locked=locked)
+    return {name: (round(book.mine.held_base, 6), book.is_unclear) for name, book in books.items()}
+
+
+def test_coins_behind_resting_sells_were_not_sold_by_hand() -> None:
+    sale = fill(9, "sell", 98.0, 1.5)
+    found = both_held(sale, eth=HELD + 200 / 110 - 1.5, locked={"more": 200 / 110})
+    assert found == {"low": (round(HELD - 1.5, 6), False), "more": (round(200 / 110, 6), False)}
+    unlocked = both_held(sale, eth=HELD + 200 / 110 - 1.5, locked={})
+    assert all(is_unclear for _, is_unclear in unlocked.values())
+
+
+def test_grid_with_free_coins_is_unclear_beside_one_whose_sells_are_more_than_it_holds() -> None:
+    found = both_held(eth=HELD + 200 / 110, locked={"more": 200 / 110 + 0.9})
+    assert found == {"low": (round(HELD, 6), True), "more": (round(200 / 110, 6), False)}
+
+
+def test_order_sold_in_parts_is_judged_whole() -> None:
+    parts = [fill(9, "sell", 98.0, 1.0), fill(10, "sell", 98.0, 1.75)]  # what one holds, but for dust
+    sales = [replace(part, order_id="out") for part in parts]
+    found = both_held(*sales, eth=HELD + 200 / 110 - 2.75, locked={})
+    assert all(is_unclear for _, is_unclear in found.values())
+
+
+def test_dust_that_was_sold_after_both_left_leaves_neither_unclear() -> None:
+    whole = HELD + 200 / 110
+    found = both_held(fill(9, "sell", 98.0, whole - 0.002), fill(10, "sell", 98.0, 0.001), eth=0.001, locked={})
+    assert [(held < 0.002, is_unclear) for held, is_unclear in found.values()] == [(True, False)] * 2

@@ -79,6 +79,12 @@ def test_no_money_is_told_where_the_price_at_the_start_is_not_known() -> None:
     assert position.pnl_unknown == "the price at which initial_base began is not known"
 
 
+def test_what_it_began_with_is_sold_though_its_price_is_not_known() -> None:
+    position = told(ladder(initial_base=HELD), SOLD, start=None)
+    assert (position.oversold_base, position.doubts) == (0.0, ())
+    assert position.inventory_base == pytest.approx(HELD - 100 / 110)
+
+
 def test_file_without_it_is_the_version_that_it_was() -> None:
     assert "initial_base" not in ladder().model_dump(mode="json")
     assert ladder(initial_base=0.5).model_dump(mode="json")["initial_base"] == 0.5

@@ -3,7 +3,7 @@
 Reading an exchange or a file does not belong here.
 """
 
-from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of_grid, orders_of_grid
+from mm_pipeline.domain.account.attribution import FillRole, GridFills, base_behind, fills_of_grid, orders_of_grid
 from mm_pipeline.domain.account.books import GridBook, close_books
 from mm_pipeline.domain.account.bounds import EARLIEST_MS, FeeBounds, is_name
 from mm_pipeline.domain.account.closing import held_base, is_closed, is_emptied, traded_again_ms
@@ -25,7 +25,7 @@ from mm_pipeline.domain.account.policy import AccountPolicy, OrderApi, OrderApis
 from mm_pipeline.domain.account.position import AccountPosition, base_total, position_by, position_of
 from mm_pipeline.domain.account.reconciliation import Drift, reconcile
 from mm_pipeline.domain.account.settling import MADE_ID, SettledFill, settled
-from mm_pipeline.domain.account.sharing import Share, shares_of
+from mm_pipeline.domain.account.sharing import EarlierRange, Share, shares_of
 from mm_pipeline.domain.account.steps import steps_told
 from mm_pipeline.domain.account.summary import AccountSummary, account_summary, capital_utilization
 from mm_pipeline.domain.account.tellings import Telling, content_of, tellings_of_kept
@@ -54,6 +54,7 @@ __all__ = [
     "AccountSummary",
     "Balance",
     "Drift",
+    "EarlierRange",
     "FeeBounds",
     "FillRole",
     "FillStore",
@@ -72,6 +73,7 @@ __all__ = [
     "Side",
     "Telling",
     "account_summary",
+    "base_behind",
     "base_total",
     "capital_utilization",
     "close_books",

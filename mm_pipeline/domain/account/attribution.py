@@ -13,7 +13,7 @@ from typing import Final
 
 from mm_pipeline.domain.account.fees import inventory_change_base
 from mm_pipeline.domain.account.ladder import AccountLadder, dust_base, tolerance_quote
-from mm_pipeline.domain.account.orders import OrderFills, OrderName, filled_orders, order_name, start_orders
+from mm_pipeline.domain.account.orders import OrderFills, OrderName, filled_orders, order_name, start_purchase
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.values import AccountFill, Increments, OpenOrder, Side, in_order
 from mm_pipeline.domain.grid import Grid
@@ -77,7 +77,7 @@ def fills_of_grid(
       the quantity of that interval (``ladder``); also a part of one, at its level;
     - a buy within ``start_window`` before or after it, not at a level, of those that together come nearest to what the
       grid begins to hold beside its ``initial_base``, and no more (``start``);
-    - a sale at or below the stop, of no more than the grid then holds (``stop``);
+    - a sale at or below the stop, of no more than the grid then holds and no sells of it rest for (``stop``);
     - a sale off the ladder that alone, or with those that follow before the ladder trades again, sells all that the
       grid then holds (``exit``): an operator who leaves, in one order or several. While sells of the grid rest and
       nothing was traded since, it was of other coins.
@@ -111,8 +111,7 @@ def fills_of_grid(
     ]
     resting = tuple(orders)
     own = orders_of_grid(grid, resting, policy=policy, increments=increments)
-    locked_base = math.fsum(order.remaining_base for order in own if order.side is Side.SELL)
-    left = _Left(locked_base, balance_base)
+    left = _Left(base_behind(own), balance_base)
     return _Attribution(grid, mine, filled_orders(mine, resting), left, policy=policy, increments=increments).found()
 
 
@@ -126,6 +125,11 @@ def orders_of_grid(
         for order in {order.order_id: order for order in orders}.values()
         if order.symbol == grid.symbol and ladder.rests(order.side, order.price, order.quantity_base)
     )
+
+
+def base_behind(orders: Iterable[OpenOrder]) -> float:
+    """What resting sells stand for, in base."""
+    return math.fsum(order.remaining_base for order in orders if order.side is Side.SELL)
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ class _Attribution:
         self._left = left
         self._sales: dict[OrderName, FillRole | None] = {}
         ladder = AccountLadder(grid, policy, increments)
-        self._starts = start_orders(grid, orders, ladder, policy)
+        self._starts = start_purchase(grid, orders, ladder, policy).orders
         # Orders of a grid stand at few prices: each is looked for once.
         self._ladder = {
             name
@@ -201,7 +205,8 @@ class _Attribution:
         name = order_name(self._fills[place])
         order = self._orders[name]
         stop = self._grid.stop_price + tolerance_quote(order.price, self._policy, self._increments)
-        if order.price <= stop and order.quantity_base <= self._held + self._dust:
+        locked_base = self._left.locked_base if place > self._last_on_ladder else 0.0
+        if order.price <= stop and order.quantity_base <= self._held - locked_base + self._dust:
             self._sales[name] = FillRole.STOP
             return
         self._sales[name] = None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from mm_pipeline.domain.account.attribution import FillRole, GridFills
 from mm_pipeline.domain.account.fees import inventory_change_base
 from mm_pipeline.domain.account.ladder import dust_base
+from mm_pipeline.domain.account.orders import OrderName, order_name
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.values import AccountFill, Side
 from mm_pipeline.domain.grid import Grid
@@ -47,6 +48,7 @@ def close_books(
     balance_base: float | None,
     *,
     policy: AccountPolicy,
+    locked: Mapping[str, float],
     is_confirmed: bool = True,
 ) -> dict[str, GridBook]:
     """Close the books of grids that hold one base on one account.
@@ -61,6 +63,8 @@ def close_books(
         All base on the account, free or behind orders; None where it is not known.
     policy
         What counts as dust.
+    locked
+        By grid id, base behind its resting sells: nobody else sold that.
     is_confirmed
         Whether the reading before showed too little as well: a balance and fills that are asked for one after the other
         may fall on either side of a trade. Before that no sale is counted by the balance.
@@ -71,11 +75,29 @@ def close_books(
     dust = {grid.id: dust_base(grid, policy) for grid in grids}
     excess = _excess(books, balance_base)
     if is_confirmed and excess > max(dust.values(), default=0.0):
-        books = _with_sales(grids, books, excess, dust)
+        books = _with_sales(grids, books, excess, dust, locked)
         excess = _excess(books, balance_base)
+    doubtful = _beside_short(grids, books, locked, dust)
     return {
-        name: replace(book, uncovered_base=max(0.0, min(excess, book.mine.held_base))) for name, book in books.items()
+        name: replace(
+            book,
+            uncovered_base=max(0.0, min(excess, book.mine.held_base)),
+            is_unclear=book.is_unclear or name in doubtful,
+        )
+        for name, book in books.items()
     }
+
+
+def _beside_short(
+    grids: Sequence[Grid], books: Mapping[str, GridBook], locked: Mapping[str, float], dust: Mapping[str, float]
+) -> set[str]:
+    """Grids with coins behind no order, where the sells of another of the symbol stand for more than that one holds.
+
+    Fills of one count for the other then, whichever it is.
+    """
+    free = {grid.id: books[grid.id].mine.held_base - locked.get(grid.id, 0.0) for grid in grids}
+    short = {grid.symbol for grid in grids if locked.get(grid.id, 0.0) and free[grid.id] < -dust[grid.id]}
+    return {grid.id for grid in grids if grid.symbol in short and free[grid.id] > dust[grid.id]}
 
 
 def _excess(books: Mapping[str, GridBook], balance_base: float) -> float:
@@ -83,31 +105,39 @@ def _excess(books: Mapping[str, GridBook], balance_base: float) -> float:
 
 
 def _with_sales(
-    grids: Sequence[Grid], books: dict[str, GridBook], excess: float, dust: Mapping[str, float]
+    grids: Sequence[Grid],
+    books: dict[str, GridBook],
+    excess: float,
+    dust: Mapping[str, float],
+    locked: Mapping[str, float],
 ) -> dict[str, GridBook]:
     """Give unattributed sales, newest first, to the grid that holds, until no grid holds what is not there."""
-    found, left = dict(books), excess
-    for sale in _unattributed_sales(grids, books):
-        rooms = {grid.id: _room(found[grid.id].mine, sale) for grid in grids if grid.symbol == sale.symbol}
+    found, left, vague = dict(books), excess, 0.0
+    for order in _unattributed_sales(grids, books):
+        rooms = {
+            grid.id: _room(found[grid.id].mine, order[-1], locked.get(grid.id, 0.0))
+            for grid in grids
+            if grid.symbol == order[-1].symbol
+        }
         rooms = {name: room for name, room in rooms.items() if room > dust[name]}
-        wanted = min(left, -inventory_change_base(sale))
+        wanted = min(left, -math.fsum(map(inventory_change_base, order)))
         if wanted <= 0.0 or not rooms:
             continue
         takers = _takers(rooms, wanted, dust)
         if takers is None:
             takers = sorted(rooms, key=lambda name: -rooms[name])
-            found |= {name: replace(found[name], is_unclear=True) for name in rooms}
+            vague += wanted
+            if vague > min(dust[name] for name in rooms):  # whose dust was sold changes nothing
+                found |= {name: replace(found[name], is_unclear=True) for name in rooms}
         for name in takers:
             taken = min(wanted, rooms[name])
-            if taken > 0.0:
-                found = _sold(found, name, sale, taken)
-                sale = _part(sale, 1.0 - min(1.0, taken / -inventory_change_base(sale)))  # noqa: PLW2901 - what is left
+            found, order = _sold(found, name, order, taken)  # noqa: PLW2901 - what is left
             wanted, left = wanted - taken, left - taken
     return found
 
 
-def _unattributed_sales(grids: Sequence[Grid], books: Mapping[str, GridBook]) -> list[AccountFill]:
-    """Sales that are no grid's, newest first."""
+def _unattributed_sales(grids: Sequence[Grid], books: Mapping[str, GridBook]) -> list[list[AccountFill]]:
+    """Orders with sales that are no grid's, newest first, and so the fills of each: an order is judged as a whole."""
     taken = {_name(fill) for book in books.values() for fill in book.mine.fills}
     foreign = {
         _name(fill): fill
@@ -115,7 +145,10 @@ def _unattributed_sales(grids: Sequence[Grid], books: Mapping[str, GridBook]) ->
         for fill in books[grid.id].mine.foreign
         if fill.side is Side.SELL and _name(fill) not in taken
     }
-    return sorted(foreign.values(), key=lambda fill: (fill.time_ms, fill.trade_id), reverse=True)
+    orders: dict[tuple[str, OrderName], list[AccountFill]] = {}
+    for fill in sorted(foreign.values(), key=lambda fill: (fill.time_ms, fill.trade_id), reverse=True):
+        orders.setdefault((fill.symbol, order_name(fill)), []).append(fill)
+    return list(orders.values())
 
 
 def _takers(rooms: Mapping[str, float], wanted: float, dust: Mapping[str, float]) -> list[str] | None:
@@ -127,33 +160,46 @@ def _takers(rooms: Mapping[str, float], wanted: float, dust: Mapping[str, float]
     return list(rooms) if is_all else None
 
 
-def _room(mine: GridFills, sale: AccountFill) -> float:
-    """How much a grid can have sold at a moment: the least that it holds from then on."""
+def _room(mine: GridFills, sale: AccountFill, locked_base: float) -> float:
+    """How much a grid can have sold at a moment: the least that it holds from then on, and not what is locked now."""
     held, least = mine.initial_base, math.inf
     for fill in mine.fills:
         if fill.time_ms > sale.time_ms:
             least = min(least, held)
         held += inventory_change_base(fill)
-    return max(0.0, min(least, held))
+    return max(0.0, min(least, held - locked_base))
 
 
-def _sold(books: dict[str, GridBook], name: str, sale: AccountFill, taken_base: float) -> dict[str, GridBook]:
-    """The books with a sale, or a part of it, as one grid's; the rest stays foreign to all."""
-    share = min(1.0, taken_base / -inventory_change_base(sale))
-    part, rest = _part(sale, share), _part(sale, 1.0 - share)
-    found = {other: replace(book, mine=_without(book.mine, sale, rest)) for other, book in books.items()}
-    mine = found[name].mine
+def _sold(
+    books: dict[str, GridBook], name: str, order: Sequence[AccountFill], taken_base: float
+) -> tuple[dict[str, GridBook], list[AccountFill]]:
+    """The books with sales of an order, newest first, as one grid's; and what is left of them, foreign to all."""
+    left: list[AccountFill] = []
+    for sale in order:
+        sold_base = -inventory_change_base(sale)
+        part_base = min(taken_base, sold_base)
+        if part_base > 0.0:
+            part, rest = _part(sale, part_base / sold_base), _part(sale, 1.0 - part_base / sold_base)
+            books = {other: replace(book, mine=_without(book.mine, sale, rest)) for other, book in books.items()}
+            books[name] = _with_sale(books[name], part, part_base)
+            taken_base -= part_base
+            sale = rest  # noqa: PLW2901
+        left.append(sale)
+    return books, left
+
+
+def _with_sale(book: GridBook, sale: AccountFill, sold_base: float) -> GridBook:
+    mine = book.mine
     place = sum(fill.time_ms <= sale.time_ms for fill in mine.fills)
-    found[name] = replace(
-        found[name],
+    return replace(
+        book,
         mine=replace(
             mine,
-            fills=(*mine.fills[:place], part, *mine.fills[place:]),
+            fills=(*mine.fills[:place], sale, *mine.fills[place:]),
             roles=(*mine.roles[:place], FillRole.EXIT, *mine.roles[place:]),
         ),
-        sold_by_balance_base=found[name].sold_by_balance_base + taken_base,
+        sold_by_balance_base=book.sold_by_balance_base + sold_base,
     )
-    return found
 
 
 def _part(sale: AccountFill, share: float) -> AccountFill:

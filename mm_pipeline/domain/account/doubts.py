@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mm_pipeline.domain.account.attribution import FillRole
 from mm_pipeline.domain.account.books import GridBook
 from mm_pipeline.domain.account.fees import inventory_change_base
 from mm_pipeline.domain.account.following import LadderOrders
@@ -56,6 +57,10 @@ def doubts_about(
 
 
 def _unexplained_sales(book: GridBook) -> float:
-    """What nobody's sales sold after the grid traded last: while its ladder traded on, it had its coins."""
-    last_ms = max((fill.time_ms for fill in book.mine.fills), default=0)
+    """What nobody's sales sold after the grid's ladder traded last: while it traded on, it had its coins.
+
+    Of a sale that was the grid's in part the rest counts: it may have been the grid's too.
+    """
+    ladder = book.mine.of_role(FillRole.START, FillRole.LADDER)
+    last_ms = max((fill.time_ms for fill in ladder), default=0)
     return -sum(inventory_change_base(fill) for fill in book.mine.foreign if not fill.is_buy and fill.time_ms > last_ms)

@@ -50,9 +50,11 @@ def earned_by(
     str
         Why no money is told; None where it is.
     """
-    inventory = mine.held_base
+    inventory, began_with = mine.held_base, mine.initial_base
+    mine = _with_initial(mine, grid, bid if start_price is None else start_price)
     try:
-        mine = _with_initial(mine, grid, start_price)
+        if began_with and start_price is None:
+            raise UnknownFeeRate("the price at which initial_base began is not known.", "Fetch older candles.")
         fees = [fee_in_quote(fill, rates) for fill in mine.fills]
     except UnknownFeeRate as error:
         oversold = float(_ledger(mine, [0.0] * len(mine.fills)).oversold_base[-1])
@@ -97,12 +99,10 @@ def _ledger(mine: GridFills, fees: list[float]) -> FifoLedger:
     )
 
 
-def _with_initial(mine: GridFills, grid: Grid, price: float | None) -> GridFills:
+def _with_initial(mine: GridFills, grid: Grid, price: float) -> GridFills:
     """What the grid began with as a purchase at its start."""
     if mine.initial_base == 0.0:
         return mine
-    if price is None:
-        raise UnknownFeeRate("the price at which initial_base began is not known.", "Fetch older candles.")
     bought = AccountFill(
         trade_id="initial_base",
         order_id="",

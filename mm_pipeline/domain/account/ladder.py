@@ -19,18 +19,21 @@ _HAIR: Final = 1e-6
 
 @dataclass(frozen=True, order=True)
 class LadderFit:
-    """How well an order fits an interval; the smaller fits better, quantity before price.
+    """How well an order fits an interval; the smaller fits better: a whole interval, then quantity, then price.
 
     Attributes
     ----------
+    is_part
+        Whether only the level tells: less than the interval's quantity was traded, or any quantity would fit.
     quantity_error
-        Share of the interval's quantity; of a part of an order 0.
+        Share of the interval's quantity; 0 where only the level tells.
     price_error
         Distance to the level as a share of it.
     is_better
         Whether the price is better than the level, and not at it.
     """
 
+    is_part: bool
     quantity_error: float
     price_error: float
     is_better: bool = field(default=False, compare=False)
@@ -118,9 +121,8 @@ class AccountLadder:
         place = int(np.argmin(distance))
         error = 0.0 if quantity_base is None else abs(quantity_base / float(self._quantity_base[place]) - 1)
         gap_quote = abs(float(self._levels[side][place]) - price)
-        return LadderFit(
-            error, float(distance[place]), gap_quote > tolerance_quote(price, self._policy, self._increments)
-        )
+        is_better = gap_quote > tolerance_quote(price, self._policy, self._increments)
+        return LadderFit(quantity_base is None, error, float(distance[place]), is_better)
 
     @property
     def _step(self) -> float:

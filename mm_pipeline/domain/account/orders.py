@@ -78,15 +78,25 @@ def filled_orders(fills: Iterable[AccountFill], orders: Iterable[OpenOrder]) -> 
     return found
 
 
-def start_orders(
+@dataclass(frozen=True)
+class StartPurchase:
+    """The orders that bought what a grid began to hold; ``is_short``: they bought less than it needed."""
+
+    orders: frozenset[OrderName] = frozenset()
+    is_short: bool = False
+
+
+def start_purchase(
     grid: Grid, orders: Mapping[OrderName, OrderFills], ladder: AccountLadder, policy: AccountPolicy
-) -> frozenset[OrderName]:
+) -> StartPurchase:
     """The purchases around a grid's start that come nearest to what it begins to hold, and not beyond it.
 
-    Of several that come to it within the tolerance those nearest to ``started_at`` count.
+    Of several that come to it within the tolerance those nearest to ``started_at`` count. What was bought before a grid
+    whose ``initial_base`` is told is in that already.
     """
     window_ms = int(policy.start_window.total_seconds() * 1000)
-    begins_ms, started_ms, ends_ms = grid.started_at_ms - window_ms, grid.started_at_ms, grid.started_at_ms + window_ms
+    started_ms, ends_ms = grid.started_at_ms, grid.started_at_ms + window_ms
+    begins_ms = started_ms - window_ms if grid.initial_base is None else started_ms
     candidates = [
         name
         for name, order in orders.items()
@@ -104,7 +114,8 @@ def start_orders(
             away_ms = min(abs(orders[name].first_ms - started_ms) for name in chosen)
             is_short = missing > slack
             found.append(((is_short, 0 if is_short else away_ms, abs(missing)), frozenset(chosen)))
-    return min(found, key=lambda one: one[0], default=((False, 0, 0.0), frozenset[OrderName]()))[1]
+    (is_short, _, _), nearest = min(found, key=lambda one: one[0], default=((False, 0, 0.0), frozenset[OrderName]()))
+    return StartPurchase(nearest, is_short)
 
 
 def _is_at_level(order: OrderFills, ladder: AccountLadder) -> bool:

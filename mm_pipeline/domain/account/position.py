@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mm_pipeline.domain.account.attribution import FillRole, GridFills, fills_of_grid, orders_of_grid
+from mm_pipeline.domain.account.attribution import FillRole, GridFills, base_behind, fills_of_grid, orders_of_grid
 from mm_pipeline.domain.account.books import GridBook, close_books
 from mm_pipeline.domain.account.doubts import doubts_about
 from mm_pipeline.domain.account.earnings import earned_by
@@ -141,8 +141,9 @@ def position_of(
     resting = tuple(orders)
     held = None if balances is None else base_total(grid, balances)
     mine = fills_of_grid(grid, fills, resting, policy=policy, increments=increments, balance_base=held)
-    book = close_books([grid], {grid.id: mine}, held, policy=policy)[grid.id]
     mine_resting = orders_of_grid(grid, resting, policy=policy, increments=increments)
+    locked = {grid.id: base_behind(mine_resting)}
+    book = close_books([grid], {grid.id: mine}, held, policy=policy, locked=locked)[grid.id]
     followed = ladder_orders(grid, book.mine, mine_resting, resting, policy=policy, increments=increments)
     return position_by(
         grid,
@@ -196,7 +197,7 @@ def position_by(
     inventory, started_with = mine.held_base, grid.capital + flows
     buys = [order for order in resting if order.side is Side.BUY]
     locked_quote = math.fsum(order.price * order.remaining_base * (1 + grid.fee) for order in buys)
-    locked_base = math.fsum(order.remaining_base for order in resting if order.side is Side.SELL)
+    locked_base = base_behind(resting)
     return AccountPosition(
         grid_id=grid.id,
         bid=bid,

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from mm_pipeline.domain.account.attribution import fills_of_grid
 from mm_pipeline.domain.account.ladder import AccountLadder, LadderFit
-from mm_pipeline.domain.account.orders import OrderName, filled_orders, order_name
+from mm_pipeline.domain.account.orders import (
+    OrderFills,
+    OrderName,
+    StartPurchase,
+    filled_orders,
+    order_name,
+    start_purchase,
+)
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.values import AccountFill, Increments, OpenOrder, Side, in_order
 from mm_pipeline.domain.grid import Grid
@@ -36,6 +43,14 @@ class Share:
 
 
 @dataclass(frozen=True)
+class EarlierRange:
+    """A range that a grid traded before, up to ``until_ms``: what fits it best until then is no present grid's."""
+
+    grid: Grid
+    until_ms: int
+
+
+@dataclass(frozen=True)
 class _Claims:
     """Whose each order on a ladder is, and which fit several grids alike."""
 
@@ -45,6 +60,13 @@ class _Claims:
     def strange_to(self, grid: Grid) -> set[OrderName]:
         """Orders on the ladders of others."""
         return {name for name, owner in self.owners.items() if owner != grid.id}
+
+    def with_starts(self, starts: Mapping[str, StartPurchase]) -> _Claims:
+        """These claims with the orders off the ladders that are the whole start of just one grid."""
+        whole = {name: start.orders for name, start in starts.items() if not start.is_short}
+        crowded = _of_several(set(orders) for orders in whole.values())
+        started = {order: name for name, orders in whole.items() for order in orders - crowded}
+        return replace(self, owners={**self.owners, **started})
 
 
 @dataclass(frozen=True)
@@ -72,29 +94,51 @@ def shares_of(
     *,
     policy: AccountPolicy,
     increments: Increments | None = None,
+    earlier: Sequence[EarlierRange] = (),
 ) -> Mapping[str, Share]:
     """Share an account's market out among its grids, by grid id.
 
-    An order on several ladders is that of the grid whose interval's quantity it fits best, then whose level; one that
-    fits several alike is claimed by the grid that started first. Purchases at the start are those of the grid that they
-    fit best; other fills off the ladders are claimed in the order of the starts.
+    An order on several ladders is that of the grid whose interval's quantity it fits best, then whose level; that it
+    may be a part of another's interval says nothing beside a whole one. One that fits several alike is claimed by the
+    grid that started first. Purchases at the start are those of the grid whose whole start they are; other fills off
+    the ladders are claimed in the order of the starts.
 
     Parameters
     ----------
     grids
         Of one market.
+    earlier
+        What these grids, and others of the market, were declared as before.
     """
     every_fill, every_order = in_order(fills), tuple({order.order_id: order for order in orders}.values())
-    if len(grids) == 1:
+    if len(grids) == 1 and not earlier:
         return {grids[0].id: Share(tuple(every_fill), every_order, 0)}
     by_start = sorted(grids, key=lambda one: (one.started_at_ms, one.id))
     ladders = {grid.id: AccountLadder(grid, policy, increments) for grid in by_start}
+    filled = filled_orders(every_fill, every_order)
+    past = {f"{one.grid.id} before {number}": one for number, one in enumerate(earlier)}
+    before = {name: AccountLadder(one.grid, policy, increments) for name, one in past.items()}
     traded = _claims(
         {
             name: {grid.id: order.fit(ladders[grid.id]) for grid in by_start if order.first_ms >= grid.started_at_ms}
-            for name, order in filled_orders(every_fill, every_order).items()
+            | {
+                one: order.fit(ladder)
+                for one, ladder in before.items()
+                if past[one].grid.started_at_ms <= order.first_ms < past[one].until_ms
+            }
+            for name, order in filled.items()
         }
     )
+    free = {name: order for name, order in filled.items() if name not in traded.owners}
+    traded = traded.with_starts(
+        {grid.id: start_purchase(grid, free, ladders[grid.id], policy) for grid in by_start}
+        | {
+            one: start_purchase(past[one].grid, _until(past[one].until_ms, free), ladder, policy)
+            for one, ladder in before.items()
+        }
+    )
+    over = {name for name, owner in traded.owners.items() if owner in past}
+    every_fill = [fill for fill in every_fill if order_name(fill) not in over]
     resting = _claims(
         {
             (order.order_id, order.side): {
@@ -141,8 +185,12 @@ def _claims(fits: Mapping[OrderName, Mapping[str, LadderFit | None]]) -> _Claims
     return _Claims(owners, {grid: frozenset(names) for grid, names in alike.items()})
 
 
-def _rounded(fit: LadderFit) -> tuple[float, float]:
-    return round(fit.quantity_error, _ALIKE), round(fit.price_error, _ALIKE)
+def _until(until_ms: int, orders: Mapping[OrderName, OrderFills]) -> dict[OrderName, OrderFills]:
+    return {name: order for name, order in orders.items() if order.first_ms < until_ms}
+
+
+def _rounded(fit: LadderFit) -> tuple[bool, float, float]:
+    return fit.is_part, round(fit.quantity_error, _ALIKE), round(fit.price_error, _ALIKE)
 
 
 def _fills_of(orders: frozenset[OrderName], fills: Iterable[AccountFill]) -> set[_FillName]:
