@@ -37,7 +37,8 @@ def candles() -> pl.DataFrame:
 
 @pytest.fixture
 def installation(tmp_path: Path, candles: pl.DataFrame) -> Installation:
-    made = Installation(tmp_path, FixedSources({ETH: candles, BTC: candles}))
+    # The seed's triggers fire in a quiet market too, so that there are pages to replay.
+    made = Installation(tmp_path, FixedSources({ETH: candles, BTC: candles}), settings={"policy": "seed"})
     made.grid("a")
     made.grid("b", symbol="BTC/USDT")
     return made
