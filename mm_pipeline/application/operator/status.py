@@ -97,7 +97,7 @@ def grid_statuses(
     }
     problems = {problem.grid_id: str(problem.error) for problem in folder.problems if problem.grid_id is not None}
     begun |= {name: None for name in problems if name not in in_force}
-    asked = _Asked(journal, OperatorQueries(journal), pages, now, max_lateness, blind | problems, blind)
+    asked = _Asked(journal, pages, now, max_lateness, blind | problems, blind)
     return [asked.status(name, begun[name]) for name in sorted(begun)]
 
 
@@ -106,7 +106,6 @@ class _Asked:
     """What a status is made with."""
 
     journal: Journal
-    queries: OperatorQueries
     pages: PageBook
     now: datetime
     max_lateness: timedelta
@@ -136,33 +135,11 @@ class _Asked:
             )
         if grid is not None and newest.kind is not kind:
             return self._switched(grid_id, grid, newest)
-        report = self._decided(grid, newest)
+        report = decided_report(self.journal, grid, newest)
         age = self.now - newest.evaluated_at
         if age > self.max_lateness:
             return self._aged(report)
         return self._blind(report, self.unwatched[grid_id]) if grid_id in self.unwatched else report
-
-    def _decided(self, grid: Grid | None, newest: Evaluation) -> GridReport:
-        """The evaluation as it was journalled."""
-        last_known = None
-        if newest.state == UNKNOWN and newest.kind is EvaluationKind.EXIT:
-            versions = self.journal.grid_versions(newest.grid)
-            same = [v.grid.version_hash for v in versions if grid is not None and v.grid.started_at == grid.started_at]
-            last_known = self.journal.last_known_state(newest.grid, newest.evaluated_at, versions=same or None)
-        return GridReport(
-            grid_id=newest.grid,
-            grid=grid,
-            evaluated_at=newest.evaluated_at,
-            state=newest.state,
-            since=self.queries.state_began(newest),
-            price=newest.price,
-            as_of=newest.as_of,
-            triggers=readings_of(newest),
-            reasons=newest.reasons,
-            last_known_state=last_known,
-            risk_level=None if newest.risk is None else newest.risk.get("level"),
-            risk=risk_of(newest),
-        )
 
     def _aged(self, report: GridReport) -> GridReport:
         """What is too old is not known any more; what it said last is told beside."""
@@ -199,6 +176,29 @@ class _Asked:
             as_of=newest.as_of,
             reasons=(f"it was switched {switched} since its newest evaluation; the next tells of it.",),
         )
+
+
+def decided_report(journal: Journal, grid: Grid | None, evaluation: Evaluation) -> GridReport:
+    """An evaluation as it was journalled, under the declaration that was in force."""
+    last_known = None
+    if evaluation.state == UNKNOWN and evaluation.kind is EvaluationKind.EXIT:
+        versions = journal.grid_versions(evaluation.grid)
+        same = [v.grid.version_hash for v in versions if grid is not None and v.grid.started_at == grid.started_at]
+        last_known = journal.last_known_state(evaluation.grid, evaluation.evaluated_at, versions=same or None)
+    return GridReport(
+        grid_id=evaluation.grid,
+        grid=grid,
+        evaluated_at=evaluation.evaluated_at,
+        state=evaluation.state,
+        since=OperatorQueries(journal).state_began(evaluation),
+        price=evaluation.price,
+        as_of=evaluation.as_of,
+        triggers=readings_of(evaluation),
+        reasons=evaluation.reasons,
+        last_known_state=last_known,
+        risk_level=None if evaluation.risk is None else evaluation.risk.get("level"),
+        risk=risk_of(evaluation),
+    )
 
 
 def risk_of(evaluation: Evaluation) -> dict[str, Any] | None:
