@@ -9,9 +9,15 @@ from __future__ import annotations
 import os
 from typing import Final
 
+import pytest
+
 EFFORT: Final = float(os.environ.get("MM_TEST_EFFORT", "1"))
 IS_SEARCH: Final = EFFORT > 1
 """Whether examples are drawn anew; the suite of every day repeats the same ones."""
+
+
+SEARCHED: Final = pytest.mark.skipif(not IS_SEARCH, reason="a variant of a dear test: with MM_TEST_EFFORT above 1")
+"""Marks what a cheaper test beside it shows every day."""
 
 
 def tries(count: int) -> int:

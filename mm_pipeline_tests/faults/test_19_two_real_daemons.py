@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked for in /proc"),
 ]
 
-TICKS = 3
+TICKS = 2
 HOMES = ("first", "second")
 
 

@@ -22,6 +22,7 @@ from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.pushover import PaperPushover
 from mm_pipeline_tests.dagster_samples import ETH, FixedSources
 from mm_pipeline_tests.delivery_process import ENVIRONMENT, TOKEN, USER
+from mm_pipeline_tests.effort import SEARCHED
 from mm_pipeline_tests.paging_samples import AT, BAR, MINUTE, PagingInstallation, calm_market, with_price
 from mm_pipeline_tests.postgres_server import PostgresServer
 
@@ -174,6 +175,7 @@ def test_46_disk_full_notice_without_the_disk_then_the_page(small_disk: Path, ti
     assert_page_follows(tick, AT + 3 * BAR)
 
 
+@SEARCHED
 def test_46_disk_full_with_a_reserve_the_page_itself_goes_out(small_disk: Path, ticks: Callable[..., Tick]) -> None:
     tick = ticks(small_disk / "home", reserve_mb=12)
     assert "NORMAL" in tick(AT).stdout
@@ -199,7 +201,7 @@ def test_46_read_only_disk_is_told(small_disk: Path, ticks: Callable[..., Tick])
     assert_page_follows(tick, AT + 3 * BAR)
 
 
-@pytest.mark.parametrize("is_whole_file", [True, False])
+@pytest.mark.parametrize("is_whole_file", [pytest.param(True, marks=SEARCHED), False])
 def test_46_journal_overwritten_is_told_and_a_copy_put_back_pages(
     tmp_path: Path, ticks: Callable[..., Tick], is_whole_file: bool
 ) -> None:
@@ -240,6 +242,7 @@ def test_46_postgres_away_for_good_is_told_once(tmp_path: Path, ticks: Callable[
         server.remove()
 
 
+@SEARCHED
 def test_46_outage_shorter_than_grace_is_told_by_nobody(tmp_path: Path, ticks: Callable[..., Tick]) -> None:
     server = PostgresServer()
     try:

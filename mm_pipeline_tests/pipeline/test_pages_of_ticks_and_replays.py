@@ -26,7 +26,7 @@ from mm_pipeline.paper.markets.regimes import RegimeParameters, Segment, TrueReg
 from mm_pipeline.paper.markets.simulation import simulate_market
 from mm_pipeline.reporting.notification_frame import GridStates, replayed_notifications
 from mm_pipeline.settings import Settings, load_settings
-from mm_pipeline_tests.effort import IS_SEARCH
+from mm_pipeline_tests.effort import IS_SEARCH, SEARCHED
 from mm_pipeline_tests.markets import grid_around
 
 WRITTEN_BY = {"settings_hash": "s", "code_version": "c"}
@@ -156,7 +156,7 @@ def test_ticks_over_real_days_page_what_their_replay_pages(recorded_data: Path, 
     assert {one.notice for one in live} >= {Notice.MANDATORY_EXIT, Notice.WARNING}
 
 
-@pytest.mark.parametrize("policy", ["seed", "calibrated"])
+@pytest.mark.parametrize("policy", [pytest.param("seed", marks=SEARCHED), "calibrated"])
 def test_ticks_over_simulated_days_page_what_their_replay_pages(tmp_path: Path, policy: str) -> None:
     settings = load_settings(policy=policy)
     first = datetime(2025, 3, 1, tzinfo=UTC)

@@ -32,8 +32,8 @@ BAR = timedelta(minutes=15)
 LIVE_BARS = 2000
 HISTORY_DAYS = 60
 """Of risk; the shipped 180 would reach back before the recorded candles."""
-EVERY = 1 if IS_SEARCH else 13
-"""Bars from one live tick to the next: 13 meets every quarter of an hour and every hour of the day in turn."""
+EVERY = 1 if IS_SEARCH else 37
+"""Bars from one live tick to the next: 37 meets every quarter of an hour and every hour of the day in turn."""
 DAGSTER_TICKS = tries(8)
 GRIDS = {
     "held": {"lower": 2450, "upper": 2650, "stop_loss": 2440, "started_at": "2025-05-14T06:30:00Z"},

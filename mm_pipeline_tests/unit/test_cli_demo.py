@@ -10,6 +10,7 @@ import pytest
 
 from mm_pipeline.adapters.journal import Journal, sqlite_url
 from mm_pipeline.domain.notifications import ResponseKind
+from mm_pipeline_tests.effort import SEARCHED
 from mm_pipeline_tests.unit.test_cli_demo_markets import EXPECTED
 
 MM = Path(sys.executable).with_name("mm")
@@ -45,6 +46,7 @@ def test_demo_shows_grids_in_different_states_and_writes_a_report(tmp_path: Path
 
 
 @pytest.mark.slow
+@SEARCHED
 def test_demo_starts_anew_each_time(tmp_path: Path) -> None:
     left = tmp_path / "demo" / "grids" / "left-over.yaml"
     left.parent.mkdir(parents=True)
