@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, cached_property
@@ -204,7 +205,9 @@ def load_deployment(file: Path | None = None, *, policy: str | None = None) -> D
     """
     named = file or (Path(os.environ["MM_SETTINGS"]) if os.environ.get("MM_SETTINGS") else None)
     root = project_root()
-    lying = [mm_home() / "settings.yaml", *([root / "deploy" / "local" / "settings.yaml"] if root else [])]
+    lying = [root / "deploy" / "local" / "settings.yaml"] if root else []
+    with suppress(ConfigError):  # the command itself says what is wrong with MM_HOME
+        lying.insert(0, mm_home() / "settings.yaml")
     chosen = named or next((one for one in lying if one.is_file()), None)
     return Deployment(load_settings(chosen, policy=policy), chosen)
 
