@@ -35,6 +35,8 @@ class TriggerWords:
     is_yes_no: bool = False
 
 
+_STOP: Final = "stop_loss_breached"
+
 TRIGGER_WORDS: Final[Mapping[str, TriggerWords]] = MappingProxyType(
     {
         "regime_trend": TriggerWords("the verdict is TREND", "=", "", 0, is_yes_no=True),
@@ -61,6 +63,14 @@ def value_text(name: str, value: float | None) -> str:
     if words.unit == "quote":
         return price_text(value)
     return ("yes" if value else "no") if words.is_yes_no else f"{value:,.{words.decimals}f}"
+
+
+def fires_at_text(name: str, threshold: float | None) -> str:
+    """What a trigger asks: ``>= 0.50``, ``yes``; one that the policy takes as information asks for nothing."""
+    words = TRIGGER_WORDS[name]
+    if threshold is None and name != _STOP:  # a grid without a stop has no threshold either
+        return "information"
+    return "yes" if words.is_yes_no else f"{words.sign} {value_text(name, threshold)} {words.unit}".rstrip()
 
 
 def comparison_text(name: str, value: float | None, threshold: float | None) -> str:

@@ -17,7 +17,7 @@ from mm_pipeline.rendering.html.report import html_report
 from mm_pipeline.rendering.terminal.evaluation_tables import STATE_STYLES, evaluation_table, explanation, reason_text
 from mm_pipeline.reporting.grid_report import SEVERITY, GridReport, by_severity, report_of, state_since
 from mm_pipeline.reporting.price_words import age_text, price_text
-from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, comparison_text
+from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, comparison_text, fires_at_text
 
 NOW = datetime(2025, 3, 1, 12, 1, tzinfo=UTC)
 AT = datetime(2025, 3, 1, 12, tzinfo=UTC)
@@ -122,6 +122,20 @@ def test_explanation_shows_every_trigger_and_the_state_without_it() -> None:
     assert "NORMAL" in lines["closes_outside"]
     assert "03-01 10:00" in lines["closes_outside"]
     assert ">= 2 closes" in lines["closes_outside"]
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold", "said"),
+    [
+        ("stop_likely", 0.5, ">= 0.50"),
+        ("stop_likely", None, "information"),
+        ("regime_trend", 1.0, "yes"),
+        ("regime_trend", None, "information"),
+        ("stop_loss_breached", None, "<= - quote"),
+    ],
+)
+def test_information_asks_for_nothing(name: str, threshold: float | None, said: str) -> None:
+    assert fires_at_text(name, threshold) == said
 
 
 def test_unreadable_grid_is_told_with_its_reason_and_standing_state() -> None:

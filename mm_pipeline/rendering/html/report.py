@@ -11,7 +11,7 @@ from mm_pipeline.rendering.terminal.evaluation_tables import price_age_text, pro
 from mm_pipeline.reporting.charts import STATE_COLOURS
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading, by_severity
 from mm_pipeline.reporting.price_words import age_text, price_text, stop_text
-from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, value_text
+from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, fires_at_text, value_text
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1b2a3a; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -131,13 +131,12 @@ def _triggers(triggers: Sequence[TriggerReading]) -> str:
     rows, classes = [], []
     for trigger in triggers:
         words = TRIGGER_WORDS[trigger.name]
-        threshold = value_text(trigger.name, trigger.threshold)
         rows.append(
             [
                 escape(trigger.name),
                 escape(words.measures),
                 value_text(trigger.name, trigger.value),
-                "yes" if words.is_yes_no else escape(f"{words.sign} {threshold} {words.unit}"),
+                escape(fires_at_text(trigger.name, trigger.threshold)),
                 f"{trigger.since:%Y-%m-%d %H:%M}" if trigger.since else "",
                 _state_named(trigger.without) if trigger.without else "",
             ]

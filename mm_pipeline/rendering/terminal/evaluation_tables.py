@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from mm_pipeline.rendering.terminal.risk_cells import RISK_STYLES, risk_cell, risk_facts
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading, by_severity
 from mm_pipeline.reporting.price_words import NO_STOP_TEXT, age_text, price_text, stop_text
-from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, comparison_text, value_text
+from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, comparison_text, fires_at_text, value_text
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -275,13 +275,12 @@ def _trigger_table(triggers: Sequence[TriggerReading], *, is_wide: bool) -> Tabl
 
 def _trigger_cells(trigger: TriggerReading, *, is_wide: bool) -> dict[str, str | Text]:
     words = TRIGGER_WORDS[trigger.name]
-    threshold = "yes" if words.is_yes_no else f"{words.sign} {value_text(trigger.name, trigger.threshold)} {words.unit}"
     has_margin = trigger.margin is not None and not words.is_yes_no
     return {
         "": ("FIRED" if is_wide else "!") if trigger.fired else "",
         "trigger": trigger.name,
         "value": value_text(trigger.name, trigger.value),
-        "fires at": threshold.rstrip(),
+        "fires at": fires_at_text(trigger.name, trigger.threshold),
         "margin": f"{trigger.margin:+,.{words.decimals}f}" if has_margin else _NOTHING,
         "since (UTC)": f"{trigger.since:%m-%d %H:%M}" if trigger.since else "",
         "without it": state_text(trigger.without) if trigger.without else "",
