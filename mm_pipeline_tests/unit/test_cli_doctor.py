@@ -15,10 +15,13 @@ from mm_pipeline.adapters.journal import Journal
 from mm_pipeline.adapters.journal.database import sqlite_url
 from mm_pipeline.adapters.journal.migrations import MIGRATIONS
 from mm_pipeline.cli import main
+from mm_pipeline.cli.doctor.checks import _clock
+from mm_pipeline.cli.doctor.findings import Status
 from mm_pipeline.domain.account import OrderApi
 from mm_pipeline.domain.market import Market
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
+from mm_pipeline.settings import load_settings
 from mm_pipeline_tests.account_samples import READING, TRADING, trading_account
 from mm_pipeline_tests.unit.test_cli_grids import grid_file
 
@@ -60,12 +63,21 @@ def examine(settings: Path, *more: str) -> tuple[int, dict[str, list[dict[str, A
     return result.exit_code, found
 
 
+@pytest.mark.parametrize(("offset_ms", "told"), [(-20, "+0.0 s"), (20, "+0.0 s"), (-60, "-0.1 s"), (31_000, "+31.0 s")])
+def test_offset_of_the_clock_has_a_sign_where_it_is_one(offset_ms: int, told: str) -> None:
+    found = _clock("kucoin", offset_ms, load_settings().exchange_access)
+    assert found.seen.startswith(told)
+    assert (found.status is Status.OK) is (abs(offset_ms) <= 30_000)
+
+
 def test_healthy_installation_has_nothing_to_mend(home: Path, tmp_path: Path, paper: PaperExchange) -> None:
     code, found = examine(deployment(tmp_path, paper.url))
     assert code == 0
     assert {finding["status"] for findings in found.values() for finding in findings} == {"ok"}
     assert "listed, newest candle closed" in found["kucoin:ETH/USDT"][0]["seen"]
-    assert "+0.0 s" in found["clock"][0]["seen"]
+    offset, against = found["clock"][0]["seen"].split(" s ", 1)
+    assert abs(float(offset)) < 5.0, "both clocks are this machine's"
+    assert against == "against kucoin, limit 30 s"
     assert not home.exists(), "a doctor makes nothing"
 
 

@@ -181,7 +181,7 @@ def _clock(exchange: str, offset_ms: int | None, policy: ExchangePolicy) -> Find
         return Finding("clock", Status.WARN, f"{exchange} tells no time", "Compare this machine's clock by hand.")
     limit_s = policy.max_clock_offset.total_seconds()
     is_within = abs(offset_ms) / 1000 <= limit_s
-    seen = f"{offset_ms / 1000:+.1f} s against {exchange}, limit {limit_s:g} s"
+    seen = f"{round(offset_ms / 1000, 1) + 0.0:+.1f} s against {exchange}, limit {limit_s:g} s"
     hint = "" if is_within else "Let this machine's clock follow a time server."
     return Finding("clock", Status.OK if is_within else Status.FAIL, seen, hint)
 
