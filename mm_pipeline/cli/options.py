@@ -51,7 +51,7 @@ def settings_option(command: F) -> F:
         envvar="MM_SETTINGS",
         show_envvar=True,
         metavar="FILE",
-        help="Settings file; else deploy/local/settings.yaml of the project, else the packaged defaults.",
+        help="Settings file; else settings.yaml of the home, that of the project, or the defaults.",
     )(command)
 
 

@@ -56,18 +56,12 @@ SENSORS = (
 def build_definitions(overrides: Overrides | None = None) -> dg.Definitions:
     """The code location of an installation.
 
-    Raises
-    ------
-    ConfigError
-        When the settings cannot be used, or their first month has not begun.
+    The month of the newest bar is a partition in any case: a mistyped ``first_month``, or a clock that is years behind,
+    stops no watch.
     """
     current = following(overrides)
-    deployment, now = current().deployment, current().clock.now()
-    deployment.check_first_month(now)
-    newest = from_ms(floor_to_evaluation(now)) - timedelta(
-        milliseconds=Timeframe.M15.ms
-    )  # as a month begins, of the last
-    months = months_from(min(deployment.settings.first_month, f"{newest:%Y-%m}"))
+    newest = from_ms(floor_to_evaluation(current().clock.now())) - timedelta(milliseconds=Timeframe.M15.ms)
+    months = months_from(min(current().settings.first_month, f"{newest:%Y-%m}"))
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=months), ASSETS),
         asset_checks=list(CHECKS),

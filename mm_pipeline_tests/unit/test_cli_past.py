@@ -78,7 +78,7 @@ def test_runs_of_states_with_their_triggers_and_pages(journal: Journal) -> None:
         ("UNKNOWN", AT + 5 * BAR, AT + 5 * BAR, 1),
     ]
     assert runs[1].fired == ("stop_likely", "volatility_expanded")
-    assert [[one.notice for one in run.told] for run in runs] == [
+    assert [[one.notice for one in run.pages] for run in runs] == [
         [],
         [Notice.LATEST_ACCEPTABLE_EXIT],
         [Notice.MANDATORY_EXIT],
@@ -99,7 +99,7 @@ def test_history_prints_a_row_for_each_run(home: OperatedHome) -> None:
     assert "stop_likely, volatility_expanded" in done.output
     assert "paged MANDATORY EXIT at 02 13:00" in done.output
     data = json.loads(home.mm(history, "eth", "--json").stdout)
-    assert [(run["state"], len(run["told"])) for run in data] == [
+    assert [(run["state"], len(run["pages"])) for run in data] == [
         ("NORMAL", 0),
         ("LATEST_ACCEPTABLE_EXIT", 1),
         ("MANDATORY_EXIT", 1),
@@ -121,7 +121,7 @@ def test_history_fits_80_columns(journal: Journal) -> None:
 @pytest.mark.parametrize(
     ("minutes", "state", "said"),
     [
-        (0, "NORMAL", "nothing new was to be told"),
+        (0, "NORMAL", "there was nothing new to page"),
         (44, "LATEST_ACCEPTABLE_EXIT", "paged: LATEST ACCEPTABLE EXIT (change)"),
         (60, "MANDATORY_EXIT", "paged: MANDATORY EXIT (change)"),
         (75, "UNKNOWN", "held back: UNKNOWN, unconfirmed"),
@@ -137,7 +137,7 @@ def test_why_explains_the_evaluation_at_or_before_a_moment(
     assert said in done.output
     data = json.loads(home.mm(why, "eth", "--at", at, "--json").stdout)
     assert data["state"] == state
-    assert len(data["told"]) == (0 if minutes == 0 else 1)
+    assert len(data["decisions"]) == (0 if minutes == 0 else 1)
 
 
 @pytest.mark.usefixtures("journal")

@@ -14,6 +14,7 @@ import pytest
 from mm_pipeline.domain.candles import fill_gaps
 from mm_pipeline.domain.columns import epoch_ms
 from mm_pipeline.domain.errors import ConfigError
+from mm_pipeline.domain.exit_state import LATEST, WARNING
 from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.market_view import MarketView
 from mm_pipeline.domain.pipeline import evaluate, market_view
@@ -165,4 +166,14 @@ def test_facts_about_the_grid_are_no_information(tmp_path: Any, name: str) -> No
     file = tmp_path / "settings.yaml"
     file.write_text(f"exit_state: {{information: [{name}]}}\n")
     with pytest.raises(ConfigError, match=r"settings\.yaml: exit_state\.information"):
+        load_settings(file)
+
+
+@pytest.mark.parametrize(("level", "asks"), [("latest", "stop_likely"), ("warning", "transition_likely")])
+def test_state_that_could_never_come_is_refused(tmp_path: Any, level: str, asks: str) -> None:
+    """As a file would have it that asked for two of the former LATEST triggers."""
+    file = tmp_path / "settings.yaml"
+    others = [name for name in (*LATEST, *WARNING) if name != asks]
+    file.write_text(f"exit_state: {{information: {others}, {level}: {{min_triggers: 2}}}}\n".replace("'", ""))
+    with pytest.raises(ConfigError, match=rf"{level}\.min_triggers is 2, but only {asks} asks.*Write 1 or less"):
         load_settings(file)

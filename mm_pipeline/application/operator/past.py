@@ -1,4 +1,4 @@
-"""One grid's past as it was decided: an evaluation with its reasons, and the runs of its states with what was told."""
+"""One grid's past as it was decided: an evaluation with its reasons, and the runs of its states with what was paged."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _MOMENT: Final = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, kw_only=True)
 class PastEvaluation:
-    """An evaluation, and what was decided to tell of it."""
+    """An evaluation, and what was decided about paging."""
 
     report: GridReport
     decisions: tuple[Decision, ...]
 
     def as_json(self, *, now: datetime) -> dict[str, Any]:
-        """A grid as ``mm evaluate --json`` has it, and ``told``."""
-        return self.report.as_json(now=now) | {"told": [_decision_json(one) for one in self.decisions]}
+        """A grid as ``mm evaluate --json`` has it, and ``decisions``."""
+        return self.report.as_json(now=now) | {"decisions": [_decision_json(one) for one in self.decisions]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class StateRun:
         The first and the last of them.
     fired
         Triggers that were on at any of them, in the order in which they came.
-    told
+    pages
         Decisions within it for which there is a page.
     """
 
@@ -51,11 +51,11 @@ class StateRun:
     ends: datetime
     evaluations: int
     fired: tuple[str, ...]
-    told: tuple[Decision, ...]
+    pages: tuple[Decision, ...]
 
     def as_json(self) -> dict[str, Any]:
         """As ``mm history --json`` prints it."""
-        return vars(self) | {"fired": list(self.fired), "told": [_decision_json(one) for one in self.told]}
+        return vars(self) | {"fired": list(self.fired), "pages": [_decision_json(one) for one in self.pages]}
 
 
 def evaluation_at(journal: Journal, grid_id: str, at: datetime) -> PastEvaluation:
@@ -83,7 +83,7 @@ def evaluation_at(journal: Journal, grid_id: str, at: datetime) -> PastEvaluatio
 def state_runs(journal: Journal, grid_id: str, *, since: datetime, until: datetime) -> list[StateRun]:
     """Runs of a grid's states in ``[since, until)``, oldest first."""
     found = newest_of_each(journal.evaluations(grid_id, since=since, until=until))
-    told = [one.decision for one in journal.notifications.decisions(grid_id, since=since, until=until)]
+    decided = [one.decision for one in journal.notifications.decisions(grid_id, since=since, until=until)]
     runs = []
     for (kind, state), group in groupby(found, key=lambda one: (one.kind.value, one.state)):
         rows = list(group)
@@ -96,7 +96,7 @@ def state_runs(journal: Journal, grid_id: str, *, since: datetime, until: dateti
                 ends=ends,
                 evaluations=len(rows),
                 fired=tuple(dict.fromkeys(name for row in rows for name in row.fired)),
-                told=tuple(one for one in told if one.is_told and begins <= one.evaluated_at <= ends),
+                pages=tuple(one for one in decided if one.is_told and begins <= one.evaluated_at <= ends),
             )
         )
     return runs

@@ -23,7 +23,7 @@ _MOMENT: Final = timedelta(milliseconds=1)
 def history(
     *, grid_id: str, since: datetime | None, until: datetime | None, settings_file: Path | None, as_json: bool
 ) -> None:
-    """Tell a GRID's states in the order of time: how long each lasted, why, and what was told.
+    """Tell a GRID's states in the order of time: how long each lasted, why, and what was paged.
 
     Read from the journal; `mm why GRID --at TIME` explains any moment of it.
     """

@@ -1,4 +1,4 @@
-"""``mm why``: one evaluation of a grid as it was decided, with every trigger and what was told of it."""
+"""``mm why``: one evaluation of a grid as it was decided, with every trigger and what was paged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mm_pipeline.cli.options import UTC_TIME, json_option, settings_option
 @settings_option
 @json_option
 def why(*, grid_id: str, at: datetime | None, settings_file: Path | None, as_json: bool) -> None:
-    """Explain a GRID's state: every trigger against its threshold, the reasons, and what was told.
+    """Explain a GRID's state: every trigger against its threshold, the reasons, and what was paged.
 
     Read from the journal, so it is what was decided then; nothing is fetched or evaluated.
     """
@@ -25,7 +25,7 @@ def why(*, grid_id: str, at: datetime | None, settings_file: Path | None, as_jso
     from mm_pipeline.cli.journal_access import check_grid, open_journal
     from mm_pipeline.cli.output import print_json, stdout
     from mm_pipeline.rendering.terminal.evaluation_tables import explanation
-    from mm_pipeline.rendering.terminal.history_tables import told_lines
+    from mm_pipeline.rendering.terminal.history_tables import decision_lines
     from mm_pipeline.settings import load_deployment
 
     deployment, now = load_deployment(settings_file), SystemClock().now()
@@ -37,5 +37,5 @@ def why(*, grid_id: str, at: datetime | None, settings_file: Path | None, as_jso
         return
     console = stdout()
     console.print(explanation(found.report, now=now, width=console.width))
-    for line in told_lines(found.decisions):
+    for line in decision_lines(found.decisions):
         console.print(line, soft_wrap=True)

@@ -55,16 +55,16 @@ def settle_revisions(
         old = {name: row[name] for name in RAW_SCHEMA}
         new = old | {name: row[f"{name}_now"] for name in RAW_SCHEMA if name != "open_time"}
         about = noted.filter(pl.col("open_time") == row["open_time"])
-        told = 1 + about.filter(reason=WAITING, low=new["low"], high=new["high"]).height
+        answers = 1 + about.filter(reason=WAITING, low=new["low"], high=new["high"]).height
         is_contradicted = _came_back(about, old, new)
-        if told >= enough and not is_contradicted:
+        if answers >= enough and not is_contradicted:
             candles.append(_frame(new, RAW_SCHEMA))
             notes.append(_frame(old | {"reason": REPLACED}, QUARANTINE_SCHEMA))
             continue
         furthest = {"low": min(old["low"], new["low"]), "high": max(old["high"], new["high"])}
         goes_further = (furthest["low"], furthest["high"]) != (old["low"], old["high"])
         candles.append(_frame((new if goes_further else old) | furthest, RAW_SCHEMA))
-        notes += [] if is_contradicted else [_frame(new | {"reason": WAITING}, QUARANTINE_SCHEMA)] * told
+        notes += [] if is_contradicted else [_frame(new | {"reason": WAITING}, QUARANTINE_SCHEMA)] * answers
     return pl.concat(candles).sort("open_time"), pl.concat([pl.DataFrame(schema=QUARANTINE_SCHEMA), *notes])
 
 

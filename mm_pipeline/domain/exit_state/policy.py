@@ -160,6 +160,20 @@ class ExitStatePolicy(Policy):
     efficiency_rising: EfficiencyRisingPolicy
     reversion_slowing: ReversionSlowingPolicy
 
+    @model_validator(mode="after")
+    def _states_can_come(self) -> ExitStatePolicy:
+        for name, triggers, needed in (
+            ("latest", LATEST, self.latest.min_triggers),
+            ("warning", WARNING, self.warning.min_triggers),
+        ):
+            asked = [trigger for trigger in triggers if trigger not in self.information]
+            if 0 < len(asked) < needed:
+                raise ValueError(
+                    f"{name}.min_triggers is {needed}, but only {', '.join(asked)} asks: the state would never come. "
+                    f"Write {len(asked)} or less, or take triggers out of information"
+                )
+        return self
+
     def asks(self, *names: Judged) -> bool:
         """Whether one of these triggers is more than information."""
         return not set(names) <= set(self.information)

@@ -1,4 +1,4 @@
-"""A grid's past for a terminal: the strip of its states in 80 columns, and what was told of an evaluation."""
+"""A grid's past for a terminal: the strip of its states in 80 columns, and what was decided about paging."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def history_table(runs: Sequence[StateRun], *, title: str) -> Table:
     table.add_column("triggers and pages", overflow="fold")
     for run in runs:
         lasted = run.ends - run.begins + timedelta(milliseconds=Timeframe.M15.ms)
-        told = [f"paged {notice_words(one.notice)} at {one.evaluated_at:%d %H:%M}" for one in run.told]
-        lines = [*([", ".join(run.fired)] if run.fired else []), *told]
+        pages = [f"paged {notice_words(one.notice)} at {one.evaluated_at:%d %H:%M}" for one in run.pages]
+        lines = [*([", ".join(run.fired)] if run.fired else []), *pages]
         table.add_row(f"{run.begins:%Y-%m-%d %H:%M}", span_text(lasted), state_text(run.state), Text("\n".join(lines)))
     return table
 
 
-def told_lines(decisions: Iterable[Decision]) -> list[Text]:
-    """What was decided to tell of an evaluation, a line each; that nothing was, where there is no decision."""
+def decision_lines(decisions: Iterable[Decision]) -> list[Text]:
+    """What was decided about paging, a line each; that nothing was, where there is no decision."""
     from rich.text import Text
 
-    lines = [Text(_told(one)) for one in decisions]
-    return lines or [Text("nothing new was to be told", style="dim")]
+    lines = [Text(_words(one)) for one in decisions]
+    return lines or [Text("there was nothing new to page", style="dim")]
 
 
-def _told(decision: Decision) -> str:
+def _words(decision: Decision) -> str:
     words = notice_words(decision.notice)
     if decision.held_back is None:
         return f"paged: {words} ({decision.cause.value.replace('_', ' ')}), page {decision.page}"
