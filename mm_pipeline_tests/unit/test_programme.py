@@ -1,11 +1,14 @@
 """Programmes: the compiled loop against the plain reference, what it may know, and grids at odd prices."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mm_pipeline.application.studies.policies.catalogue import studied_policies
+from mm_pipeline.domain.pipeline import evaluate
 from mm_pipeline.domain.position.trading import GridLadder
 from mm_pipeline.domain.programme import (
     Ending,
@@ -20,8 +23,16 @@ from mm_pipeline.domain.programme import (
     run_programme,
     signals_of,
 )
-from mm_pipeline.domain.risk import GridPositions, position_risk
-from mm_pipeline_tests.markets import ETH_2022_2025, recorded_candles, settings_of, simulated_candles
+from mm_pipeline.domain.risk import GridPositions, StopOutlook, position_risk
+from mm_pipeline.settings import load_settings
+from mm_pipeline_tests.markets import (
+    ETH_2022_2025,
+    grid_around,
+    recorded_candles,
+    settings_of,
+    simulated_candles,
+    version_of,
+)
 from mm_pipeline_tests.programme_samples import RULES, market_of, offers_of, reference_run, simulated_market
 
 BOTH = StudiedPolicy(name="both", p_stop=(0.2, 0.7), budget_pct=(0.5, 1.5))
@@ -205,3 +216,37 @@ def test_budget_is_that_of_the_capital_at_risk() -> None:
     # The fall is straight and the modelled paths turn: on recorded series they agree at 96 to 99 % of closes.
     assert 0.1 < np.mean(is_modelled) < 0.9
     assert np.mean(np.array(is_said) == is_modelled) > 0.95
+
+
+@pytest.mark.parametrize("name", ["seed", "calibrated"])
+def test_states_of_a_programme_are_those_that_the_watch_decides(name: str) -> None:
+    """The loop finds facts and signals in its own way: at each close they make the state that an operator is told."""
+    market, settings = simulated_market(), load_settings(policy=name)
+    shipped = [load_settings(policy=each).exit_state for each in ("seed", "calibrated")]
+    policy = next(one for one in studied_policies(*shipped) if one.name == name)
+    rules = replace(RULES, is_obeyed=False)
+    offers = offers_of(market, every=97)
+    found = run_programme(market, offers, signals_of(market, policy), rules)
+    bars = market.view.bars.frame
+    view = replace(market.view, stops=StopOutlook(bars, market.risk))
+    met: Counter[str] = Counter()
+    for entry, last in list(zip(found.entry.tolist(), found.last.tolist(), strict=True))[:40]:
+        if last - entry < 3:
+            continue
+        grid = grid_around(
+            float(bars["close"][entry]),
+            bars["close_time"][entry],
+            lower=float(offers.lower[entry]),
+            upper=float(offers.upper[entry]),
+            stop_loss=float(offers.stop[entry]),
+        )
+        first_ms, last_ms = (int(market.closed_ms[row]) for row in (entry + 1, last - 1))
+        states = evaluate(version_of(grid), view, settings.advice, first_ms=first_ms, last_ms=last_ms).exit_states
+        decided = states["state"].to_list()
+        for row, state in zip(range(entry + 1, last), decided, strict=True):
+            if state != "UNKNOWN":
+                assert (found.state[row] == 2) == (state in {"LATEST_ACCEPTABLE_EXIT", "MANDATORY_EXIT"}), (row, state)
+            met[state] += 1
+    assert met["NORMAL"] + met["WARNING"] > 100
+    assert met["LATEST_ACCEPTABLE_EXIT"] > 5
+    assert met["MANDATORY_EXIT"] > 5
