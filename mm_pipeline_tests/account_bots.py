@@ -47,11 +47,20 @@ class Bot:
 
     def is_like(self, other: Bot) -> bool:
         """Whether an order of one may be the other's: an interval of a quantity, at a level or a better price."""
-        return any(
-            abs(level - theirs) < self.levels[1] - self.levels[0] and abs(size / size_of_theirs - 1) < 0.03
-            for level, size in zip(self.levels, self.quantities, strict=False)
-            for theirs, size_of_theirs in zip(other.levels, other.quantities, strict=False)
-        )
+        return bool(self._alike(other))
+
+    def holds_unlike(self, other: Bot) -> bool:
+        """Whether of intervals that are alike one holds and the other waits."""
+        return any(self.holds[i] != other.holds[j] for i, j in self._alike(other))
+
+    def _alike(self, other: Bot) -> list[tuple[int, int]]:
+        width = self.levels[1] - self.levels[0]
+        return [
+            (i, j)
+            for i, size in enumerate(self.quantities)
+            for j, theirs in enumerate(other.quantities)
+            if abs(self.levels[i] - other.levels[j]) < width and abs(size / theirs - 1) < 0.03
+        ]
 
     @property
     def locked_base(self) -> float:

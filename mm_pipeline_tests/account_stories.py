@@ -91,6 +91,10 @@ class Story:
         self._place(bot)
         self._note()
 
+    def is_open(self, name: str) -> bool:
+        """Whether another bot has an interval like one of this bot's, and not both of them hold or wait."""
+        return any(self.bots[name].holds_unlike(other) for other in self._others(name))
+
     def _others(self, *names: str) -> list[Bot]:
         return [bot for name, bot in self.bots.items() if name not in names]
 
@@ -100,6 +104,8 @@ class Story:
         if "sold by hand" in self.doubt:
             self.doubt.add("a new start after a sale by hand")
         bot = self.bots[name]
+        if any(bot.is_like(other) for other in self._others(name)):
+            self.doubt.add("a new start beside a grid like it")
         bot.orders.clear()
         self.now_ms += 1_000
         self.earlier.append(EarlierRange(bot.grid, self.now_ms))

@@ -161,7 +161,17 @@ class _MarketAccount:
             return None
         bid = float(bars["close"][-1])
         price = self._start_price(grid)
-        position = position_of(grid, share.fills, (), None, bid, policy=policy, increments=steps, start_price=price)
+        position = position_of(
+            grid,
+            share.fills,
+            (),
+            None,
+            bid,
+            policy=policy,
+            increments=steps,
+            start_price=price,
+            unclear=_whose_is_open(share),
+        )
         model = self.accounts.attempt(f"{grid.id} (model)", partial(self._model, grid))
         seen = AccountView(
             grid=grid,
@@ -202,9 +212,8 @@ class _MarketAccount:
     def _tell_contested(self, grid: Grid, share: Share) -> None:
         if share.contested:
             self.accounts.problems[f"{grid.id} (shared levels)"] = AccountError(
-                f"{share.contested} fills or orders fit {grid.id} as well as another grid of {self.market}; they count "
-                "for the one that started first, and neither is verified flat by them. A report of flat is checked "
-                "once it was made for each of them.",
+                f"{share.contested} fills or orders fit {grid.id} as well as another grid of {self.market}; neither is "
+                "verified flat by them. A report of flat is checked once it was made for each of them.",
                 "Give grids of one market levels of their own, or trade them from accounts of their own.",
             )
 
@@ -232,7 +241,7 @@ def position_in(
         rates=reading.prices,
         net_flows=net_flows,
         orders=followed,
-        gap=_missing(grid, share, reading, policy),
+        unclear=(*_missing(grid, share, reading, policy), *_whose_is_open(share)),
         start_price=start_price,
     )
     return position, orders, followed.is_followed
@@ -242,12 +251,19 @@ def _trades_on(grid: WatchedGrid, exchange: str) -> bool:
     return any(version.grid.exchange == exchange and version.grid.enabled for version in grid.versions)
 
 
-def _missing(grid: Grid, share: Share, reading: AccountReading, policy: AccountPolicy) -> str | None:
+def _missing(grid: Grid, share: Share, reading: AccountReading, policy: AccountPolicy) -> tuple[str, ...]:
     """What of a grid's fills the account does not tell, in words."""
     if reading.unreadable:
         more = len(reading.unreadable) - 1
-        return reading.unreadable[0] + (f" (and {more} more)" if more else "")
-    return gap_before(grid, share.fills, reading.fills_from_ms, policy)
+        return (reading.unreadable[0] + (f" (and {more} more)" if more else ""),)
+    gap = gap_before(grid, share.fills, reading.fills_from_ms, policy)
+    return () if gap is None else (gap,)
+
+
+def _whose_is_open(share: Share) -> tuple[str, ...]:
+    if not share.is_guess:
+        return ()
+    return (f"{share.contested} fills or orders may be this grid's or another's, and what it holds depends on them",)
 
 
 def _flows_from(reading: AccountReading, grid: Grid) -> datetime | None:

@@ -75,3 +75,35 @@ def test_purchase_before_the_start_is_among_what_a_grid_began_with() -> None:
     grid = ladder("small", initial_base=1.0)
     assert fills_of_grid(grid, [early], policy=POLICY, increments=STEPS).held_base == 1.0
     assert fills_of_grid(SMALL, [early], policy=POLICY, increments=STEPS).held_base == 1.0
+
+
+TWINS = (ladder("first"), ladder("second", started_at=STARTED + timedelta(seconds=2)))
+BUY, SALE = fill(5, "buy", 110.0), fill(7, "sell", 120.0)
+
+
+@pytest.mark.parametrize(
+    ("fills", "held_base", "is_guess"),
+    [
+        ([BUY], None, True),
+        ([BUY, replace(BUY, trade_id="6", order_id="6")], 0.909, False),
+        ([BUY, SALE], 0.0, False),
+        ([BUY, replace(BUY, trade_id="6", order_id="6"), SALE], None, True),
+    ],
+)
+def test_twins_hold_the_same_or_nobody_knows_which_holds(
+    fills: list[AccountFill], held_base: float | None, *, is_guess: bool
+) -> None:
+    fills = [replace(one, quantity_base=0.909) for one in fills]
+    shares = shared(*fills, grids=TWINS)
+    assert {share.is_guess for share in shares.values()} == {is_guess}
+    if held_base is not None:
+        assert [held(grid, shares) for grid in TWINS] == [held_base, held_base]
+
+
+def test_interval_that_held_at_the_start_of_a_twin_is_the_one_that_sold() -> None:
+    # The first began below 110 and bought 110-120 and 120-130; the second, later, above the range, and holds nothing.
+    early = ladder("first", started_at=STARTED - timedelta(hours=3))
+    start = replace(fill(1, "buy", 107.0, 0.909 + 0.833), time_ms=early.started_at_ms)
+    shares = shared(start, fill(8, "sell", 120.0, 0.909), grids=(early, TWINS[1]))
+    assert [round(held(grid, shares), 6) for grid in (early, TWINS[1])] == [0.833, 0.0]
+    assert not any(share.is_guess for share in shares.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mm_pipeline.domain.account.attribution import FillRole
 from mm_pipeline.domain.account.books import GridBook
 from mm_pipeline.domain.account.fees import inventory_change_base
@@ -20,7 +22,7 @@ def doubts_about(
     locked_base: float,
     balance_base: float | None,
     orders: LadderOrders,
-    gap: str | None,
+    unclear: Sequence[str],
     policy: AccountPolicy,
 ) -> tuple[str, ...]:
     """Each contradiction beyond dust as a sentence with its figures; nothing where the books agree.
@@ -33,11 +35,11 @@ def doubts_about(
         All base on the account; None where it is not known.
     orders
         How many follow the ladder.
-    gap
-        What of the fills is missing (``older``).
+    unclear
+        What the fills leave open before they are counted, a sentence each.
     """
     dust, base = dust_base(grid, policy), grid.symbol.split("/")[0]
-    found = [] if gap is None else [gap]
+    found = [*unclear]
     if not orders.is_followed:
         count = orders.on_ladder + orders.strays
         found.append(f"{orders.on_ladder} of {count} orders lie on the declared ladder")

@@ -31,12 +31,16 @@ class LadderFit:
         Distance to the level as a share of it.
     is_better
         Whether the price is better than the level, and not at it.
+    interval, interval_base
+        Number of the interval, the lowest 0, and what it trades; 0 where the grid has no capital.
     """
 
     is_part: bool
     quantity_error: float
     price_error: float
     is_better: bool = field(default=False, compare=False)
+    interval: int = field(default=0, compare=False)
+    interval_base: float = field(default=0.0, compare=False)
 
 
 class AccountLadder:
@@ -105,6 +109,11 @@ class AccountLadder:
         """What the grid begins to hold where it starts at a price."""
         return float(self._quantity_base[self._levels[Side.BUY] >= price].sum())
 
+    def started_intervals(self, held_base: float) -> set[int]:
+        """Intervals that hold where a grid begins to hold so much: the highest ones, to half of the next."""
+        from_top = np.cumsum(self._quantity_base[::-1])[::-1]
+        return set(np.flatnonzero(from_top - self._quantity_base / 2 < held_base).tolist()) if held_base > 0 else set()
+
     def start_slack(self, price: float) -> float:
         """How far a purchase at the start may be off that."""
         return self.start_base(price) * self._policy.quantity_tolerance + self._step
@@ -119,10 +128,11 @@ class AccountLadder:
             return None
         distance: Floats = np.where(fits, np.abs(self._levels[side] / price - 1), np.inf)
         place = int(np.argmin(distance))
-        error = 0.0 if quantity_base is None else abs(quantity_base / float(self._quantity_base[place]) - 1)
+        interval_base = float(self._quantity_base[place])
+        error = 0.0 if quantity_base is None else abs(quantity_base / interval_base - 1)
         gap_quote = abs(float(self._levels[side][place]) - price)
         is_better = gap_quote > tolerance_quote(price, self._policy, self._increments)
-        return LadderFit(quantity_base is None, error, float(distance[place]), is_better)
+        return LadderFit(quantity_base is None, error, float(distance[place]), is_better, place, interval_base)
 
     @property
     def _step(self) -> float:

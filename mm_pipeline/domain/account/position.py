@@ -111,6 +111,7 @@ def position_of(
     rates: Mapping[str, float] | None = None,
     net_flows: Iterable[NetFlow] = (),
     start_price: float | None = None,
+    unclear: Sequence[str] = (),
 ) -> AccountPosition:
     """What a grid holds and has earned.
 
@@ -132,6 +133,8 @@ def position_of(
         Quote per unit of third currencies in which fees were paid.
     net_flows
         Quote put in or taken out since the start.
+    start_price, unclear
+        As in :func:`position_by`.
 
     Raises
     ------
@@ -155,6 +158,7 @@ def position_of(
         rates=rates,
         net_flows=net_flows,
         orders=followed,
+        unclear=unclear,
         start_price=start_price,
     )
 
@@ -170,7 +174,7 @@ def position_by(
     rates: Mapping[str, float] | None = None,
     net_flows: Iterable[NetFlow] = (),
     orders: LadderOrders,
-    gap: str | None = None,
+    unclear: Sequence[str] = (),
     start_price: float | None = None,
 ) -> AccountPosition:
     """What a grid holds and has earned by its closed book.
@@ -183,8 +187,8 @@ def position_by(
         All base on the account; None where it is not known.
     orders
         How many follow the ladder.
-    gap
-        What of the fills is missing (``older``).
+    unclear
+        What the fills leave open before they are counted, a sentence each.
     start_price
         Quote: what the grid's ``initial_base`` counts as bought at, without a fee. No money is told where it is needed
         and not known.
@@ -217,7 +221,7 @@ def position_by(
             locked_base=locked_base,
             balance_base=balance_base,
             orders=orders,
-            gap=gap,
+            unclear=unclear,
             policy=policy,
         ),
         capital_utilization=capital_utilization(grid, inventory_base=inventory, bid=bid, locked_quote=locked_quote),
