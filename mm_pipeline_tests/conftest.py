@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 
 from mm_pipeline_tests.effort import IS_SEARCH
-from mm_pipeline_tests.quick_dagster import quicken
+from mm_pipeline_tests.quick_dagster import compile_once, quicken
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -27,6 +27,7 @@ def pytest_configure() -> None:
     settings.load_profile("search" if IS_SEARCH else "every day")
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     quicken()
+    compile_once()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
