@@ -76,4 +76,4 @@ def test_page_that_cannot_be_worded_or_drawn_goes_in_plain_words_beside_the_othe
     assert (plain.title, plain.priority, plain.image) == ("MANDATORY_EXIT eth", EMERGENCY, None)
     assert plain.text == "MANDATORY_EXIT eth at 2025-03-03 14:00 UTC\nLook at it yourself: mm status"
     assert "other" in worded.title
-    assert "Why now" in worded.text
+    assert "touched your stop" in worded.text

@@ -45,7 +45,10 @@ def test_every_page_reads_as_it_did() -> None:
 
 
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
-UNIT = r"(?:USDT|BTC|ETH|quote|ATR\(4h\)|ATR|%|min|h|d|closes|bars|levels|x|of 1|evaluations?|more grids?)(?!\w)"
+UNIT = (
+    r"(?:times in 10|USDT|BTC|ETH|quote|ATR\(4h\)|ATR|%|min|h|d|closes|bars|levels|x|of 1|evaluations?|more grids?)"
+    r"(?!\w)"
+)
 NAMES = r"(?:mm (?:ack|flat|evaluate --grid) \S+|eth-\w+|[A-Z0-9]+/[A-Z0-9]+)"
 TIME = r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d UTC"
 WITH_UNIT = "|".join(
@@ -87,7 +90,7 @@ ASKED = {
     Notice.SOLD_OUT: "set the range anew",
     Notice.REMINDER: "the acknowledged MANDATORY EXIT still stands",
     Notice.STILL_ENABLED: "reported flat, no exit is paged",
-    Notice.ENTER: "a good moment to start this grid",
+    Notice.ENTER: "the market ranges, and a range is proposed",
 }
 
 
@@ -102,7 +105,7 @@ def test_first_hundred_characters_say_the_state_the_grid_and_what_to_do(notice: 
 
 
 EXIT_WORDS = re.compile(r"exit|risk|give-?back|worst case|mm flat|stop distance|leave", re.IGNORECASE)
-ENTRY_WORDS = re.compile(r"\benter\b|\bentry\b|\bentering\b|propos|good moment|to start:|enabled: true", re.IGNORECASE)
+ENTRY_WORDS = re.compile(r"\benter\b|\bentry\b|\bentering\b|propos|to start:|enabled: true", re.IGNORECASE)
 
 
 POSSIBLE = [

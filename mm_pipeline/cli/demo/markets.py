@@ -132,7 +132,7 @@ DEMO_MARKETS = (
     DemoMarket(
         grid_id="eth-next",
         market=Market("binance", "ETH/USDT"),
-        situation="No bot runs here: the grid is disabled, and its operator waits for a good moment.",
+        situation="No bot runs here: the grid is disabled, and its operator waits for a range.",
         price=3130.0,
         seed=17,
         script=((_RANGE, 0.0, _CALM),),

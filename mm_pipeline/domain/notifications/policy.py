@@ -129,7 +129,7 @@ class StillEnabledNotice(Policy):
 
 
 class EnterNotice(Policy):
-    """A good moment for a disabled grid, not too often."""
+    """A range that is proposed to a disabled grid, not too often."""
 
     priority: int = _priority(-1, 1)
     min_interval: Duration = _span()

@@ -61,9 +61,10 @@ def page_of(
     words = notice_words(told.decision.notice)
     title = f"{words} {told.id}{f' and {others} more grid' + 's' * (others != 1) if others else ''}"
     is_state = told.report.state == told.decision.notice and not others
-    since = f" since {time_text(told.report.since)}" if told.report.since is not None and is_state else ""
+    begun = None if told.report.since is None else time_text(told.report.since, beside=told.decided_at)
+    since = f" since {begun}" if begun is not None and is_state else ""
     as_of = told.report.shown_state.removeprefix(told.report.state) if is_state else ""
-    lines = [f"{words}{as_of}{since}: {asks}.", *essential]
+    lines = [f"{words}{as_of}{since}: {asks}.", *(line for line in essential if line)]
     more = [*(line for line in optional if line), f"More: mm evaluate --grid {told.id}"]
     return PageText(cut(f"{title}: {asks_short or asks}", TITLE_LIMIT), fitted(lines, more))
 

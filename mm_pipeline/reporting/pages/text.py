@@ -18,11 +18,13 @@ from mm_pipeline.domain.notifications.judgement import ENTRY, STOP, is_held
 from mm_pipeline.domain.notifications.policy import LatestExitNotice, MandatoryExitNotice, NotifyPolicy, WarningNotice
 from mm_pipeline.reporting.grid_report import GridReport
 from mm_pipeline.reporting.pages.flat import Contradiction, flat_page, tells_of_flat
+from mm_pipeline.reporting.pages.lead import led_by
 from mm_pipeline.reporting.pages.limits import PageText, marked
 from mm_pipeline.reporting.pages.parts import Subject, answer_lines, page_of, why_line
 from mm_pipeline.reporting.pages.words import (
     TIERS,
     amount_text,
+    capital_line,
     grid_text,
     has_stop,
     ordinal,
@@ -31,7 +33,6 @@ from mm_pipeline.reporting.pages.words import (
     position_line,
     proposal_line,
     quote_text,
-    risk_lines,
     some_of,
     span_text,
     stop_line,
@@ -92,28 +93,28 @@ def _nothing_known(decision: Decision) -> GridReport:
 def _exit(told: Subject, policy: NotifyPolicy) -> PageText:
     """A page that asks for an exit, or to prepare one."""
     notice, report = told.decision.notice, told.report
-    rules = _rules(notice, policy)
+    rules, is_stopped_out = _rules(notice, policy), _is_stopped_out(told, policy)
     essential = [
         grid_text(report),
-        why_line(told.decision, report, policy),
+        *([] if told.decision.cause is Cause.CHANGE else [why_line(told.decision, report, policy)]),
         *_milder_now(told),
         *trigger_lines(report.fired, TIERS[notice], told.quote),
         *answer_lines(told.decision, rules.priority),
     ]
+    essential = led_by(essential, report, told.risk, is_held=not is_stopped_out)
     optional = [
-        verdict_line(report),
         stop_line(report),
+        capital_line(told.risk, told.quote, has_stop=has_stop(report)),
+        verdict_line(report),
         position_line(report, told.quote),
-        *risk_lines(told.risk, told.quote, has_stop=has_stop(report)),
         *told.notes,
         *other_trigger_lines(report.fired, notice, told.quote),
     ]
-    if _is_stopped_out(told, policy):
+    if is_stopped_out:
         return page_of(told, "the stop was touched, nothing is held: CHECK that nothing is left", essential, optional)
-    asks, asks_short = (_asked(told, policy, rules.window, is_short=short) for short in (False, True))
-    if told.decision.cause is Cause.REISSUE:
-        asks_short += f" ({ordinal(told.decision.number)} page, nobody answered)"
-    return page_of(told, asks, essential, optional, asks_short)
+    asks, is_again = _asked(told, policy, rules.window), told.decision.cause is Cause.REISSUE
+    unanswered = f" ({ordinal(told.decision.number)} page, nobody answered)" if is_again else ""
+    return page_of(told, asks, essential, optional, asks + unanswered)
 
 
 def _is_stopped_out(told: Subject, policy: NotifyPolicy) -> bool:
@@ -140,13 +141,13 @@ def _rules(notice: Notice, policy: NotifyPolicy) -> MandatoryExitNotice | Latest
     return policy.latest_acceptable_exit if notice is Notice.LATEST_ACCEPTABLE_EXIT else policy.warning
 
 
-def _asked(told: Subject, policy: NotifyPolicy, window: timedelta, *, is_short: bool) -> str:
+def _asked(told: Subject, policy: NotifyPolicy, window: timedelta) -> str:
     """What to do, and until when: the window of a page that is news begins when it is decided."""
     decision, decided_at = told.decision, told.decided_at
     verb = "prepare to exit, decide" if decision.notice is Notice.WARNING else "exit"
     is_news = decision.episode_at == decision.evaluated_at or decision.cause is Cause.NEW_TRIGGER
     ends_at = (decided_at if is_news else decision.episode_at + policy.decided_after) + window
-    ends = time_text(ends_at, beside=decided_at if is_short else None)
+    ends = time_text(ends_at, beside=decided_at)
     left = ends_at - decided_at
     if left > timedelta(0):
         return f"{verb} within {span_text(max(left, timedelta(minutes=1)))}, by {ends}"
@@ -186,10 +187,10 @@ def _reminder(told: Subject, policy: NotifyPolicy) -> PageText:
         *trigger_lines(report.fired, TIERS[Notice.MANDATORY_EXIT], quote),
         f"After exiting: mm flat {told.id}",
     ]
-    optional = [stop_line(report), position_line(report, quote), *risk_lines(told.risk, quote), *told.notes]
+    optional = [stop_line(report), capital_line(told.risk, quote), position_line(report, quote), *told.notes]
     of_disabled = "its account held it after it was reported flat"
     stands = of_disabled if told.decision.kind == ENTRY else "the acknowledged MANDATORY EXIT still stands"
-    return page_of(told, f"{stands}, exit if not done", essential, optional)
+    return page_of(told, f"{stands}, exit if not done", led_by(essential, report, told.risk), optional)
 
 
 def _still_enabled(told: Subject, policy: NotifyPolicy) -> PageText:
@@ -215,7 +216,7 @@ def _enter(told: Subject, policy: NotifyPolicy) -> PageText:
         "To start: this range, enabled: true and a new started_at in the grid's file; else do nothing.",
         *answer_lines(told.decision, policy.enter.priority),
     ]
-    return page_of(told, "a good moment to start this grid", essential, [verdict_line(report)])
+    return page_of(told, "the market ranges, and a range is proposed", essential, [verdict_line(report)])
 
 
 def _unknown(told: Sequence[Subject], policy: NotifyPolicy) -> PageText:

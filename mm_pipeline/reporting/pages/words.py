@@ -26,7 +26,7 @@ NOT_AVAILABLE: Final = "not available"
 _FULL_DIGITS_BELOW = 1e10
 _REASON_LENGTH = 160
 _HORIZON_WORDS = dict(zip(HORIZONS, ("15 min", "1 h", "4 h", "24 h"), strict=True))
-_WAITING_WORDS = {horizon: words for horizon, words in _HORIZON_WORDS.items() if horizon == "4h"}
+_WAITED = "4h"
 """A page is short: one delay shows what is usual beside what is at risk."""
 _STOP_HORIZON = "24h"
 _PROBABILITIES = ("stop_likely", "transition_likely")
@@ -132,10 +132,10 @@ def _trigger_digits(name: str, number: float | None) -> str:
 
 
 def trigger_lines(fired: Iterable[TriggerReading], names: Sequence[str], quote: str) -> list[str]:
-    """A line for each of these triggers that fired, with what its value is."""
+    """A line for each of these triggers that fired, with what its value is where no sentence of the page says it."""
     return [
         f"- {trigger.name}: {comparison(trigger, quote)}"
-        + ("" if TRIGGER_WORDS[trigger.name].is_yes_no else f" ({TRIGGER_WORDS[trigger.name].measures})")
+        + ("" if trigger.name in MANDATORY else f" ({TRIGGER_WORDS[trigger.name].measures})")
         for trigger in triggers_among(fired, names)
     ]
 
@@ -263,23 +263,25 @@ def _source_text(risk: Mapping[str, Any]) -> str:
 
 
 def risk_lines(risk: DelayRisk | None, quote: str, *, has_stop: bool = True) -> list[str]:
-    """Capital at risk and expected give-back for each delay of an exit."""
+    """Capital at risk for each delay of an exit, and the give-back to be expected."""
+    capital = capital_line(risk, quote, has_stop=has_stop)
     if risk is None:
-        return [f"Capital at risk: {NOT_AVAILABLE}.", f"Expected give-back if delayed: {NOT_AVAILABLE}."]
+        return [capital, f"Expected give-back if delayed: {NOT_AVAILABLE}."]
+    usual, bad = (figures[_WAITED] for figures in (risk.giveback_p50_quote, risk.giveback_p90_quote))
+    giveback = f"{_HORIZON_WORDS[_WAITED]} {amount_text(usual)} / {amount_text(bad)} {quote}"
+    return [capital, f"Expected give-back if delayed (p50 / p90): {giveback}."]
+
+
+def capital_line(risk: DelayRisk | None, quote: str, *, has_stop: bool = True) -> str:
+    """Capital at risk for each delay of an exit, and the worst case."""
+    if risk is None:
+        return f"Capital at risk: {NOT_AVAILABLE}."
     at_risk = ", ".join(
         f"{words} {amount_text(risk.capital_at_risk_quote[horizon])} {quote}"
         for horizon, words in _HORIZON_WORDS.items()
-    )
-    giveback = ", ".join(
-        f"{words} {amount_text(risk.giveback_p50_quote[horizon])} / {amount_text(risk.giveback_p90_quote[horizon])} "
-        f"{quote}"
-        for horizon, words in _WAITING_WORDS.items()
     )
     end = "at the stop" if has_stop else f"({NO_STOP_TEXT})"
     worst = f"worst case {end} {amount_text(risk.worst_case_quote)} {quote}"
     if has_stop and _STOP_HORIZON in risk.stop_probability:
         worst += f", touched within 24 h: {risk.stop_probability[_STOP_HORIZON]:.0%}"
-    return [
-        f"Capital at risk if delayed: {at_risk}; {worst} ({risk.source}).",
-        f"Expected give-back if delayed (p50 / p90): {giveback}.",
-    ]
+    return f"Capital at risk if delayed: {at_risk}; {worst} ({risk.source})."

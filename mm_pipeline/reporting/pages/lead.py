@@ -1,0 +1,109 @@
+"""What happened, and what leaving now and waiting cost: the sentences with which a page begins that asks to leave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from mm_pipeline.domain.exit_state import LATEST, MANDATORY, WARNING
+from mm_pipeline.domain.notifications.channel import TEXT_LIMIT
+from mm_pipeline.domain.notifications.delay_risk import DelayRisk
+from mm_pipeline.reporting.grid_report import GridReport, TriggerReading
+from mm_pipeline.reporting.pages.words import amount_text, has_stop, number_text, quote_of, quote_text, triggers_among
+
+_WAITED: Final = "4h"
+_WAITED_WORDS: Final = "4 h"
+_STOP_WITHIN: Final = "24h"
+_RARELY, _SURELY = 0.05, 0.95
+"""Probabilities beyond which no count of ten says more than words."""
+_OTHERS: Final = 200
+"""Characters of the first line of a page, and of what the moment of sending may put before it."""
+_SIDES: Final = {"BELOW_GRID": "below", "ABOVE_GRID": "above"}
+
+
+def led_by(lines: Sequence[str], report: GridReport, risk: DelayRisk | None, *, is_held: bool = True) -> list[str]:
+    """The lines that a page must have, after what happened to the grid and, unless nothing is held, what waiting costs.
+
+    Sentences that have no room beside them, as of endless numbers, are left out.
+    """
+    costs = [_now(report), *_waiting(report, risk)] if is_held else []
+    room, lead = TEXT_LIMIT - _OTHERS - sum(len(line) + 1 for line in lines), ""
+    for sentence in [_happened(report), *costs]:
+        if len(lead) + len(sentence) + 1 < room:
+            lead = f"{lead} {sentence}".strip()
+    return [lead, *lines]
+
+
+def _happened(report: GridReport) -> str:
+    if report.grid is None:
+        return ""
+    coin = report.grid.symbol.split("/")[0]
+    facts = [text for one in triggers_among(report.fired, MANDATORY) if (text := _fact(one, report))]
+    if facts:
+        return f"{coin} {_listed(facts)}."
+    if any(one.name == "stop_likely" for one in report.fired):
+        return f"{coin} is likely to touch your stop at {quote_text(report.grid.stop_loss, quote_of(report.grid))}."
+    if triggers_among(report.fired, (*LATEST, *WARNING)):
+        return f"{coin} shows signs that its range ends."
+    side = _SIDES.get(report.position_health or "")
+    return "" if side is None else f"{coin} is {side} your grid."
+
+
+def _fact(trigger: TriggerReading, report: GridReport) -> str:
+    """What a mandatory trigger says of the coin."""
+    side, value = _SIDES.get(report.position_health or "", "outside"), trigger.value
+    if trigger.name == "stop_loss_breached" and report.grid is not None:
+        return f"touched your stop at {quote_text(report.grid.stop_loss, quote_of(report.grid))}"
+    if value is None or not math.isfinite(value):
+        return ""
+    if trigger.name == "closes_outside":
+        return f"closed {side} your grid {number_text(value, 0)} h in a row"
+    if trigger.name == "range_invalidated":
+        return f"left its range by {number_text(value, 2)} ATR(4h)"
+    return "trends" if trigger.name == "regime_trend" else ""
+
+
+def _now(report: GridReport) -> str:
+    pnl = None if report.risk is None else report.risk.get("total_pnl_quote")
+    if pnl is None or not math.isfinite(pnl):
+        return ""
+    return f"Stopping the bot now gives about {'+' * (pnl > 0)}{amount_text(pnl)} {quote_of(report.grid)} in all."
+
+
+def _waiting(report: GridReport, risk: DelayRisk | None) -> list[str]:
+    if risk is None:
+        return ["What waiting costs is not known."]
+    usual, bad = risk.giveback_p50_quote[_WAITED], risk.giveback_p90_quote[_WAITED]
+    if not (math.isfinite(usual) and math.isfinite(bad)):
+        return ["What waiting costs is not known."]
+    quote = quote_of(report.grid)
+    ten = f", one time in ten worse by {amount_text(bad)} {quote} or more" if bad > 0 else ""
+    told = [f"In {_WAITED_WORDS}: likely {_difference(usual, quote)}{ten}."]
+    is_touched = any(one.name == "stop_loss_breached" for one in report.fired)
+    probability = risk.stop_probability.get(_STOP_WITHIN)
+    if probability is not None and has_stop(report) and not is_touched:
+        told.append(f"The stop is touched within 24 h {_often(probability)}.")
+    return told
+
+
+def _difference(loss: float, quote: str) -> str:
+    amount = amount_text(abs(loss))
+    if amount == "0.00":
+        return "the same"
+    return f"{amount} {quote} {'worse' if loss > 0 else 'better'}"
+
+
+def _often(probability: float) -> str:
+    """A probability as a count of ten: ``6 times in 10``."""
+    if probability < _RARELY:
+        return "less than once in 20 times"
+    if probability >= _SURELY:
+        return "almost surely"
+    times = max(1, round(10 * probability))
+    return "once in 10 times" if times == 1 else f"{times} times in 10"
+
+
+def _listed(facts: Iterable[str]) -> str:
+    *first, last = facts
+    return f"{', '.join(first)} and {last}" if first else last
