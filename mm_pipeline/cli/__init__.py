@@ -16,6 +16,7 @@ COMMANDS = {
     "up": "mm_pipeline.cli.up.command:up",
     "evaluate": "mm_pipeline.cli.evaluate:evaluate",
     "status": "mm_pipeline.cli.operator.status:status",
+    "watch": "mm_pipeline.cli.operator.watch:watch",
     "why": "mm_pipeline.cli.operator.why:why",
     "history": "mm_pipeline.cli.operator.history:history",
     "ack": "mm_pipeline.cli.operator.answer:ack",

@@ -15,7 +15,7 @@ from mm_pipeline.adapters.clock import SystemClock
 from mm_pipeline.adapters.config.grid_files import GridFolder, load_grids
 from mm_pipeline.adapters.config.home import JOURNAL_VARIABLE
 from mm_pipeline.adapters.journal import DeliveryOutcome, Evaluation, Journal, Page, sqlite_url
-from mm_pipeline.application.operator.status import GridStatus, grid_statuses
+from mm_pipeline.application.operator.status import GridStatus, grid_statuses, pulse_of
 from mm_pipeline.cli.journal_access import open_journal
 from mm_pipeline.cli.operator.status import status
 from mm_pipeline.domain.errors import StorageError
@@ -24,11 +24,12 @@ from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.notifications import Cause, Notice, ResponseKind
 from mm_pipeline.rendering.terminal.evaluation_tables import WIDE_COLUMNS
-from mm_pipeline.rendering.terminal.operator_tables import alarm_lines, seconds_text, status_table
+from mm_pipeline.rendering.terminal.operator_tables import alarm_lines, pulse_line, seconds_text, status_table
 from mm_pipeline.settings import load_deployment
 from mm_pipeline_tests.journal_samples import evaluation
 from mm_pipeline_tests.journal_samples import grid as sample_grid
 from mm_pipeline_tests.operator_samples import BY, OperatedHome, answer, claim, commit, decision, operated_home, send
+from mm_pipeline_tests.page_samples import RISK, a_report, with_cost
 
 MINUTE = timedelta(minutes=1)
 BAR = 15 * MINUTE
@@ -463,3 +464,44 @@ def test_state_of_its_own_bar_is_shown_without_a_moment(journal: Journal) -> Non
     judged(journal, "NORMAL", price=3_000.0, as_of=AT)
 
     assert found(journal, now=AT + MINUTE)["eth"].report.shown_state == "NORMAL"
+
+
+@pytest.mark.parametrize(
+    ("age", "is_silent", "says"),
+    [
+        (20 * MINUTE, False, "the watch is alive: last evaluation 03-02 12:00 UTC, 20 min ago; the next is of 12:15"),
+        (
+            21 * MINUTE,
+            True,
+            "THE WATCH IS SILENT: its last evaluation was 03-02 12:00 UTC, 21 min ago. Start it: mm up",
+        ),
+    ],
+)
+def test_status_says_whether_the_watch_itself_is_alive(
+    journal: Journal, age: timedelta, says: str, *, is_silent: bool
+) -> None:
+    judged(journal, "NORMAL")
+    pulse = pulse_of(list(found(journal, now=AT + age).values()), now=AT + age, max_lateness=20 * MINUTE)
+    assert (pulse.evaluated_at, pulse.is_silent) == (AT, is_silent)
+    assert says in printed(pulse_line(pulse))
+
+
+def test_watch_that_never_evaluated_is_silent_where_it_has_a_grid(journal: Journal) -> None:
+    assert pulse_of(list(found(journal).values()), now=AT, max_lateness=20 * MINUTE).is_silent
+    assert not pulse_of([], now=AT, max_lateness=20 * MINUTE).is_silent
+
+
+@pytest.mark.parametrize("width", [80, WIDE_COLUMNS])
+def test_blind_grid_shows_no_forecast_of_an_earlier_price(journal: Journal, width: int) -> None:
+    seen = found(journal)["eth"]
+    for state, is_told in (("NORMAL", True), ("UNKNOWN", False)):
+        report = replace(with_cost(a_report(state), RISK), risk_level="LOW")
+        text = printed(status_table([replace(seen, report=report)], now=AT, width=width), width=width)
+        assert ("62%" in text) == is_told, text
+
+
+def test_status_of_a_terminal_fits_eighty_columns(journal: Journal) -> None:
+    judged(journal, "NORMAL")
+    report = replace(with_cost(a_report("NORMAL"), RISK), risk_level="LOW")
+    text = printed(status_table([replace(found(journal)["eth"], report=report)], now=AT, width=80), width=80)
+    assert "PnL -31.60 USDT, 1 h at risk 25.30 USDT, stop within 24 h 62%" in text

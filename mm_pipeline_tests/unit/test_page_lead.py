@@ -51,6 +51,8 @@ def test_cost_of_leaving_and_of_waiting_stand_in_words() -> None:
     ("usual", "bad", "says"),
     [
         (0.0, 5.0, "In 4 h: likely the same, one time in ten worse by 5.00 USDT or more."),
+        (-0.049, 5.0, "In 4 h: likely the same, one time in ten worse by 5.00 USDT or more."),
+        (0.051, 5.0, "In 4 h: likely 0.05100 USDT worse, one time in ten worse by 5.00 USDT or more."),
         (-2.0, 5.0, "In 4 h: likely 2.00 USDT better, one time in ten worse by 5.00 USDT or more."),
         (-2.0, -1.0, "In 4 h: likely 2.00 USDT better."),
         (float("nan"), 5.0, "What waiting costs is not known."),

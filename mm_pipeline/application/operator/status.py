@@ -61,6 +61,33 @@ class GridStatus:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pulse:
+    """Whether the watch itself is alive, by what it journalled last.
+
+    Attributes
+    ----------
+    evaluated_at
+        Its newest evaluation of any grid; None where there never was one.
+    age
+        How long ago that was.
+    is_silent
+        Whether that is longer than an evaluation counts, or there never was one.
+    """
+
+    evaluated_at: datetime | None
+    age: timedelta
+    is_silent: bool
+
+
+def pulse_of(statuses: Sequence[GridStatus], *, now: datetime, max_lateness: timedelta) -> Pulse:
+    """What the newest evaluation of all grids says of the watch; one without any grid has nothing to evaluate."""
+    newest = max((one.report.evaluated_at for one in statuses if one.is_evaluated), default=None)
+    age = timedelta(0) if newest is None else max(timedelta(0), now - newest)
+    is_silent = bool(statuses) and (newest is None or age > max_lateness)
+    return Pulse(evaluated_at=newest, age=age, is_silent=is_silent)
+
+
 def grid_statuses(
     journal: Journal,
     folder: GridFolder,

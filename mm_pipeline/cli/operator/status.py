@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from rich.console import RenderableType
+
     from mm_pipeline.adapters.journal import Journal
-    from mm_pipeline.application.operator.status import GridStatus
+    from mm_pipeline.application.operator.status import GridStatus, Pulse
     from mm_pipeline.settings import Deployment
 
 UNKNOWN: Final = "UNKNOWN"
@@ -34,18 +37,72 @@ def status(ctx: click.Context, *, settings_file: Path | None, as_json: bool) -> 
     Nothing is fetched or evaluated. An evaluation older than notify.max_lateness counts no more: its grid is UNKNOWN.
     Exit code 1 when a grid is.
     """
-    from mm_pipeline.adapters.clock import SystemClock
-    from mm_pipeline.cli.journal_access import open_journal
+    from mm_pipeline.cli.output import print_json, stdout
     from mm_pipeline.settings import load_deployment
 
-    deployment, now = load_deployment(settings_file), SystemClock().now()
+    seen = standing(load_deployment(settings_file))
+    if as_json:
+        print_json(seen.as_json())
+    else:
+        console = stdout()
+        for line in seen.lines(console.width):
+            console.print(line, soft_wrap=True)
+    if any(one.report.state == UNKNOWN for one in seen.grids):
+        ctx.exit(REFUSED)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How an installation stands at a moment.
+
+    Attributes
+    ----------
+    alarms
+        When the watch raised alarms about itself of late, and their titles.
+    failing
+        Why each channel that should reach a person does not, by its name.
+    """
+
+    grids: list[GridStatus]
+    pulse: Pulse
+    alarms: list[tuple[datetime, str]]
+    failing: Mapping[str, str]
+    now: datetime
+
+    def lines(self, width: int) -> list[RenderableType]:
+        """What a terminal of so many columns shows, from the top."""
+        from rich.text import Text
+
+        from mm_pipeline.rendering.terminal.operator_tables import alarm_lines, pulse_line, status_table
+
+        unreached = [Text(f"nobody is reached through {name}: {problem}") for name, problem in self.failing.items()]
+        table = status_table(self.grids, now=self.now, width=width)
+        return [table, pulse_line(self.pulse), *alarm_lines(self.alarms), *unreached]
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``mm status --json`` prints."""
+        from mm_pipeline.application.operator.status import by_urgency
+
+        return {
+            "evaluated_at": self.pulse.evaluated_at,
+            "is_silent": self.pulse.is_silent,
+            "grids": [one.as_json(now=self.now) for one in by_urgency(self.grids)],
+            "alarms": [{"at": at, "title": title} for at, title in self.alarms],
+            "unreached": self.failing,
+        }
+
+
+def standing(deployment: Deployment) -> Standing:
+    """How the installation stands now, by its journal."""
+    from mm_pipeline.adapters.clock import SystemClock
+    from mm_pipeline.application.operator.status import pulse_of
+    from mm_pipeline.cli.journal_access import open_journal
+
+    now = SystemClock().now()
     with open_journal(deployment) as journal:
         found = statuses_in(journal, deployment, now)
-        alarms = _alarms(journal, now)
-        failing = _failing(journal, deployment)
-    _tell(found, alarms, failing, now, as_json=as_json)
-    if any(one.report.state == UNKNOWN for one in found):
-        ctx.exit(REFUSED)
+        pulse = pulse_of(found, now=now, max_lateness=deployment.settings.notify.max_lateness)
+        return Standing(found, pulse, _alarms(journal, now), _failing(journal, deployment), now)
 
 
 def statuses_in(journal: Journal, deployment: Deployment, now: datetime) -> list[GridStatus]:
@@ -79,29 +136,3 @@ def _alarms(journal: Journal, now: datetime) -> list[tuple[datetime, str]]:
     raised = journal.notifications.pages(since=now - _ALARMS_OF, notice=ALARM)
     problem = journal.future_rows().problem
     return [(page.decided_at, page.title) for page in raised] + ([(now, f"CLOCK: {problem}")] if problem else [])
-
-
-def _tell(
-    found: list[GridStatus],
-    alarms: list[tuple[datetime, str]],
-    failing: Mapping[str, str],
-    now: datetime,
-    *,
-    as_json: bool,
-) -> None:
-    from mm_pipeline.application.operator.status import by_urgency
-    from mm_pipeline.cli.output import print_json, stdout
-    from mm_pipeline.rendering.terminal.operator_tables import alarm_lines, status_table
-
-    if as_json:
-        newest = max((one.report.evaluated_at for one in found if one.is_evaluated), default=None)
-        grids = [one.as_json(now=now) for one in by_urgency(found)]
-        told = [{"at": at, "title": title} for at, title in alarms]
-        print_json({"evaluated_at": newest, "grids": grids, "alarms": told, "unreached": failing})
-        return
-    console = stdout()
-    console.print(status_table(found, now=now, width=console.width))
-    for line in alarm_lines(alarms):
-        console.print(line, soft_wrap=True)
-    for name, problem in failing.items():
-        console.print(f"nobody is reached through {name}: {problem}", soft_wrap=True, markup=False, highlight=False)

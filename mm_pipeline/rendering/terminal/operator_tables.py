@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from mm_pipeline.application.operator.journal_line import JournalLine
 from mm_pipeline.application.operator.last_pages import Due, LastPage
-from mm_pipeline.application.operator.status import GridStatus, by_urgency
+from mm_pipeline.application.operator.status import GridStatus, Pulse, by_urgency
+from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.rendering.terminal.evaluation_tables import (
     WIDE_COLUMNS,
     price_age_text,
@@ -17,6 +18,7 @@ from mm_pipeline.rendering.terminal.evaluation_tables import (
     state_and_moment,
     state_text,
 )
+from mm_pipeline.rendering.terminal.risk_cells import risk_cell, waiting_text
 from mm_pipeline.reporting.price_words import age_text, price_text
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def status_table(statuses: Sequence[GridStatus], *, now: datetime, width: int = 
     if width < WIDE_COLUMNS:
         return Group(Text(title, style="italic"), *(_status_block(status, now) for status in ordered))
     table = _table(title, lines=True)
-    for heading in ("grid", "state", "price"):
+    for heading in ("grid", "state", "price", "risk"):
         table.add_column(heading, no_wrap=True)
     table.add_column("why", ratio=1, min_width=24)
     for heading in ("last told", "answer and due"):
@@ -55,6 +57,19 @@ def status_table(statuses: Sequence[GridStatus], *, now: datetime, width: int = 
     for status in ordered:
         table.add_row(*_status_cells(status, now))
     return table
+
+
+def pulse_line(pulse: Pulse) -> Text:
+    """Whether the watch itself is alive: its newest evaluation, and by when the next is due."""
+    from rich.text import Text
+
+    if pulse.evaluated_at is None:
+        return Text("the watch has evaluated nothing yet", style=_URGENT if pulse.is_silent else "")
+    last = f"{pulse.evaluated_at:%m-%d %H:%M} UTC, {seconds_text(pulse.age.total_seconds())} ago"
+    if pulse.is_silent:
+        return Text(f"THE WATCH IS SILENT: its last evaluation was {last}. Start it: mm up", style=_URGENT)
+    due = pulse.evaluated_at + timedelta(milliseconds=Timeframe.M15.ms)
+    return Text(f"the watch is alive: last evaluation {last}; the next is of {due:%H:%M}", style="dim")
 
 
 def alarm_lines(alarms: Iterable[tuple[datetime, str]]) -> list[Text]:
@@ -175,7 +190,7 @@ def _status_cells(status: GridStatus, now: datetime) -> list[Text]:
         price.append(f"\n{age}", style="not bold dim")
     cells = [_told(status.last_page), [*_answer(status), *_due(status.due)]]
     joined = [Text("\n").join(lines) if lines else Text(_NOTHING) for lines in cells]
-    return [name, _state(status, now), price, reason_text(report), *joined]
+    return [name, _state(status, now), price, risk_cell(report), reason_text(report), *joined]
 
 
 def _status_block(status: GridStatus, now: datetime) -> RenderableType:
@@ -190,6 +205,8 @@ def _status_block(status: GridStatus, now: datetime) -> RenderableType:
     if report.price is not None:
         age = price_age_text(report, now)
         facts.append(Text(f"price {price_text(report.price)}, {age or 'of a bar of unknown age'}"))
+    if costs := waiting_text(report):
+        facts.append(Text(costs))
     lines = [*facts, *_told(status.last_page), *_answer(status), *_due(status.due)]
     return Group(head, Padding(Text("\n").join(lines), (0, 0, 0, 2)), Padding(reason_text(report), (0, 0, 0, 4)))
 

@@ -19,10 +19,12 @@ RISK_STYLES: Final = {
 }
 """Colours of stop risks and risk levels."""
 _NOTHING: Final = "-"
+_STOP_WITHIN: Final = "24h"
+_UNKNOWN: Final = "UNKNOWN"
 
 
 def risk_cell(report: GridReport) -> Text:
-    """Level, PnL, and what an hour's delay costs one time in twenty, in quote."""
+    """Level, PnL and what an hour's delay costs one time in twenty, in quote, and how likely the stop is."""
     from rich.text import Text
 
     if report.risk_level is None:
@@ -33,7 +35,36 @@ def risk_cell(report: GridReport) -> Text:
         text.append(f"\nPnL {pnl:+,.2f}", style="not bold default")
     if report.delay_risk is not None:
         text.append(f"\n1 h: -{report.delay_risk.capital_at_risk_quote['1h']:,.2f}", style="not bold dim")
+    if (likely := _stop_likely(report)) is not None:
+        text.append(f"\nstop 24 h: {likely:.0%}", style="not bold dim")
     return text
+
+
+def waiting_text(report: GridReport) -> str:
+    """PnL, what an hour's delay costs one time in twenty, and how likely the stop is, in a line.
+
+    Empty where nothing is known, and of a blind grid: figures of an earlier price would comfort.
+    """
+    from mm_pipeline.reporting.pages.words import quote_of
+
+    if report.state == _UNKNOWN:
+        return ""
+    said, quote = [], quote_of(report.grid)
+    pnl = None if report.risk is None else report.risk["total_pnl_quote"]
+    if pnl is not None:
+        said.append(f"PnL {pnl:+,.2f} {quote}")
+    if report.delay_risk is not None:
+        said.append(f"1 h at risk {report.delay_risk.capital_at_risk_quote['1h']:,.2f} {quote}")
+    if (likely := _stop_likely(report)) is not None:
+        said.append(f"stop within 24 h {likely:.0%}")
+    return ", ".join(said)
+
+
+def _stop_likely(report: GridReport) -> float | None:
+    """The probability that the stop is touched within 24 h; None of a blind grid."""
+    if report.delay_risk is None or report.state == _UNKNOWN:
+        return None
+    return report.delay_risk.stop_probability.get(_STOP_WITHIN)
 
 
 def risk_facts(report: GridReport) -> list[str]:

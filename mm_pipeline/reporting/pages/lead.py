@@ -17,6 +17,8 @@ _WAITED_WORDS: Final = "4 h"
 _STOP_WITHIN: Final = "24h"
 _RARELY, _SURELY = 0.05, 0.95
 """Probabilities beyond which no count of ten says more than words."""
+_SAME: Final = 0.01
+"""A usual loss below this share of the bad one is none."""
 _OTHERS: Final = 200
 """Characters of the first line of a page, and of what the moment of sending may put before it."""
 _SIDES: Final = {"BELOW_GRID": "below", "ABOVE_GRID": "above"}
@@ -79,7 +81,8 @@ def _waiting(report: GridReport, risk: DelayRisk | None) -> list[str]:
         return ["What waiting costs is not known."]
     quote = quote_of(report.grid)
     ten = f", one time in ten worse by {amount_text(bad)} {quote} or more" if bad > 0 else ""
-    told = [f"In {_WAITED_WORDS}: likely {_difference(usual, quote)}{ten}."]
+    is_same = abs(usual) < _SAME * abs(bad)
+    told = [f"In {_WAITED_WORDS}: likely {'the same' if is_same else _difference(usual, quote)}{ten}."]
     is_touched = any(one.name == "stop_loss_breached" for one in report.fired)
     probability = risk.stop_probability.get(_STOP_WITHIN)
     if probability is not None and has_stop(report) and not is_touched:
