@@ -11,6 +11,7 @@ from mm_pipeline.domain.study.declaration import (
     StudyDeclaration,
     WhenOver,
 )
+from mm_pipeline.domain.study.outcomes import StudiedGrid, signal_outcomes
 from mm_pipeline.domain.study.placement import (
     Ending,
     NotPlaced,
@@ -32,6 +33,7 @@ __all__ = [
     "NotPlaced",
     "PlacedEvery",
     "PlacedGrid",
+    "StudiedGrid",
     "StudyDeclaration",
     "StudyMarket",
     "StudyWindow",
@@ -39,5 +41,6 @@ __all__ = [
     "grids_of_rows",
     "place_grids",
     "rows_of_grids",
+    "signal_outcomes",
     "windows_of",
 ]
