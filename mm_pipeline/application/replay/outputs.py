@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from mm_pipeline.domain.advice import Advice
+from mm_pipeline.domain.advice import AdvicePolicy
 from mm_pipeline.domain.entry_state import ENTRY_STATES
 from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.exit_state import STATES, TRIGGERS
@@ -19,6 +19,7 @@ from mm_pipeline.domain.grid import Grid, GridVersion
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.market_view import MarketView
 from mm_pipeline.domain.notifications import ENTRY, EXIT, Notice, NotifyPolicy, Response
+from mm_pipeline.domain.pipeline import evaluate
 from mm_pipeline.domain.position import simulate_grid
 from mm_pipeline.domain.risk import RiskHistory, RiskPolicy, risk_rows
 from mm_pipeline.reporting.notification_frame import GridStates, replayed_notifications
@@ -74,9 +75,20 @@ def metrics_frame(view: MarketView, timeframe: Timeframe, market: Market, span_m
     return frame.filter(inside).select(*_KEYS, *metrics, *_VERDICT, *_EXTRAS)
 
 
-def advice_frame(advice: Advice, grid: Grid) -> tuple[str, pl.DataFrame]:
-    """Name and rows of the one advice that this grid gets."""
-    return ("exit_states", advice.exit_states) if grid.enabled else ("entry_states", advice.entry_states)
+def advice_rows(
+    grid: Grid, view: MarketView, policy: AdvicePolicy, span_ms: tuple[int, int]
+) -> tuple[str, pl.DataFrame]:
+    """Name and rows of the one advice that a grid gets at the closes of bars within ``span_ms`` (epoch ms).
+
+    A grid that its stop has sold out holds nothing that could be exited: it is judged once more, and no further.
+    """
+    first_ms, last_ms = span_ms
+    versions = [GridVersion(grid, grid.started_at)]
+    advice = evaluate(versions, view, policy, first_ms=first_ms + 1, last_ms=last_ms)
+    if not grid.enabled:
+        return "entry_states", advice.entry_states
+    rows, stopped_at = advice.exit_states, stopped_out_at(grid, view.bars.frame, last_ms)
+    return "exit_states", rows if stopped_at is None else rows.filter(pl.col("evaluated_at") <= stopped_at)
 
 
 def risk_frame(grid: Grid, bars: pl.DataFrame, rows: pl.DataFrame, policy: RiskPolicy) -> pl.DataFrame:

@@ -156,22 +156,14 @@ def _frames(
     view: MarketView, recorded: RecordedMarket, grid: Grid, settings: Settings, span_ms: tuple[int, int]
 ) -> dict[str, pl.DataFrame]:
     """Everything that is written, by name; an evaluation belongs to the bar that closes at it."""
-    from mm_pipeline.application.replay.outputs import advice_frame, metrics_frame, position_frames, stopped_out_at
-    from mm_pipeline.domain.grid import GridVersion
+    from mm_pipeline.application.replay.outputs import advice_rows, metrics_frame, position_frames
     from mm_pipeline.domain.market import Timeframe
-    from mm_pipeline.domain.pipeline import evaluate
 
-    versions = [GridVersion(grid, grid.started_at)]
-    first_ms, last_ms = span_ms
-    advice = evaluate(versions, view, settings.advice, first_ms=first_ms + 1, last_ms=last_ms)
     frames = {
         f"metrics_{timeframe}": metrics_frame(view, timeframe, recorded.market, span_ms)
         for timeframe in (Timeframe.H1, Timeframe.H4)
     }
-    name, rows = advice_frame(advice, grid)
-    stopped_at = stopped_out_at(grid, recorded.bars, last_ms)
-    # A grid that its stop has sold out holds nothing that could be exited: it is judged once more, and no further.
-    frames[name] = rows if stopped_at is None else rows.filter(rows["evaluated_at"] <= stopped_at)
+    name, frames[name] = advice_rows(grid, view, settings.advice, span_ms)
     frames |= position_frames(grid, recorded.bars, span_ms)
     if len(recorded.clean.quarantine):
         frames["quarantine"] = recorded.clean.quarantine
