@@ -148,6 +148,19 @@ def test_missing_evaluation_ends_an_episode() -> None:
     assert made["evaluations"].to_list() == [1, 2]
 
 
+def test_leaving_at_the_placement_costs_nothing() -> None:
+    bars, risk = bars_of(ROWS[:2]), settings_of().risk
+    placed = held_to_its_end(hundreds_grid(fee=0.01), bars)
+    later = states_of(placed, bars, ["NORMAL"] * 2)
+    at_start = later.head(1).with_columns(evaluated_at=pl.lit(from_ms(T0_MS)).cast(later["evaluated_at"].dtype))
+    studied = StudiedGrid(placed, pl.concat([at_start, later]), [])
+    made = signal_outcomes(studied, market_of(bars), RiskHistory.of(bars, risk), risk, {}, month="2025-01")
+    (row,) = made.rows(named=True)
+    assert (row["began_at"], row["leave_pnl_quote"], row["inventory_base"]) == (from_ms(T0_MS), 0.0, None)
+    assert row["hold_pnl_15m_quote"] == pytest.approx(-2 * 115 * 0.01 * 100 / (120 * 1.01))
+    assert row["risk_unknown"] == "no bar has closed since the grid started"
+
+
 def test_grid_without_evaluations_has_no_outcome() -> None:
     bars, risk = bars_of(ROWS[:1]), settings_of().risk
     placed = held_to_its_end(hundreds_grid(), bars)

@@ -21,10 +21,12 @@ from mm_pipeline.domain.study.placement import (
     place_grids,
     rows_of_grids,
 )
+from mm_pipeline.domain.study.scorecard import SCORECARD_COLUMNS, scorecard
 from mm_pipeline.domain.study.windows import StudyWindow, windows_of
 
 __all__ = [
     "OUTCOME_COLUMNS",
+    "SCORECARD_COLUMNS",
     "STUDY_GRID_COLUMNS",
     "Column",
     "Distance",
@@ -41,6 +43,7 @@ __all__ = [
     "grids_of_rows",
     "place_grids",
     "rows_of_grids",
+    "scorecard",
     "signal_outcomes",
     "windows_of",
 ]

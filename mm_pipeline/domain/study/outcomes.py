@@ -115,12 +115,14 @@ class _Spans:
 
 @dataclass(frozen=True, eq=False)
 class _Worth:
-    """A grid's bars from its start to its end, and what it was worth at each close.
+    """What a grid was worth at its placement, and at each close from then to its end: a row each.
 
     Attributes
     ----------
     known_ms
-        When each close was known (epoch ms).
+        When each was known (epoch ms).
+    close_quote, low_quote
+        Of the bars; at the placement its price.
     equity_quote
         With the inventory at the close.
     left_pnl_quote
@@ -128,8 +130,9 @@ class _Worth:
     """
 
     placed: PlacedGrid
-    bars: pl.DataFrame
     known_ms: Times
+    close_quote: Floats
+    low_quote: Floats
     equity_quote: Floats
     left_pnl_quote: Floats
 
@@ -137,11 +140,17 @@ class _Worth:
     def of(cls, placed: PlacedGrid, market: StudyMarket) -> _Worth:
         grid = placed.grid
         simulation = simulate_grid(grid, market.bars, end_ms=to_ms(placed.ends_at))
-        equity = simulation.equity
+        equity, price = simulation.equity, placed.price_quote
         fee = grid.fee * equity["inventory_base"].to_numpy() * equity["close"].to_numpy()
         left = equity["equity_quote"].to_numpy() - fee - grid.capital
-        known_ms = epoch_ms(simulation.bars["known_at"])
-        return cls(placed, simulation.bars, known_ms, equity["equity_quote"].to_numpy(), left)
+        return cls(
+            placed,
+            np.append(grid.started_at_ms, epoch_ms(simulation.bars["known_at"])),
+            np.append(price, equity["close"].to_numpy()),
+            np.append(price, simulation.bars["low"].to_numpy()),
+            np.append(grid.capital, equity["equity_quote"].to_numpy()),
+            np.append(0.0, left),
+        )
 
     @cached_property
     def ends_ms(self) -> int:
@@ -149,14 +158,13 @@ class _Worth:
         return to_ms(self.placed.ends_at)
 
     def row_at(self, at_ms: Times) -> Integers:
-        """The newest close known at each time; -1 where there is none."""
+        """The newest row known at each time (epoch ms), none before the placement."""
         return np.searchsorted(self.known_ms, at_ms, side="right") - 1
 
     def left_at(self, at_ms: Times) -> Floats:
-        """PnL of leaving at each time (epoch ms); NaN before the first close, and after the end of a grid that held."""
+        """PnL of leaving at each time (epoch ms); NaN after the end of a grid that held to it."""
         is_there = (at_ms <= self.ends_ms) | (self.placed.ending in LEFT_IN_CASH)
-        row = self.row_at(at_ms)
-        return np.where(is_there & (row >= 0), np.append(self.left_pnl_quote, np.nan)[row], np.nan)
+        return np.where(is_there, self.left_pnl_quote[self.row_at(at_ms)], np.nan)
 
     def outside(self, price: Floats) -> Floats:
         """1 where a price is outside the bounds, 0 inside, NaN where there is none."""
@@ -217,7 +225,7 @@ def _beginnings(begun: pl.DataFrame, worth: _Worth, spans: _Spans) -> list[pl.Se
 def _back_in_range_h(worth: _Worth, began_ms: int) -> float:
     """Hours to the first later close inside the bounds; NaN where none is before the grid's end."""
     after = int(worth.row_at(np.array([began_ms]))[0]) + 1
-    inside = np.flatnonzero(worth.outside(worth.bars["close"].to_numpy()[after:]) == 0.0)
+    inside = np.flatnonzero(worth.outside(worth.close_quote[after:]) == 0.0)
     return float((worth.known_ms[after + inside[0]] - began_ms) / _HOUR_MS) if len(inside) else np.nan
 
 
@@ -236,7 +244,7 @@ def _deadlines(
 def _results(worth: _Worth, spans: _Spans, worst_case_quote: Floats) -> list[pl.Series]:
     began_ms = spans.began_ms
     row = worth.row_at(began_ms)
-    pnl = np.append(worth.equity_quote, np.nan)[row] - worth.placed.grid.capital
+    pnl = worth.equity_quote[row] - worth.placed.grid.capital
     fallen_quote, fallen_pct = _excursions(worth, began_ms)
     stop_h = np.where(worth.placed.ending is Ending.STOP, (worth.ends_ms - began_ms) / _HOUR_MS, np.nan)
     return [
@@ -257,13 +265,11 @@ def _results(worth: _Worth, spans: _Spans, worst_case_quote: Floats) -> list[pl.
 def _excursions(worth: _Worth, began_ms: Times) -> tuple[Floats, Floats]:
     """Largest fall of equity (quote) and of price to a low (% of the close), within 24 h or to the grid's end."""
     first, last = worth.row_at(began_ms), worth.row_at(began_ms + _DAY_MS)
-    close, low = worth.bars["close"].to_numpy(), worth.bars["low"].to_numpy()
-    quote, pct = np.full(len(first), np.nan), np.full(len(first), np.nan)
-    for place in np.flatnonzero(first >= 0).tolist():
-        begun, after = first[place], slice(first[place] + 1, last[place] + 1)
-        equity = worth.equity_quote[begun]
-        quote[place] = equity - min(equity, worth.equity_quote[after].min(initial=equity))
-        pct[place] = 100 * (1 - min(1.0, low[after].min(initial=close[begun]) / close[begun]))
+    quote, pct = np.zeros(len(first)), np.zeros(len(first))
+    for place, (begun, until) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        equity, price = worth.equity_quote[begun], worth.close_quote[begun]
+        quote[place] = equity - worth.equity_quote[begun : until + 1].min()
+        pct[place] = 100 * (1 - worth.low_quote[begun + 1 : until + 1].min(initial=price) / price)
     return quote, pct
 
 
