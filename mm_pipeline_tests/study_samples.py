@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import yaml
 
 from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.exit_state.states import EXIT_SCHEMA
@@ -83,3 +85,11 @@ def states_of(placed: PlacedGrid, bars: pl.DataFrame, names: Sequence[str]) -> p
             row["closes_outside"] = nothing | {"fired": True}
         made.append(row)
     return pl.DataFrame(made, schema=EXIT_SCHEMA, orient="row")
+
+
+def write_study(folder: Path, name: str = "wide", **changes: Any) -> Path:
+    """A study file in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(declared(**changes), sort_keys=False))
+    return path

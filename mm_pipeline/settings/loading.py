@@ -49,6 +49,8 @@ CALIBRATION_FOLDER = _PACKAGED / "calibration"
 """Tables that ship with the package; ``mm calibrate`` writes them."""
 
 _DECIDING = ("data", "metrics", "regime", "exit_state", "entry", "risk")
+_POLICY_SECTIONS = frozenset({"exit_state", "notify"})
+"""What a policy file may hold; the rest is the installation's."""
 
 
 @cache
@@ -171,7 +173,7 @@ class SettingInfo:
     source: str
 
 
-def load_settings(file: Path | None = None, *, policy: str | None = None) -> Settings:
+def load_settings(file: Path | None = None, *, policy: str | None = None, policy_file: Path | None = None) -> Settings:
     """Load settings.
 
     Parameters
@@ -180,6 +182,8 @@ def load_settings(file: Path | None = None, *, policy: str | None = None) -> Set
         The operator's file; None for the packaged defaults alone.
     policy
         Overrides the policy that the files name.
+    policy_file
+        A policy that is not packaged, named like the file; it stands in the place of ``policy``.
 
     Raises
     ------
@@ -188,12 +192,16 @@ def load_settings(file: Path | None = None, *, policy: str | None = None) -> Set
     """
     defaults = parse_mapping((_PACKAGED / "defaults.yaml").read_text(), file="defaults.yaml")
     own = load_mapping(file) if file else {}
-    name = policy or own.get("policy", defaults["policy"])
-    merged = _merged(_merged(defaults, _policy(str(name), None if policy else file)), own) | {"policy": name}
+    if policy_file is None:
+        name = str(policy or own.get("policy", defaults["policy"]))
+        thresholds = _policy(name, None if policy else file)
+    else:
+        name, thresholds = policy_file.stem, _own_policy(policy_file)
+    merged = _merged(_merged(defaults, thresholds), own) | {"policy": name}
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:
-        raise validation_errors(str(file or "defaults.yaml"), error, Settings) from error
+        raise validation_errors(str(policy_file or file or "defaults.yaml"), error, Settings) from error
     _check_warm_up(settings, file)
     return settings
 
@@ -251,6 +259,15 @@ def _policy(name: str, file: Path | None) -> dict[str, Any]:
         hint = f"Use one of: {', '.join(policy_names())}."
         raise ConfigError(f"there is no policy {name!r}.", hint, file=str(file or ""), key="policy")
     return parse_mapping((_PACKAGED / "policies" / f"{name}.yaml").read_text(), file=f"{name}.yaml")
+
+
+def _own_policy(file: Path) -> dict[str, Any]:
+    found = load_mapping(file)
+    for key in found:
+        if key not in _POLICY_SECTIONS:
+            hint = f"Write {' and '.join(sorted(_POLICY_SECTIONS))} alone; the rest belongs into the settings file."
+            raise ConfigError("is no part of a policy.", hint, file=str(file), key=key)
+    return found
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

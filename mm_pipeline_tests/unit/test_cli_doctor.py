@@ -23,6 +23,7 @@ from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
 from mm_pipeline.settings import load_settings
 from mm_pipeline_tests.account_samples import READING, TRADING, trading_account
+from mm_pipeline_tests.study_samples import write_study
 from mm_pipeline_tests.unit.test_cli_grids import grid_file
 
 
@@ -125,6 +126,17 @@ def test_bad_grid_fails_with_file_and_key(home: Path, tmp_path: Path, paper: Pap
     assert code == 1
     assert [finding["status"] for finding in found["grids"]] == ["fail", "ok"]
     assert "b.yaml: upper" in found["grids"][0]["seen"]
+
+
+def test_bad_study_is_a_warning_and_no_failure(home: Path, tmp_path: Path, paper: PaperExchange) -> None:
+    write_study(home / "studies", "good")
+    write_study(home / "studies", "bad", placed="daily")
+    code, found = examine(deployment(tmp_path, paper.url))
+    assert code == 0
+    warning, good = found["studies"]
+    assert (warning["status"], good["status"], good["seen"]) == ("warn", "ok", "good")
+    assert f"{home}/studies/bad.yaml: placed: (line 3)" in warning["seen"]
+    assert warning["hint"] == "Write 'monthly' or 'weekly'."
 
 
 def test_no_enabled_grid_is_a_warning_and_no_failure(home: Path, tmp_path: Path, paper: PaperExchange) -> None:

@@ -16,7 +16,7 @@ from mm_pipeline.domain.errors import ConfigError
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 """Permission bits of everybody but the owner."""
-_OURS: Final = ("frames", "as_of", "paper", "archive", "logs", "dagster", "pages.jsonl", "reserve.bin")
+_OURS: Final = ("frames", "studies", "as_of", "paper", "archive", "logs", "dagster", "pages.jsonl", "reserve.bin")
 _JOURNALS: Final = "journal.db*"
 
 HOME_VARIABLE = "MM_HOME"
@@ -61,6 +61,11 @@ def data_home(*, is_paper: bool) -> Path:
 def frames_dir(home: Path) -> Path:
     """Root of the frame store."""
     return home / "frames"
+
+
+def studies_dir(home: Path) -> Path:
+    """Study files, and a folder of each study with its frames."""
+    return home / "studies"
 
 
 def journal_file(home: Path) -> Path:

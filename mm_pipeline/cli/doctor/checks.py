@@ -24,8 +24,10 @@ from mm_pipeline.adapters.config.home import (
     journal_file,
     mm_home,
     open_to_others,
+    studies_dir,
 )
 from mm_pipeline.adapters.config.price_ticks import without_too_fine
+from mm_pipeline.adapters.config.study_files import load_studies
 from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
 from mm_pipeline.cli.doctor.account import account
 from mm_pipeline.cli.doctor.channels import channels
@@ -37,7 +39,7 @@ from mm_pipeline.domain.errors import ExchangeError, ExchangeUnavailable, Pipeli
 from mm_pipeline.domain.grid import unprofitable
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Market, Timeframe
-from mm_pipeline.settings import Deployment, Settings
+from mm_pipeline.settings import Deployment, Settings, policy_names
 
 WAIT: Final = timedelta(seconds=10)
 """How long an exchange is waited for; a doctor asks once and does not repeat."""
@@ -57,6 +59,7 @@ def checks(deployment: Deployment, clock: Clock) -> list[tuple[str, Callable[[],
         ("settings", partial(_settings, deployment, clock)),
         ("calibration", _calibration),
         ("grids", partial(_grids, deployment, folder)),
+        ("studies", _studies),
         ("journal", partial(_journal, settings)),
         ("frames", partial(_frames, settings)),
         ("watch", partial(watch, settings.supervision, clock)),
@@ -129,6 +132,15 @@ def _grids(deployment: Deployment, folder: GridFolder) -> Findings:
         seen = f"{deployment.grids_folder}: {enabled} enabled, {disabled} disabled"
         hint = "" if enabled else "No grid is watched for its exit: set enabled: true in one."
         yield Finding("grids", Status.OK if enabled else Status.WARN, seen, hint)
+
+
+def _studies() -> Findings:
+    """Study files that cannot be used: nothing that is watched depends on them."""
+    found = load_studies(studies_dir(mm_home()), policy_names())
+    for problem in found.problems:
+        yield Finding("studies", Status.WARN, problem.error.problem, problem.error.hint)
+    if found.studies:
+        yield Finding("studies", Status.OK, ", ".join(study.name for study in found.studies))
 
 
 def _journal(settings: Settings) -> Findings:
