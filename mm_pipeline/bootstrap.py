@@ -20,6 +20,7 @@ from mm_pipeline.adapters.config.home import (
     frames_dir,
     journal_file,
     mm_home,
+    studies_dir,
 )
 from mm_pipeline.adapters.journal import sqlite_url
 from mm_pipeline.application.installation import Installation
@@ -94,6 +95,8 @@ def installation(overrides: Overrides | None = None) -> Installation:
         channels=chosen.channels or ConfiguredChannels(home),
         accounts=chosen.accounts or ExchangeAccounts(),
         frames_root=chosen.frames_root or str(frames_dir(home)),
+        studies_folder=studies_dir(chosen.home or mm_home()),
+        studies_root=studies_dir(home),
         archive_folder=archive_dir(home),
         home=chosen.home or mm_home(),
         environment=os.environ,

@@ -36,6 +36,10 @@ class Installation:
         Whose accounts are read.
     frames_root
         Path or URL of the frames.
+    studies_folder
+        Where study files lie.
+    studies_root
+        Folder of the studies' own frames.
     archive_folder
         Clone of the evaluation archive.
     home
@@ -51,6 +55,8 @@ class Installation:
     channels: ChannelFactory
     accounts: AccountFactory
     frames_root: str
+    studies_folder: Path
+    studies_root: Path
     archive_folder: Path
     home: Path
     environment: Mapping[str, str]

@@ -14,6 +14,8 @@ STUDIES = {
     "regimes": "mm_pipeline.cli.study.regimes:regimes",
     "policies": "mm_pipeline.cli.study.policies:policies",
     "pages": "mm_pipeline.cli.study.pages:pages",
+    "grids": "mm_pipeline.cli.study.grids:grids",
+    "outcomes": "mm_pipeline.cli.study.outcomes:outcomes",
 }
 
 

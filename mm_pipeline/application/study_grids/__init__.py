@@ -1,0 +1,4 @@
+"""Runs study grids: their candles, states, pages and outcomes, in a place of their own.
+
+Nothing here opens the journal or the frames of the watch.
+"""
