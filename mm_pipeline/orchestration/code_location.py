@@ -25,6 +25,7 @@ from mm_pipeline.orchestration.checks import frames_declared, hourly_reconciliat
 from mm_pipeline.orchestration.dead_runs import dead_runs
 from mm_pipeline.orchestration.io_managers import frames_io_manager
 from mm_pipeline.orchestration.resources import watch_resource
+from mm_pipeline.orchestration.studies import study_definitions
 
 ASSETS = (
     candles,
@@ -62,12 +63,18 @@ def build_definitions(overrides: Overrides | None = None) -> dg.Definitions:
     current = following(overrides)
     newest = from_ms(floor_to_evaluation(current().clock.now())) - timedelta(milliseconds=Timeframe.M15.ms)
     months = months_from(min(current().settings.first_month, f"{newest:%Y-%m}"))
+    watched = dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=months), ASSETS)
+    studies = study_definitions(current)
     return dg.Definitions(
-        assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=months), ASSETS),
+        assets=[*watched, *studies.assets],
         asset_checks=list(CHECKS),
         jobs=list(JOBS),
         schedules=list(SCHEDULES),
         sensors=list(SENSORS),
-        resources={"watch": watch_resource(current), "io_manager": frames_io_manager(current)},
+        resources={
+            "watch": watch_resource(current),
+            "io_manager": frames_io_manager(current),
+            **studies.resources,
+        },
         executor=dg.in_process_executor,
     )

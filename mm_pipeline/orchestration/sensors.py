@@ -27,6 +27,7 @@ from mm_pipeline.orchestration.run_queue import (
     queued_alarm,
     waiting_ticks,
 )
+from mm_pipeline.orchestration.studies import is_study_run
 from mm_pipeline.orchestration.turns import BACKFILL_TAG, LIVE_TAG
 
 RUN_FAILED: Final = "run_failed"
@@ -85,6 +86,8 @@ def folder_hash(folder: Path) -> str:
 def watch_is_blind(context: dg.RunFailureSensorContext, watch: WatchResource) -> None:
     """Journal the failure, and log it as an error."""
     run = context.dagster_run
+    if is_study_run(run):
+        return
     named = run.tags.get(EVALUATED_AT_TAG)
     tick_at = from_ms(floor_to_evaluation(datetime.fromisoformat(named) if named else watch.now()))
     is_live = run.tags.get(LIVE_TAG) == "true" and BACKFILL_TAG not in run.tags

@@ -178,8 +178,10 @@ def _policies(declaration: StudyDeclaration, path: Path, packaged: Collection[st
 
 def _placed(error: ConfigError, path: Path) -> ConfigError:
     """The same error with the line of its key, where the key, or what it belongs to, stands in the file."""
+    if not error.key or "(line " in error.problem:
+        return error  # the YAML itself is at fault, and its reader has named the line
     line = _line_of(error.key, path)
-    if not error.key or line is None or "(line " in error.problem:
+    if line is None:
         return error
     problem = error.problem.removeprefix(f"{error.file}: {error.key}: ")
     placed = ConfigError(f"(line {line}) {problem}", error.hint, file=error.file, key=error.key)

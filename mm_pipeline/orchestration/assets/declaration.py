@@ -225,7 +225,7 @@ def plan_of(context: dg.AssetExecutionContext, watch: Watch) -> Plan:
     return run_plan(context.run, context.partition_time_window, watch)
 
 
-def contract_result(asset: str, problems: Mapping[Any, PipelineError]) -> dg.AssetCheckResult:
+def contract_result(asset: str | dg.AssetKey, problems: Mapping[Any, PipelineError]) -> dg.AssetCheckResult:
     """The asset's contract check.
 
     It warns: what comes next goes on without the market or grid (which is UNKNOWN), and an error would stop the others.

@@ -1,0 +1,42 @@
+"""How the assets of a study exchange frames: by market, in the study's own folder, a month and policy at a time."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import dagster as dg
+import polars as pl
+
+from mm_pipeline.application.study_grids.opened import OpenStudies
+from mm_pipeline.application.study_grids.run import store
+from mm_pipeline.contracts.contract import Contract
+from mm_pipeline.contracts.study import SIGNAL_OUTCOMES, STUDY_GRIDS, STUDY_STATES
+from mm_pipeline.domain.columns import conformed
+from mm_pipeline.orchestration.assets.study_grids import partition_of
+
+_STORED: Final[Mapping[str, Contract]] = {each.name: each for each in (STUDY_GRIDS, STUDY_STATES, SIGNAL_OUTCOMES)}
+
+
+class StudyIOManager(dg.IOManager):
+    """Writes and reads ``dict[market, frame]`` of one partition."""
+
+    def handle_output(self, context: dg.OutputContext, obj: Mapping[str, pl.DataFrame]) -> None:
+        """Replace the partition."""
+        studies: OpenStudies = context.resources.studies
+        name, dataset = context.asset_key.path
+        partition = partition_of(context.partition_key)
+        store(studies.study(name), dataset, partition, obj, studies.made_by(name, partition))
+
+    def load_input(self, context: dg.InputContext) -> Mapping[str, pl.DataFrame]:
+        """The same partition of what is upstream, in the present columns."""
+        studies: OpenStudies = context.resources.studies
+        name, dataset = context.asset_key.path
+        partition = partition_of(context.partition_key)
+        found = studies.study(name).frames.read(dataset, partition.policy, partition.month)
+        return {key: conformed(frame, _STORED[dataset].columns) for key, frame in found.items()}
+
+
+def study_io_manager() -> dg.IOManagerDefinition:
+    """Frames of studies, opened anew in each run."""
+    return dg.IOManagerDefinition(
+        lambda _context: StudyIOManager(), description="Frames of studies.", required_resource_keys={"studies"}
+    )
