@@ -1,4 +1,4 @@
-"""``mm init``: settings and an example grid for a new home, from the package alone."""
+"""``mm init``: settings, an example grid and an example study for a new home, from the package alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 
 @click.command()
 def init() -> None:
-    """Write settings and an example grid into the home, so that a watch needs no checkout.
+    """Write settings, an example grid and an example study into the home, so that a watch needs no checkout.
 
     The home is MM_HOME, else .mm beside the checkout, else your user's. Files that are there stay as they are.
     """

@@ -6,8 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from mm_pipeline.adapters.config.grid_files import load_grids
+from mm_pipeline.adapters.config.study_files import load_studies
 from mm_pipeline.cli import main
-from mm_pipeline.settings import load_deployment
+from mm_pipeline.settings import load_deployment, policy_names
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def init() -> str:
     return done.output
 
 
-def test_new_home_has_settings_and_a_grid_that_pass_the_check(
+def test_new_home_has_settings_a_grid_and_a_study_that_pass_the_check(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "written" in init()
@@ -36,6 +37,8 @@ def test_new_home_has_settings_and_a_grid_that_pass_the_check(
     assert deployment.file == home / "settings.yaml"
     folder = load_grids(deployment.grids_folder)
     assert [(grid.id, grid.enabled) for grid in folder.grids] == [("eth-example", False)]
+    studies = load_studies(home / "studies", policy_names())
+    assert ([study.name for study in studies.studies], studies.problems) == (["example"], ())
     checked = CliRunner().invoke(main, ["grids", "check"])
     assert checked.exit_code == 0, checked.output
     assert "eth-example" in checked.output

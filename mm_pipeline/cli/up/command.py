@@ -60,7 +60,8 @@ def up(*, settings_file: Path | None, without_pages: bool, without_heartbeat: bo
         _end_leftovers(home)
         listening = running.enter_context(listen(port))
         if deployment.settings.is_paper:
-            _serve_paper(deployment, running)
+            _write_example_study(home)
+            _serve_paper(deployment, home, running)
         watch_until_stopped(deployment, home, listening, stop, killed=killed)
 
 
@@ -137,7 +138,22 @@ def check_key(settings: Settings) -> None:
         click.echo(f"account     {key.account}, permissions {', '.join(sorted(key.permissions))}")
 
 
-def _serve_paper(deployment: Deployment, running: ExitStack) -> None:
+def _write_example_study(home: Path) -> None:
+    """Give the UI of simulated markets a study to look at, where the home has no folder of studies."""
+    from mm_pipeline.adapters.config.home import studies_dir
+    from mm_pipeline.settings.example import example_files
+
+    folder = studies_dir(home)
+    if folder.exists():
+        return
+    folder.mkdir(parents=True)
+    for name, content in example_files().items():
+        if name.startswith(f"{folder.name}/"):
+            (home / name).write_text(content, encoding="utf-8")
+            click.echo(f"study       {home / name} (an example)")
+
+
+def _serve_paper(deployment: Deployment, home: Path, running: ExitStack) -> None:
     """Start the paper exchange where ``paper_url`` says, or use the one that is already there."""
     from urllib.parse import urlsplit
 
@@ -151,7 +167,7 @@ def _serve_paper(deployment: Deployment, running: ExitStack) -> None:
     if is_paper_exchange(url):
         click.echo(f"paper exchange {url} (was already running)")
         return
-    served = [name for name in _markets(deployment) if name.partition(":")[0] in ("kucoin", "binance")]
+    served = [name for name in _markets(deployment, home) if name.partition(":")[0] in ("kucoin", "binance")]
     markets = simulated_markets(served or DEFAULT_MARKETS, seed=0, at=SystemClock().now())
     address = urlsplit(url)
     try:
@@ -164,8 +180,14 @@ def _serve_paper(deployment: Deployment, running: ExitStack) -> None:
     click.echo(f"paper exchange {url}: {', '.join(str(paper.market) for paper in markets)}")
 
 
-def _markets(deployment: Deployment) -> list[str]:
+def _markets(deployment: Deployment, home: Path) -> list[str]:
+    """Markets of grids, and those that studies ask an exchange for."""
     from mm_pipeline.adapters.config.grid_files import load_grids
+    from mm_pipeline.adapters.config.home import studies_dir
+    from mm_pipeline.adapters.config.study_files import load_studies
+    from mm_pipeline.settings import policy_names
 
-    grids = load_grids(deployment.grids_folder).grids
-    return sorted({str(grid.market) for grid in grids} | set(deployment.settings.extra_markets))
+    traded = {str(grid.market) for grid in load_grids(deployment.grids_folder).grids}
+    studies = load_studies(studies_dir(home), policy_names()).studies
+    studied = {name for study in studies if not study.candles for name in study.declaration.markets}
+    return sorted(traded | studied | set(deployment.settings.extra_markets))
