@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from mm_pipeline.application.study_grids.opened import OpenStudies
-from mm_pipeline.application.study_grids.run import store
+from mm_pipeline.application.study_grids.run import Partition, store
 from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.contracts.study import SIGNAL_OUTCOMES, STUDY_GRIDS, STUDY_STATES
 from mm_pipeline.domain.columns import conformed
@@ -23,16 +23,22 @@ class StudyIOManager(dg.IOManager):
         """Replace the partition."""
         studies: OpenStudies = context.resources.studies
         name, dataset = context.asset_key.path
-        partition = partition_of(context.partition_key)
+        partition = _partition(context)
         store(studies.study(name), dataset, partition, obj, studies.made_by(name, partition))
 
     def load_input(self, context: dg.InputContext) -> Mapping[str, pl.DataFrame]:
         """The same partition of what is upstream, in the present columns."""
         studies: OpenStudies = context.resources.studies
         name, dataset = context.asset_key.path
-        partition = partition_of(context.partition_key)
+        partition = _partition(context)
         found = studies.study(name).frames.read(dataset, partition.policy, partition.month)
         return {key: conformed(frame, _STORED[dataset].columns) for key, frame in found.items()}
+
+
+def _partition(context: dg.OutputContext | dg.InputContext) -> Partition:
+    """The one partition of the run; a backfill names it as a range from itself to itself."""
+    (key,) = context.asset_partition_keys
+    return partition_of(key)
 
 
 def study_io_manager() -> dg.IOManagerDefinition:

@@ -17,6 +17,7 @@ from mm_pipeline.contracts.study import SIGNAL_OUTCOMES
 from mm_pipeline.orchestration.assets import declaration
 from mm_pipeline.orchestration.assets.study_grids import GROUP, POOL
 from mm_pipeline.orchestration.code_location import ASSETS, build_definitions
+from mm_pipeline.orchestration.jobs import RANGE_END_TAG, RANGE_START_TAG
 from mm_pipeline.orchestration.partition_metadata import ROW_COUNT
 from mm_pipeline.orchestration.resources import watch_resource
 from mm_pipeline.orchestration.runs import dagster_instance
@@ -56,6 +57,21 @@ def materialized(
         asset_selection=[dg.AssetKey(["wide", asset]) for asset in assets],
         run_config=QUIET,
         raise_on_error=False,
+    )
+
+
+def backfilled(made: Installation, instance: dg.DagsterInstance, partition: str) -> dg.ExecuteInProcessResult:
+    """The run that a backfill of the UI asks for: one partition, named as a range."""
+    return (
+        definitions(made)
+        .resolve_implicit_global_asset_job_def()
+        .execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(["wide", dataset]) for dataset in DATASETS],
+            tags={RANGE_START_TAG: partition, RANGE_END_TAG: partition},
+            run_config=QUIET,
+            raise_on_error=False,
+        )
     )
 
 
@@ -132,6 +148,16 @@ def _same(declaration: Any) -> dict[str, Any]:
     for distance in ("half_width", "stop_distance"):
         template[distance] = {name: value for name, value in template[distance].items() if value is not None}
     return values | {"template": template}
+
+
+def test_backfill_names_its_partition_as_a_range(made: Installation) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert backfilled(made, instance, "2024-03|calibrated").success
+        materialized_keys = instance.get_materialized_partitions(dg.AssetKey(["wide", OUTCOMES]))
+    assert materialized_keys == {"2024-03|calibrated"}
+    study = OpenStudies(opened(made.overrides(NOW))).study("wide")
+    for dataset in DATASETS:
+        assert study.frames.partitions(dataset) == [("calibrated", MARCH)]
 
 
 def test_month_without_a_grid_says_why(made: Installation) -> None:
