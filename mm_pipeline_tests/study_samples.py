@@ -58,7 +58,7 @@ def market_of(bars: pl.DataFrame, *, warm_from: datetime | None = None) -> Study
     return StudyMarket(ETH, view, warm_from or bars["open_time"][0])
 
 
-def held_to_its_end(grid: Grid, bars: pl.DataFrame, ending: Ending = Ending.WINDOW) -> PlacedGrid:
+def held_to_its_end(grid: Grid, bars: pl.DataFrame, ending: Ending = Ending.NEXT_DATE) -> PlacedGrid:
     """A grid that was placed before the first bar, to its stop or to the last bar."""
     simulation = simulate_grid(grid, bars)
     row = simulation.trades.stopped_bar

@@ -14,7 +14,7 @@ from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.notifications import judged_in, replay
 from mm_pipeline.domain.pipeline import evaluate
 from mm_pipeline.domain.risk import RiskHistory
-from mm_pipeline.domain.study import PlacedGrid, StudiedGrid, place_grids, signal_outcomes, windows_of
+from mm_pipeline.domain.study import PlacedGrid, StudiedGrid, place_grids, signal_outcomes, spans_of
 from mm_pipeline.domain.study.columns import FORECASTS
 from mm_pipeline_tests.grid_samples import bars_of, hundreds_grid
 from mm_pipeline_tests.markets import settings_of, simulated_candles
@@ -91,8 +91,8 @@ def studied(candles: pl.DataFrame) -> pl.DataFrame:
     settings_ = settings_of("seed")
     market = market_of(fill_gaps(candles, quarantined_ms=None))
     study = study_of(template={"half_width": {"atr_4h": 4.0}})
-    (window,) = windows_of(market.bars["open_time"][0] + timedelta(days=61), study.placed)
-    (placed,) = place_grids(study, market, window)
+    (span,) = spans_of(market.bars["open_time"][0] + timedelta(days=61), study.placed)
+    (placed,) = place_grids(study, market, span)
     assert isinstance(placed, PlacedGrid)
     states = evaluate(
         [GridVersion(placed.grid, placed.grid.started_at)],

@@ -25,7 +25,7 @@ class PlainGrid:
 def outcomes(grid: PlainGrid, bars: Sequence[Bar], states: Sequence[str]) -> list[dict[str, Any]]:
     """A row an episode of a grid that is placed at the first open; state i stands at the close of bar i.
 
-    ``states`` end where the grid does: at its stop, or at the end of its window.
+    ``states`` end where the grid does: at its stop, or at the end of its span.
     """
     run = simulate(grid.levels, grid.stop, grid.capital, grid.fee, bars[: len(states)])
     last = len(states) - 1
@@ -48,7 +48,7 @@ def outcomes(grid: PlainGrid, bars: Sequence[Bar], states: Sequence[str]) -> lis
                     for name, count in HORIZONS.items()
                 },
                 "hold_pnl_end_quote": left(run.closes[over], bars[over][3], grid),
-                "window_end_pnl_quote": left(run.closes[last], bars[last][3], grid),
+                "grid_end_pnl_quote": left(run.closes[last], bars[last][3], grid),
                 "worst_excursion_24h_quote": fallen(run.closes, begin, min(begin + 96, last)),
                 "worst_excursion_24h_pct": fallen_pct(bars, begin, min(begin + 96, last)),
                 "stop_after_h": (last - begin) / 4 if is_stopped else None,

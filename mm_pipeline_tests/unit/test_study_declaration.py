@@ -8,13 +8,13 @@ import pytest
 from pydantic import ValidationError
 
 from mm_pipeline.adapters.config.strict_yaml import validation_errors
-from mm_pipeline.domain.study import PlacedEvery, StudyDeclaration, windows_of
+from mm_pipeline.domain.study import PlacedEvery, StudyDeclaration, spans_of
 from mm_pipeline_tests.study_samples import declared, study_of
 
 
-def test_month_is_one_window() -> None:
-    (window,) = windows_of(datetime(2024, 2, 17, 5, tzinfo=UTC), PlacedEvery.MONTHLY)
-    assert (window.label, window.start, window.end) == (
+def test_month_is_one_span() -> None:
+    (span,) = spans_of(datetime(2024, 2, 17, 5, tzinfo=UTC), PlacedEvery.MONTHLY)
+    assert (span.label, span.start, span.end) == (
         "2024-02",
         datetime(2024, 2, 1, tzinfo=UTC),
         datetime(2024, 3, 1, tzinfo=UTC),
@@ -22,22 +22,22 @@ def test_month_is_one_window() -> None:
 
 
 def test_weeks_begin_on_mondays_and_the_last_reaches_into_the_next_month() -> None:
-    windows = windows_of(datetime(2024, 12, 1, tzinfo=UTC), PlacedEvery.WEEKLY)
-    assert [(window.label, window.start.day) for window in windows] == [
+    spans = spans_of(datetime(2024, 12, 1, tzinfo=UTC), PlacedEvery.WEEKLY)
+    assert [(span.label, span.start.day) for span in spans] == [
         ("2024-w49", 2),
         ("2024-w50", 9),
         ("2024-w51", 16),
         ("2024-w52", 23),
         ("2025-w01", 30),
     ]
-    assert windows[-1].end == datetime(2025, 1, 6, tzinfo=UTC)
+    assert spans[-1].end == datetime(2025, 1, 6, tzinfo=UTC)
 
 
 def test_every_monday_of_years_is_in_one_month() -> None:
     months = [datetime(year, month, 1, tzinfo=UTC) for year in range(2020, 2027) for month in range(1, 13)]
-    windows = [window for month in months for window in windows_of(month, PlacedEvery.WEEKLY)]
-    assert all(before.end == after.start for before, after in pairwise(windows))
-    assert len({window.label for window in windows}) == len(windows)
+    spans = [span for month in months for span in spans_of(month, PlacedEvery.WEEKLY)]
+    assert all(before.end == after.start for before, after in pairwise(spans))
+    assert len({span.label for span in spans}) == len(spans)
 
 
 def test_hash_follows_what_places_grids_alone() -> None:

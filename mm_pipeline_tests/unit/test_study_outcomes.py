@@ -32,7 +32,7 @@ def close_at(number: int) -> datetime:
 
 
 def outcomes_of(
-    rows: list[Bar], states: list[str], *, ending: Ending = Ending.WINDOW, decisions: list[Decision] | None = None
+    rows: list[Bar], states: list[str], *, ending: Ending = Ending.NEXT_DATE, decisions: list[Decision] | None = None
 ) -> list[dict[str, Any]]:
     bars, risk = bars_of(rows), settings_of().risk
     placed = held_to_its_end(hundreds_grid(), bars, ending)
@@ -74,7 +74,7 @@ def test_warning_before_a_stop_by_hand() -> None:
     assert warning["hold_pnl_15m_quote"] == pytest.approx(CASH + HELD * 111 - 300)
     assert warning["deadline_at"] == close_at(1) + timedelta(minutes=16)
     assert warning["deadline_pnl_quote"] == warning["hold_pnl_15m_quote"]
-    for name in ("hold_pnl_1h_quote", "hold_pnl_24h_quote", "hold_pnl_end_quote", "window_end_pnl_quote"):
+    for name in ("hold_pnl_1h_quote", "hold_pnl_24h_quote", "hold_pnl_end_quote", "grid_end_pnl_quote"):
         assert warning[name] == pytest.approx(STOPPED)
     # All that is held at 109, and the order at 100, go out at 90: what came is the worst case to the last cent.
     assert warning["worst_case_quote"] == pytest.approx(HELD * 19 + 10)
@@ -93,10 +93,10 @@ def test_warning_before_a_stop_by_hand() -> None:
 
 def test_nothing_is_said_after_the_end_of_a_grid_that_holds() -> None:
     (row,) = outcomes_of(ROWS[:3], ["NORMAL"] * 3)
-    assert row["ended_by"] == "window"
+    assert row["ended_by"] == "next_date"
     assert row["hold_pnl_15m_quote"] == pytest.approx(CASH + HELD * 109 - 300)
     assert row["hold_pnl_1h_quote"] is None
-    assert row["hold_pnl_end_quote"] == row["window_end_pnl_quote"] == pytest.approx(CASH + HELD * 111 - 300)
+    assert row["hold_pnl_end_quote"] == row["grid_end_pnl_quote"] == pytest.approx(CASH + HELD * 111 - 300)
     assert row["stop_after_h"] is None
 
 

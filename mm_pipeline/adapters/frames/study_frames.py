@@ -13,7 +13,7 @@ from datetime import datetime
 import polars as pl
 
 from mm_pipeline.adapters.frames.files import FrameFiles
-from mm_pipeline.adapters.frames.paths import checked, folder_path, month_path
+from mm_pipeline.adapters.frames.paths import NAME, checked, folder_path, month_path
 from mm_pipeline.domain.errors import FrameMissing
 from mm_pipeline.domain.months import parse_month
 
@@ -82,7 +82,7 @@ class StudyFrames:
     def partitions(self, dataset: str) -> list[tuple[str, datetime]]:
         """Policy and month of each partition that is stored, sorted."""
         found = set()
-        for policy in FrameFiles(self._root).names(""):
+        for policy in filter(NAME.fullmatch, FrameFiles(self._root).names("")):
             files = self._files(policy)
             for key in files.names(dataset):
                 names = files.names(folder_path(dataset, key))

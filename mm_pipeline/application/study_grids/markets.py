@@ -47,7 +47,7 @@ class StudyMarkets:
     study
         Whose markets.
     start, end
-        First date of a grid, and end of the last window.
+        First date of a grid, and end of the last span.
     """
 
     def __init__(self, study: Study, start: datetime, end: datetime) -> None:

@@ -79,8 +79,8 @@ class StudyRun:
     def markets(self) -> StudyMarkets:
         """Its markets."""
         if self._markets is None:
-            windows = [window for month in self._months for window in self._study.windows(month)]
-            last = max((window.end for window in windows), default=next_month(self._months[-1]))
+            spans = [span for month in self._months for span in self._study.spans(month)]
+            last = max((span.end for span in spans), default=next_month(self._months[-1]))
             self._markets = StudyMarkets(self._study, self._months[0], last)
         return self._markets
 
@@ -123,7 +123,7 @@ class StudyRun:
 
     def _candles_hash(self, partition: Partition) -> str:
         settings, month = self._study.settings(partition.policy), partition.month
-        end = max((window.end for window in self._study.windows(month)), default=next_month(month))
+        end = max((span.end for span in self._study.spans(month)), default=next_month(month))
         start = month - self._study.lookback(settings)
         found = self._each(lambda market: self.markets.get(market).hash_between(start, end)).made
         return joined_hash(found.values())

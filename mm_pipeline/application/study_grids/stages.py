@@ -30,7 +30,7 @@ ByMarket = Mapping[str, pl.DataFrame]
 def grids_of(study: Study, market: OpenMarket, month: datetime) -> tuple[pl.DataFrame, list[NotPlaced]]:
     """Grids of a month on one market, and those that could not be placed."""
     seen = market.study_market
-    found = [one for window in study.windows(month) for one in place_grids(study.declaration, seen, window)]
+    found = [one for span in study.spans(month) for one in place_grids(study.declaration, seen, span)]
     rows = rows_of_grids([one for one in found if isinstance(one, PlacedGrid)], seen)
     STUDY_GRIDS.check(rows)
     return rows, [one for one in found if isinstance(one, NotPlaced)]

@@ -16,7 +16,7 @@ from mm_pipeline.application.installation import Installation
 from mm_pipeline.domain.exit_state import STATES
 from mm_pipeline.domain.months import next_month, parse_month
 from mm_pipeline.domain.notifications import Notice, NotifyPolicy
-from mm_pipeline.domain.study import StudyDeclaration, StudyWindow, windows_of
+from mm_pipeline.domain.study import StudyDeclaration, StudySpan, spans_of
 from mm_pipeline.reporting.notification_frame import window_of
 from mm_pipeline.settings import Settings, load_settings
 
@@ -86,10 +86,10 @@ class Study:
             self._settings[policy] = load_settings(self.installation.deployment.file, policy_file=own, **named)
         return self._settings[policy]
 
-    def windows(self, month: datetime) -> list[StudyWindow]:
+    def spans(self, month: datetime) -> list[StudySpan]:
         """Dates of a month; none before the study's first month."""
         is_before = month < parse_month(self.declaration.first_month)
-        return [] if is_before else windows_of(month, self.declaration.placed)
+        return [] if is_before else spans_of(month, self.declaration.placed)
 
     def months(self, until: datetime) -> list[datetime]:
         """Months from the study's first to the one before an instant."""

@@ -22,7 +22,7 @@ from mm_pipeline.domain.study.placement import (
     rows_of_grids,
 )
 from mm_pipeline.domain.study.scorecard import SCORECARD_COLUMNS, scorecard
-from mm_pipeline.domain.study.windows import StudyWindow, windows_of
+from mm_pipeline.domain.study.spans import StudySpan, spans_of
 
 __all__ = [
     "OUTCOME_COLUMNS",
@@ -38,12 +38,12 @@ __all__ = [
     "StudiedGrid",
     "StudyDeclaration",
     "StudyMarket",
-    "StudyWindow",
+    "StudySpan",
     "WhenOver",
     "grids_of_rows",
     "place_grids",
     "rows_of_grids",
     "scorecard",
     "signal_outcomes",
-    "windows_of",
+    "spans_of",
 ]

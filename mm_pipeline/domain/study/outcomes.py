@@ -254,7 +254,7 @@ def _results(worth: _Worth, spans: _Spans, worst_case_quote: Floats) -> list[pl.
             for name, bars in OUTCOME_HORIZONS.items()
         ),
         float_column("hold_pnl_end_quote", worth.left_at(spans.ended_ms)),
-        float_column("window_end_pnl_quote", worth.left_at(np.full_like(began_ms, worth.ends_ms))),
+        float_column("grid_end_pnl_quote", worth.left_at(np.full_like(began_ms, worth.ends_ms))),
         float_column("stop_pnl_quote", pnl - worst_case_quote),
         float_column("worst_excursion_24h_quote", fallen_quote),
         float_column("worst_excursion_24h_pct", fallen_pct),

@@ -23,7 +23,7 @@ from mm_pipeline.domain.position import simulate_grid
 from mm_pipeline.domain.position.simulation import GridSimulation
 from mm_pipeline.domain.study.columns import STUDY_GRID_COLUMNS, schema_of
 from mm_pipeline.domain.study.declaration import GridTemplate, StudyDeclaration, WhenOver, base_of
-from mm_pipeline.domain.study.windows import StudyWindow
+from mm_pipeline.domain.study.spans import StudySpan
 
 _BAR: Final = timedelta(milliseconds=Timeframe.M15.ms)
 
@@ -31,7 +31,7 @@ _BAR: Final = timedelta(milliseconds=Timeframe.M15.ms)
 class Ending(StrEnum):
     """Why a study grid is over."""
 
-    WINDOW = "window"
+    NEXT_DATE = "next_date"
     """The next date has come."""
     STOP = "stop"
     SOLD_OUT = "sold_out"
@@ -98,26 +98,26 @@ class NotPlaced:
     reason: str
 
 
-def place_grids(study: StudyDeclaration, market: StudyMarket, window: StudyWindow) -> list[PlacedGrid | NotPlaced]:
+def place_grids(study: StudyDeclaration, market: StudyMarket, span: StudySpan) -> list[PlacedGrid | NotPlaced]:
     """Place the grid of a date, and those that follow it before the next one where the study says so.
 
     Returns
     -------
     In the order of their starts. After one that could not be placed none follows.
     """
-    return list(_placed(study, market, window))
+    return list(_placed(study, market, span))
 
 
-def _placed(study: StudyDeclaration, market: StudyMarket, window: StudyWindow) -> Iterator[PlacedGrid | NotPlaced]:
-    start, number = window.start, 1
+def _placed(study: StudyDeclaration, market: StudyMarket, span: StudySpan) -> Iterator[PlacedGrid | NotPlaced]:
+    start, number = span.start, 1
     while True:
         suffix = "" if number == 1 else f"-{number}"
-        grid_id = f"{base_of(market.market)}-{window.label}{suffix}"
-        placed = _placed_at(study, market, grid_id, start, window.end)
+        grid_id = f"{base_of(market.market)}-{span.label}{suffix}"
+        placed = _placed_at(study, market, grid_id, start, span.end)
         yield placed
         if isinstance(placed, NotPlaced) or study.when_over is WhenOver.STAY_OUT:
             return
-        if placed.ending not in LEFT_IN_CASH or placed.ends_at >= window.end - _BAR:
+        if placed.ending not in LEFT_IN_CASH or placed.ends_at >= span.end - _BAR:
             return
         start, number = placed.ends_at, number + 1
 
@@ -178,7 +178,7 @@ def _end_of(grid: Grid, market: StudyMarket, end: datetime, when_over: WhenOver)
         return simulation.bars["known_at"][bar], ending
     if market.last_close_ms < to_ms(end):
         return from_ms(market.last_close_ms), Ending.CANDLES
-    return end, Ending.WINDOW
+    return end, Ending.NEXT_DATE
 
 
 def _sold_out(simulation: GridSimulation) -> list[int]:

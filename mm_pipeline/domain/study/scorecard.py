@@ -41,7 +41,7 @@ def scorecard(outcomes: pl.DataFrame) -> pl.DataFrame:
             stop_24h_pct=100 * _within_a_day("stop_after_h").mean(),
             back_24h_pct=100 * _within_a_day("back_in_range_after_h").filter(outside).mean(),
             saved_24h_quote=(pl.col("leave_pnl_quote") - pl.col("hold_pnl_24h_quote")).mean(),
-            saved_end_quote=(pl.col("leave_pnl_quote") - pl.col("window_end_pnl_quote")).mean(),
+            saved_end_quote=(pl.col("leave_pnl_quote") - pl.col("grid_end_pnl_quote")).mean(),
         )
         .sort("policy", pl.col("state").replace_strict({state: n for n, state in enumerate(STATES)}))
         .select(list(SCORECARD_COLUMNS))

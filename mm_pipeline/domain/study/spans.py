@@ -1,4 +1,4 @@
-"""The dates at which a study places its grids. A window belongs to the month in which it begins."""
+"""The dates at which a study places its grids. A span belongs to the month in which it begins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WEEK: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class StudyWindow:
+class StudySpan:
     """From one date to the next (UTC); ``label`` ends the ids of its grids: ``2024-03``, ``2024-w09``."""
 
     label: str
@@ -21,7 +21,7 @@ class StudyWindow:
     end: datetime
 
 
-def windows_of(month: datetime, placed: PlacedEvery) -> list[StudyWindow]:
+def spans_of(month: datetime, placed: PlacedEvery) -> list[StudySpan]:
     """Windows that begin in a UTC month, in order; the last week of a month reaches into the next one.
 
     Parameters
@@ -31,10 +31,10 @@ def windows_of(month: datetime, placed: PlacedEvery) -> list[StudyWindow]:
     """
     first, end = month_start(month), next_month(month)
     if placed is PlacedEvery.MONTHLY:
-        return [StudyWindow(f"{first:%Y-%m}", first, end)]
+        return [StudySpan(f"{first:%Y-%m}", first, end)]
     monday = first + timedelta(days=-first.weekday() % 7)
     found = []
     while monday < end:
-        found.append(StudyWindow(f"{monday:%G-w%V}", monday, monday + _WEEK))
+        found.append(StudySpan(f"{monday:%G-w%V}", monday, monday + _WEEK))
         monday += _WEEK
     return found
