@@ -21,6 +21,18 @@ _logger = logging.getLogger(__name__)
 _DAY_MS: Final = 86_400_000
 _SHOWN: Final = ("grid", "started_at", "ends_at", "ending", "price_quote", "lower_quote", "upper_quote", "pnl_quote")
 
+_SHORT: Final = {
+    "state": "state",
+    "episodes": "n",
+    "paged": "paged",
+    "median_h": "hours",
+    "stop_24h_pct": "stop %",
+    "back_24h_pct": "back %",
+    "saved_24h_quote": "saved 24h",
+    "saved_end_quote": "saved end",
+}
+"""Columns of the scorecard as they fit into the UI."""
+
 ByMarket = Mapping[str, pl.DataFrame]
 
 
@@ -30,7 +42,7 @@ def of_grids(frames: ByMarket, notes: Sequence[str]) -> Metadata:
     shown = [{name: _text(value) for name, value in row.items()} for row in rows]
     return {
         "grids": len(rows),
-        "pnl_quote": float(sum(row["pnl_quote"] for row in rows)),
+        "pnl_quote": round(float(sum(row["pnl_quote"] for row in rows)), 2),
         "placed": table(shown),
         "not placed": table([{"reason": note} for note in notes]),
     }
@@ -68,7 +80,7 @@ def of_outcomes(frames: ByMarket, partition: Partition) -> Metadata:
     filled = {market: frame for market, frame in frames.items() if frame.height}
     whole = pl.concat(filled.values()) if filled else None
     exits = None if whole is None else whole.filter(pl.col("state") == "MANDATORY_EXIT")
-    rows = [] if whole is None else scorecard(whole).drop("policy").rows(named=True)
+    rows = [] if whole is None else scorecard(whole).rename(_SHORT).select(_SHORT.values()).rows(named=True)
     return {
         "episodes": 0 if whole is None else whole.height,
         "pages": 0 if whole is None else int(whole["pages"].sum()),
@@ -84,7 +96,7 @@ def _saved(exits: pl.DataFrame | None) -> Metadata:
     if exits is None:
         return {}
     mean = exits.select((pl.col("leave_pnl_quote") - pl.col("hold_pnl_24h_quote")).mean()).item()
-    return {} if mean is None else {"mandatory_saved_24h_quote": float(mean)}
+    return {} if mean is None else {"mandatory_saved_24h_quote": round(float(mean), 2)}
 
 
 def _outcomes_chart(key: str, outcomes: pl.DataFrame, partition: Partition) -> bytes:

@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _EDGE: Final = "#7a8691"
-_SIZE: Final = 42
+_SIZE: Final = 16
+_PAGED_SIZE: Final = 60
 
 
 def outcomes_chart_png(outcomes: pl.DataFrame, *, title: str) -> bytes:
-    """Each episode at its beginning: what leaving then made more than holding for 24 hours, % of the capital.
+    """Draw each episode at its beginning: what leaving then made more than holding for 24 hours, % of the capital.
 
     Parameters
     ----------
     outcomes
-        Rows of ``OUTCOME_COLUMNS``. A page that was told is a filled mark, an episode without one a hollow mark.
+        Rows of ``OUTCOME_COLUMNS``. Episodes in which a page was told have large marks.
     """
     figure, axes = canvas(8.0, 3.2)
     saved = outcomes.with_columns(
@@ -35,6 +36,8 @@ def outcomes_chart_png(outcomes: pl.DataFrame, *, title: str) -> bytes:
         for state in (state for state in reversed(SEVERITY) if state in set(saved["state"])):
             _draw(axes, saved.filter(pl.col("state") == state), state)
         axes.legend(fontsize=7, frameon=False, ncols=2)
+        axes.set_xlim(outcomes["began_at"].min(), outcomes["ended_at"].max())  # type: ignore[arg-type]  # dates are drawn
+        axes.margins(x=0.02, y=0.15)
     axes.axhline(0.0, color=_EDGE, linewidth=0.8)
     axes.set_ylabel("leaving less holding 24 h, % of capital", fontsize=8)
     axes.tick_params(labelsize=8)
@@ -45,14 +48,16 @@ def outcomes_chart_png(outcomes: pl.DataFrame, *, title: str) -> bytes:
 
 def _draw(axes: Axes, rows: pl.DataFrame, state: str) -> None:
     colour, is_paged = STATE_COLOURS[state], rows["pages"] > 0
-    for part, is_filled in ((rows.filter(is_paged), True), (rows.filter(~is_paged), False)):
-        axes.scatter(
-            part["began_at"].to_list(),
-            part["saved_pct"].to_list(),
-            s=_SIZE,
-            facecolors=colour if is_filled else "none",
-            edgecolors=INK if is_filled else colour,
-            linewidths=0.7 if is_filled else 1.4,
-            label=f"{state.replace('_', ' ').lower()}{', paged' if is_filled else ''}" if len(part) else None,
-            zorder=3,
-        )
+    for part, edge, words in ((rows.filter(is_paged), INK, ", paged"), (rows.filter(~is_paged), _EDGE, "")):
+        if part.height:
+            axes.scatter(
+                part["began_at"].to_list(),
+                part["saved_pct"].to_list(),
+                s=_PAGED_SIZE if words else _SIZE,
+                facecolors=colour,
+                edgecolors=edge,
+                linewidths=1.2 if words else 0.6,
+                label=f"{state.replace('_', ' ').lower()}{words}",
+                zorder=3,
+                clip_on=False,
+            )

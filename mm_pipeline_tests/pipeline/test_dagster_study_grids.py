@@ -199,6 +199,12 @@ def test_broken_study_file_keeps_nothing_from_loading(made: Installation, caplog
     assert "odd.yaml" in caplog.text
 
 
+def test_study_whose_first_month_has_not_begun_keeps_nothing_from_loading(made: Installation) -> None:
+    write_study(made.home / "studies", "ahead", first_month="2099-12")
+    keys = definitions(made).resolve_asset_graph().get_all_asset_keys()
+    assert {key.path[0] for key in keys if is_study(key)} == {"wide", "ahead"}
+
+
 def test_study_that_breaks_the_program_keeps_nothing_from_loading(
     made: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
