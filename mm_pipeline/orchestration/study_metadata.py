@@ -3,6 +3,7 @@
 import base64
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import dagster as dg
@@ -19,7 +20,16 @@ from mm_pipeline.orchestration.metadata import MAX_CHARTS, Metadata, table
 
 _logger = logging.getLogger(__name__)
 _DAY_MS: Final = 86_400_000
-_SHOWN: Final = ("grid", "started_at", "ends_at", "ending", "price_quote", "lower_quote", "upper_quote", "pnl_quote")
+_OF_A_GRID: Final = (
+    "grid",
+    "started_at",
+    "ends_at",
+    "ending",
+    "price_quote",
+    "lower_quote",
+    "upper_quote",
+    "pnl_quote",
+)
 
 _SHORT: Final = {
     "state": "state",
@@ -38,8 +48,8 @@ ByMarket = Mapping[str, pl.DataFrame]
 
 def of_grids(frames: ByMarket, notes: Sequence[str]) -> Metadata:
     """Every grid, and why a date has none."""
-    rows = [row for frame in frames.values() for row in frame.select(_SHOWN).rows(named=True)]
-    shown = [{name: _text(value) for name, value in row.items()} for row in rows]
+    rows = [row for frame in frames.values() for row in frame.select(_OF_A_GRID).rows(named=True)]
+    shown = [{name: _minute(value) for name, value in row.items()} for row in rows]
     return {
         "grids": len(rows),
         "pnl_quote": round(float(sum(row["pnl_quote"] for row in rows)), 2),
@@ -86,7 +96,7 @@ def of_outcomes(frames: ByMarket, partition: Partition) -> Metadata:
         "pages": 0 if whole is None else int(whole["pages"].sum()),
         "stops": 0 if whole is None else whole.filter(pl.col("ended_by") == "stop").height,
         **_saved(exits),
-        "scorecard": table([dict(row) for row in rows]),
+        "scorecard": table([{name: _tenth(value) for name, value in row.items()} for row in rows]),
         **_pictures("outcomes", filled, lambda key: _outcomes_chart(key, filled[key], partition)),
     }
 
@@ -122,5 +132,9 @@ def _pictures(name: str, markets: Iterable[str], draw: Callable[[str], bytes]) -
     return found
 
 
-def _text(value: Any) -> Any:
-    return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "year") else value
+def _minute(value: Any) -> Any:
+    return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else value
+
+
+def _tenth(value: Any) -> Any:
+    return f"{value:,.1f}" if isinstance(value, float) else value
