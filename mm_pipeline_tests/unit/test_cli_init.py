@@ -8,7 +8,9 @@ from click.testing import CliRunner
 from mm_pipeline.adapters.config.grid_files import load_grids
 from mm_pipeline.adapters.config.study_files import load_studies
 from mm_pipeline.cli import main
+from mm_pipeline.cli.up.command import studied_markets, write_example_study
 from mm_pipeline.settings import load_deployment, policy_names
+from mm_pipeline_tests.study_samples import write_study
 
 
 @pytest.fixture
@@ -69,3 +71,20 @@ def test_home_is_its_owners_alone(home: Path) -> None:
     init()
     for path in (home, home / "settings.yaml", home / "grids" / "eth-example.yaml"):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_home_of_simulated_markets_gets_an_example_study_once(home: Path) -> None:
+    write_example_study(home)
+    assert [file.name for file in (home / "studies").iterdir()] == ["example.yaml"]
+    (home / "studies" / "example.yaml").unlink()
+    write_example_study(home)
+    assert list((home / "studies").iterdir()) == []
+
+
+def test_exchange_is_asked_for_markets_without_a_candle_file(home: Path) -> None:
+    assert studied_markets(home) == set()
+    file = home / "binance_ETH-USDT_15m.parquet"
+    home.mkdir()
+    file.touch()
+    write_study(home / "studies", markets=["binance:ETH/USDT", "kucoin:BTC/USDT"], candles=[str(file)])
+    assert studied_markets(home) == {"kucoin:BTC/USDT"}

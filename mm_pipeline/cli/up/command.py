@@ -60,7 +60,7 @@ def up(*, settings_file: Path | None, without_pages: bool, without_heartbeat: bo
         _end_leftovers(home)
         listening = running.enter_context(listen(port))
         if deployment.settings.is_paper:
-            _write_example_study(home)
+            write_example_study(home)
             _serve_paper(deployment, home, running)
         watch_until_stopped(deployment, home, listening, stop, killed=killed)
 
@@ -138,7 +138,7 @@ def check_key(settings: Settings) -> None:
         click.echo(f"account     {key.account}, permissions {', '.join(sorted(key.permissions))}")
 
 
-def _write_example_study(home: Path) -> None:
+def write_example_study(home: Path) -> None:
     """Give the UI of simulated markets a study to look at, where the home has no folder of studies."""
     from mm_pipeline.adapters.config.home import studies_dir
     from mm_pipeline.settings.example import example_files
@@ -181,13 +181,19 @@ def _serve_paper(deployment: Deployment, home: Path, running: ExitStack) -> None
 
 
 def _markets(deployment: Deployment, home: Path) -> list[str]:
-    """Markets of grids, and those that studies ask an exchange for."""
     from mm_pipeline.adapters.config.grid_files import load_grids
+
+    traded = {str(grid.market) for grid in load_grids(deployment.grids_folder).grids}
+    return sorted(traded | studied_markets(home) | set(deployment.settings.extra_markets))
+
+
+def studied_markets(home: Path) -> set[str]:
+    """Markets that studies ask an exchange for."""
     from mm_pipeline.adapters.config.home import studies_dir
     from mm_pipeline.adapters.config.study_files import load_studies
     from mm_pipeline.settings import policy_names
 
-    traded = {str(grid.market) for grid in load_grids(deployment.grids_folder).grids}
     studies = load_studies(studies_dir(home), policy_names()).studies
-    studied = {name for study in studies if not study.candles for name in study.declaration.markets}
-    return sorted(traded | studied | set(deployment.settings.extra_markets))
+    files = {(study.name, str(file.market)) for study in studies for file in study.candles}
+    named = {(study.name, market) for study in studies for market in study.declaration.markets}
+    return {market for _, market in named - files}
