@@ -119,6 +119,7 @@ def test_partition_holds_what_the_command_makes(made: Installation, policy: str,
     with dg.DagsterInstance.ephemeral() as instance:
         result = materialized(made, instance, *DATASETS, policy=policy)
     assert result.success
+    assert {path.name for path in made.home.iterdir()} == {"studies"}  # no journal, no frames of the watch
     assert all(check.passed for check in result.get_asset_check_evaluations())
     assert len(result.get_asset_check_evaluations()) == 3
 

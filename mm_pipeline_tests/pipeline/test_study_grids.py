@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from mm_pipeline.adapters.config.study_files import read_study
 from mm_pipeline.application.study_grids.run import Partition, StudyRun, run_study
-from mm_pipeline.application.study_grids.study import DATASETS, GRIDS, OUTCOMES, STATES_OF, Study
+from mm_pipeline.application.study_grids.study import DATASETS, GRID_STATES, GRIDS, OUTCOMES, Study
 from mm_pipeline.bootstrap import Overrides, installation
 from mm_pipeline.cli import main
 from mm_pipeline.domain.market import Market
@@ -88,7 +88,7 @@ def test_states_and_pages_are_those_of_mm_replay(home: Path, candles: Path, tmp_
         assert result.exit_code == 0, result.output
 
         replayed = pl.read_parquet(out / "exit_states.parquet")
-        found = study.frames.read(STATES_OF, policy, MARCH)["binance_ETH-USDT"]
+        found = study.frames.read(GRID_STATES, policy, MARCH)["binance_ETH-USDT"]
         assert found.height > 500
         assert found.equals(replayed)
         told = pl.read_parquet(out / "notifications.parquet").filter(pl.col("held_back").is_null())
@@ -174,7 +174,7 @@ def test_weeks_that_reach_into_the_next_month_are_whole(home: Path) -> None:
     study = study_in(home)
     run_study(study, [MARCH], lambda _: None)
     grids = study.frames.read(GRIDS, "seed", MARCH)["binance_ETH-USDT"]
-    states = study.frames.read(STATES_OF, "seed", MARCH)["binance_ETH-USDT"]
+    states = study.frames.read(GRID_STATES, "seed", MARCH)["binance_ETH-USDT"]
     last = grids.row(-1, named=True)
     assert last["grid"] == "eth-2024-w13"
     assert last["started_at"] == datetime(2024, 3, 25, tzinfo=UTC)
@@ -211,6 +211,48 @@ def test_months_of_two_declarations_are_not_exported_together(home: Path, candle
     assert result.exit_code == 1
     assert "made by several declarations" in result.stderr
     assert "mm study grids --as wide" in result.stderr
+
+
+def test_months_of_other_settings_are_exported_with_a_note(home: Path) -> None:
+    run_study(study_in(home), [MARCH], lambda _: None)
+    assert mm("outcomes", "wide").stderr == ""
+    (home / "settings.yaml").write_text("exchange: kucoin\ndata: {max_age: 40min}\n")
+    run_study(study_in(home), [APRIL], lambda _: None)
+    result = mm("outcomes", "wide", "--json")
+    assert json.loads(result.stdout)["mixed"] == ["settings_hash"]
+    assert "note: months differ in settings_hash" in result.stderr
+
+
+def test_policy_of_a_file_judges_under_its_own_name(home: Path, candles: Path) -> None:
+    policies = Path(__file__).parents[2] / "mm_pipeline" / "settings" / "policies"
+    patient = (policies / "seed.yaml").read_text().replace("closes_outside: {count: 2", "closes_outside: {count: 96")
+    (home / "patient.yaml").write_text(patient)
+    options: dict[str, Any] = {"markets": MARKETS[:1], "candles": [str(candles / ETH)]}
+    write_study(home / "studies", policies=["seed", "../patient.yaml"], **options)
+    study = study_in(home)
+    run_study(study, [MARCH], lambda _: None)
+    fired = {}
+    for policy in ("seed", "patient"):
+        states = study.frames.read(GRID_STATES, policy, MARCH)["binance_ETH-USDT"]
+        assert states["policy"].unique().to_list() == [policy]
+        fired[policy] = states["closes_outside"].struct.field("fired").sum()
+    assert fired["patient"] < fired["seed"]
+
+
+@pytest.mark.parametrize("placed", ["monthly", "weekly"])
+def test_grids_that_are_placed_anew_follow_each_other(home: Path, candles: Path, placed: str) -> None:
+    narrow = {"half_width": {"atr_4h": 1.0}, "stop_distance": {"atr_4h": 0.5}, "levels": 4, "fee": 0.0}
+    options: dict[str, Any] = {"markets": MARKETS[:1], "candles": [str(candles / ETH)], "policies": ["seed"]}
+    write_study(home / "studies", placed=placed, when_over="place_anew", template=narrow, **options)
+    study = study_in(home)
+    assert run_study(study, [MARCH], lambda _: None).problems == {}
+    grids = study.frames.read(GRIDS, "seed", MARCH)["binance_ETH-USDT"]
+    states = study.frames.read(GRID_STATES, "seed", MARCH)["binance_ETH-USDT"]
+    assert grids.height > 5
+    assert {"stop", "sold_out"} <= set(grids["ending"])
+    assert (grids["started_at"].slice(1) >= grids["ends_at"].slice(0, grids.height - 1)).all()
+    last = states.group_by("grid").agg(pl.col("evaluated_at").max())
+    assert grids.join(last, on="grid").filter(pl.col("evaluated_at") != pl.col("ends_at")).is_empty()
 
 
 @pytest.mark.parametrize(
@@ -267,7 +309,7 @@ def test_exchange_is_asked_once_for_what_is_studied(paper: PaperExchange, tmp_pa
     assert run_study(study, study.months(at), lambda _: None).problems == {}
     (grid,) = study.frames.read(GRIDS, "seed", march)["kucoin_ETH-USDT"].rows(named=True)
     assert grid["ending"] in {"candles", "stop"}
-    states = study.frames.read(STATES_OF, "seed", march)["kucoin_ETH-USDT"]
+    states = study.frames.read(GRID_STATES, "seed", march)["kucoin_ETH-USDT"]
     assert states["evaluated_at"].max() == grid["ends_at"] <= at
     assert states["evaluated_at"].max() > at - timedelta(minutes=16) or grid["ending"] == "stop"
 

@@ -89,11 +89,11 @@ class StudyFrames:
                 found |= {(policy, parse_month(name)) for name in names if _MONTH_FILE.fullmatch(name)}
         return sorted(found)
 
-    def metadata(self, dataset: str, policy: str, month: datetime) -> dict[str, str]:
-        """What a partition's first file says of how it was made; empty where there is none."""
+    def metadata(self, dataset: str, policy: str, month: datetime) -> dict[str, dict[str, str]]:
+        """What each market's file of a partition says of how it was made."""
         files = self._files(policy)
-        read = (files.read_metadata(month_path(dataset, key, month)) for key in files.names(dataset))
-        return next((found for found in read if found is not None), {})
+        read = {key: files.read_metadata(month_path(dataset, key, month)) for key in files.names(dataset)}
+        return {key: found for key, found in read.items() if found is not None}
 
     def _files(self, policy: str) -> FrameFiles:
         return FrameFiles(f"{self._root}/{checked(policy)}")

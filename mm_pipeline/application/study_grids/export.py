@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +22,20 @@ from mm_pipeline.domain.study.columns import Columns, schema_of
 EXPORT_COLUMNS: Final[Columns] = {"study": Column(pl.String(), "", "Name of the study"), **OUTCOME_COLUMNS}
 """Columns of the exported table."""
 SUFFIXES: Final = (".csv", ".parquet")
-_AGAIN: Final = "Make the others again: mm study grids --as {name}."
+_SAME_IN_ALL: Final = ("settings_hash", "code_version")
+"""What should be the same in all months of a policy."""
 
 
-def all_outcomes(installation: Installation, name: str) -> pl.DataFrame:
-    """Every stored outcome of a study, by market, policy and time: ``EXPORT_COLUMNS``.
+@dataclass(frozen=True)
+class Exported:
+    """All outcomes of a study (``EXPORT_COLUMNS``), and what is not the same in all of its months."""
+
+    rows: pl.DataFrame
+    mixed: tuple[str, ...]
+
+
+def all_outcomes(installation: Installation, name: str) -> Exported:
+    """Every stored outcome of a study, by market, policy and time.
 
     Raises
     ------
@@ -38,18 +50,27 @@ def all_outcomes(installation: Installation, name: str) -> pl.DataFrame:
     partitions = frames.partitions(OUTCOMES)
     if not partitions:
         raise FrameMissing(f"the study {name} has no outcomes.", f"Make them first: mm study grids --as {name}.")
-    made_by: dict[str, str] = {}
-    parts: list[pl.DataFrame] = []
-    for policy, month in partitions:
-        declared = frames.metadata(OUTCOMES, policy, month).get(STUDY_HASH, "")
-        made_by.setdefault(declared, f"{month:%Y-%m} under {policy}")
-        parts += frames.read(OUTCOMES, policy, month).values()
-    if len(made_by) > 1:
-        problem = f"months of the study {name} were made by several declarations: {', '.join(made_by.values())}."
-        raise PipelineError(problem, _AGAIN.format(name=name))
+    parts = [part for each in partitions for part in frames.read(OUTCOMES, *each).values()]
     rows = pl.concat([conformed(part, schema_of(OUTCOME_COLUMNS)) for part in parts])
     named = rows.select(pl.lit(name).alias("study"), *OUTCOME_COLUMNS)
-    return named.sort("market", "policy", "began_at", "grid", "episode")
+    mixed = _mixed(name, frames, partitions)
+    return Exported(named.sort("market", "policy", "began_at", "grid", "episode"), mixed)
+
+
+def _mixed(name: str, frames: StudyFrames, partitions: Sequence[tuple[str, datetime]]) -> tuple[str, ...]:
+    """Of what decides rows, what is not the same in all months of a policy; several declarations are refused."""
+    made_by: dict[str, dict[tuple[str, str], str]] = {key: {} for key in (STUDY_HASH, *_SAME_IN_ALL)}
+    for policy, month in partitions:
+        for market, found in frames.metadata(OUTCOMES, policy, month).items():
+            for key, seen in made_by.items():
+                scope = "" if key == STUDY_HASH else policy
+                seen.setdefault((scope, found.get(key, "")), f"{month:%Y-%m} of {market} under {policy}")
+    declared = made_by[STUDY_HASH]
+    if len(declared) > 1:
+        problem = f"months of the study {name} were made by several declarations: {', '.join(declared.values())}."
+        raise PipelineError(problem, f"Make the others again: mm study grids --as {name}.")
+    policies = {policy for policy, _ in partitions}
+    return tuple(key for key in _SAME_IN_ALL if len(made_by[key]) > len(policies))
 
 
 def write_table(rows: pl.DataFrame, path: Path) -> None:

@@ -16,7 +16,7 @@ from mm_pipeline.application.isolation import Outcome, isolated
 from mm_pipeline.application.provenance import code_version
 from mm_pipeline.application.study_grids.markets import StudyMarkets
 from mm_pipeline.application.study_grids.stages import ByMarket, grids_of, outcomes_of, states_of
-from mm_pipeline.application.study_grids.study import GRIDS, OUTCOMES, STATES_OF, Study
+from mm_pipeline.application.study_grids.study import GRID_STATES, GRIDS, OUTCOMES, Study
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.months import next_month
@@ -105,7 +105,7 @@ class StudyRun:
         """Outcomes of a partition's signals."""
 
         def work(market: Market) -> pl.DataFrame:
-            frames = _frame_of(grids, market, GRIDS), _frame_of(states, market, STATES_OF)
+            frames = _frame_of(grids, market, GRIDS), _frame_of(states, market, GRID_STATES)
             opened = self.markets.get(market)
             return outcomes_of(self._study, opened, partition.policy, partition.month, frames)
 
@@ -168,7 +168,7 @@ def _store_partition(study: Study, run: StudyRun, partition: Partition, grids: S
     states = run.states(partition, grids.frames)
     outcomes = run.outcomes(partition, grids.frames, states.frames)
     metadata = run.made_by(partition)
-    for dataset, result in ((GRIDS, grids), (STATES_OF, states), (OUTCOMES, outcomes)):
+    for dataset, result in ((GRIDS, grids), (GRID_STATES, states), (OUTCOMES, outcomes)):
         store(study, dataset, partition, result.frames, metadata)
     failed = outcomes.problems | states.problems | grids.problems
     return {f"{partition} {market}": problem for market, problem in failed.items()}

@@ -57,7 +57,7 @@ def outcomes_of(
     parts = [SIGNAL_OUTCOMES.empty()]
     for placed in grids_of_rows(grids):
         rows = states.filter(pl.col("grid") == placed.grid.id)
-        studied = StudiedGrid(placed, rows, decided(rows, placed, settings.notify))
+        studied = StudiedGrid(placed, rows, decisions_of(rows, placed, settings.notify))
         parts.append(
             signal_outcomes(
                 studied,
@@ -73,7 +73,7 @@ def outcomes_of(
     return outcomes
 
 
-def decided(states: pl.DataFrame, placed: PlacedGrid, policy: NotifyPolicy) -> Sequence[Decision]:
+def decisions_of(states: pl.DataFrame, placed: PlacedGrid, policy: NotifyPolicy) -> Sequence[Decision]:
     """What live ticks over these states would have told an operator who never answers; nothing is worded."""
     judged = judged_in(states, {placed.grid.version_hash: placed.grid}, policy, kind=EXIT)
     return replay(judged, [], policy)

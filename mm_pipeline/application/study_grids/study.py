@@ -21,9 +21,9 @@ from mm_pipeline.reporting.notification_frame import window_of
 from mm_pipeline.settings import Settings, load_settings
 
 GRIDS: Final = "study_grids"
-STATES_OF: Final = "study_states"
+GRID_STATES: Final = "study_states"
 OUTCOMES: Final = "signal_outcomes"
-DATASETS: Final = (GRIDS, STATES_OF, OUTCOMES)
+DATASETS: Final = (GRIDS, GRID_STATES, OUTCOMES)
 """What a study keeps, each made of the one before."""
 
 

@@ -43,11 +43,16 @@ def outcomes(*, name: str | None, out: Path | None, columns: bool, settings_file
         raise click.BadParameter("write the name of a study, or --columns.", param_hint="NAME")
     if out is not None and out.suffix not in SUFFIXES:
         raise click.BadParameter(f"{out.name} ends with neither {' nor '.join(SUFFIXES)}.", param_hint="--out")
-    rows = all_outcomes(installation(Overrides(deployment=load_deployment(settings_file))), name)
+    found = all_outcomes(installation(Overrides(deployment=load_deployment(settings_file))), name)
+    rows = found.rows
     if out is not None:
         write_table(rows, out)
+    if found.mixed:
+        told = " and ".join(found.mixed)
+        click.echo(f"note: months differ in {told}; mm study grids --as {name} makes them alike", err=True)
     if as_json:
-        print_json(_summary(name, rows, out) | {"scorecard": scorecard(rows).rows(named=True)})
+        mixed = {"mixed": list(found.mixed)}
+        print_json(_summary(name, rows, out) | mixed | {"scorecard": scorecard(rows).rows(named=True)})
     else:
         _print(name, rows, out)
 

@@ -19,7 +19,7 @@ from mm_pipeline.application.isolation import CONTRACT
 from mm_pipeline.application.provenance import code_version
 from mm_pipeline.application.study_grids.opened import OpenStudies
 from mm_pipeline.application.study_grids.run import Partition, StageResult
-from mm_pipeline.application.study_grids.study import GRIDS, STATES_OF
+from mm_pipeline.application.study_grids.study import GRID_STATES, GRIDS
 from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.contracts.study import SIGNAL_OUTCOMES, STUDY_GRIDS, STUDY_STATES
 from mm_pipeline.domain.months import parse_month
@@ -63,7 +63,7 @@ def assets_of(file: StudyFile) -> list[dg.AssetsDefinition]:
         shown = study_metadata.of_states(result.frames, study_grids, run.markets, partition)
         yield _materialized(context, studies, result, shown)
 
-    @declared(SIGNAL_OUTCOMES, OUTCOME_COLUMNS, [GRIDS, STATES_OF], "A row an episode: what came after each signal.")
+    @declared(SIGNAL_OUTCOMES, OUTCOME_COLUMNS, [GRIDS, GRID_STATES], "A row an episode: what came after each signal.")
     def signal_outcomes(
         context: Context, studies: StudiesResource, study_grids: ByMarket, study_states: ByMarket
     ) -> Iterator[dg.MaterializeResult[Any]]:
