@@ -33,7 +33,11 @@ def test_demo_shows_grids_in_different_states_and_writes_a_report(tmp_path: Path
         assert states & set(done.stdout.split())
     for told in ("UNKNOWN", "closes_outside", "FIRED", "requests over HTTP, one Dagster run"):
         assert told in done.stdout
-    for told in ("Paged over HTTP: 'MANDATORY EXIT sol-break", "acknowledged by demo-phone"):
+    for told in (
+        "Paged over HTTP, acknowledged on demo-phone",
+        "  MANDATORY EXIT sol-break: exit within 15 min",
+        "Stopping",
+    ):
         assert told in done.stdout
     report = tmp_path / "demo" / "report" / "index.html"
     assert f"Report: {report}" in done.stdout

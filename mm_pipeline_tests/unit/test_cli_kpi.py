@@ -93,7 +93,12 @@ def row(**changes: Any) -> pl.DataFrame:
     values: dict[str, Any] = dict.fromkeys(KPI_SCHEMA) | {
         name: 12 for name, kind in KPI_SCHEMA.items() if kind == pl.Int64()
     }
-    values |= {"grid": "a-grid-with-a-long-name", "notice": "LATEST_ACCEPTABLE_EXIT", "pages_per_30d": 123.4}
+    values |= {
+        "grid": "a-grid-with-a-long-name",
+        "notice": "LATEST_ACCEPTABLE_EXIT",
+        "pages_per_30d": 123.4,
+        "watched_days": 9.0,
+    }
     times = {"acknowledge_p50_s": 90_000.0, "acknowledge_p90_s": 190_000.0, "flat_p50_s": 61.0, "flat_p90_s": 7300.0}
     shares = {"answered_in_window_share": 0.25, "actionable_share": 1.0}
     return pl.DataFrame([values | times | shares | changes], schema=KPI_SCHEMA)
@@ -114,6 +119,13 @@ def test_nothing_is_cut_off_at_any_width(width: int) -> None:
         "p90 2 d 4 h",
     ):
         assert said in text
+
+
+@pytest.mark.parametrize(("days", "is_told"), [(1.0, True), (0.99, False)])
+def test_pages_of_less_than_a_day_are_no_rate(days: float, *, is_told: bool) -> None:
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(kpi_table(row(watched_days=days), title="all"))
+    assert ("123.4" in console.export_text()) == is_told
 
 
 def test_what_is_not_there_is_a_dash_and_not_nought(home: OperatedHome) -> None:

@@ -16,8 +16,10 @@ from mm_pipeline.domain.grid import Grid
 from mm_pipeline.rendering.html.report import html_report
 from mm_pipeline.rendering.terminal.evaluation_tables import STATE_STYLES, evaluation_table, explanation, reason_text
 from mm_pipeline.reporting.grid_report import SEVERITY, GridReport, by_severity, report_of, state_since
+from mm_pipeline.reporting.pages.limits import PageText
 from mm_pipeline.reporting.price_words import age_text, price_text
 from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, comparison_text, fires_at_text
+from mm_pipeline_tests.page_samples import RISK, with_cost
 
 NOW = datetime(2025, 3, 1, 12, 1, tzinfo=UTC)
 AT = datetime(2025, 3, 1, 12, tzinfo=UTC)
@@ -276,6 +278,23 @@ def test_report_page_is_well_formed_and_needs_nothing_from_outside() -> None:
     assert "<script>" not in page
     for told in ("MANDATORY EXIT", "Fell out.", "closes_outside", "&gt;= 2 closes", "2,987.50"):
         assert told in page
+
+
+def test_report_tells_money_and_pages_and_fits_a_phone() -> None:
+    known = replace(with_cost(report(), RISK), risk_level="HIGH")
+    page = PageText("MANDATORY EXIT <i>eth</i>", "ETH touched your stop.\nStop the bot.")
+    text = html_report([known], title="now", now=NOW, charts={}, pages={"eth": [page]})
+    tags = _Tags()
+    tags.feed(text)
+    assert tags.open == []
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
+    for told in (
+        "Risk HIGH.",
+        "PnL -31.60 USDT",
+        "MANDATORY EXIT &lt;i&gt;eth&lt;/i&gt;",
+        "ETH touched your stop.\nStop",
+    ):
+        assert told in text
 
 
 def test_times_are_printed_in_utc_with_z() -> None:

@@ -24,7 +24,12 @@ def lead(*fired: str, risk: Any = RISK, is_held: bool = True, **changes: Any) ->
         (("closes_outside",), "ABOVE_GRID", "ETH closed above your grid 3 h in a row."),
         (("closes_outside",), "IN_GRID", "ETH closed outside your grid 3 h in a row."),
         (("stop_loss_breached",), "BELOW_GRID", "ETH touched your stop at 2,990.00 USDT."),
-        (("range_invalidated", "regime_trend"), "IN_GRID", "ETH trends and left its range by 0.81 ATR(4h)."),
+        (
+            ("range_invalidated", "regime_trend"),
+            "IN_GRID",
+            "ETH trends and left its range by 0.8 times its usual 4 h swing.",
+        ),
+        (("regime_trend",), "BELOW_GRID", "ETH trends and is below your grid."),
         (("transition_persists",), "IN_GRID", "ETH shows signs that its range ends."),
         ((), "BELOW_GRID", "ETH is below your grid."),
     ],
@@ -43,7 +48,7 @@ def test_likely_stop_is_named_with_its_price() -> None:
 def test_cost_of_leaving_and_of_waiting_stand_in_words() -> None:
     assert lead("closes_outside").endswith(
         "Stopping the bot now gives about -31.60 USDT in all. In 4 h: likely 3.20 USDT worse, one time in ten worse by "
-        "33.50 USDT or more. The stop is touched within 24 h 6 times in 10."
+        "33.50 USDT or more. The stop is touched within 24 h 6 times in ten."
     )
 
 
@@ -67,12 +72,12 @@ def test_give_back_below_zero_is_said_as_better(usual: float, bad: float, says: 
 @pytest.mark.parametrize(
     ("probability", "says"),
     [
-        (0.0, "less than once in 20 times"),
-        (0.049, "less than once in 20 times"),
-        (0.05, "once in 10 times"),
-        (0.149, "once in 10 times"),
-        (0.151, "2 times in 10"),
-        (0.949, "9 times in 10"),
+        (0.0, "less than one time in twenty"),
+        (0.049, "less than one time in twenty"),
+        (0.05, "one time in ten"),
+        (0.149, "one time in ten"),
+        (0.151, "2 times in ten"),
+        (0.949, "9 times in ten"),
         (0.95, "almost surely"),
     ],
 )

@@ -46,7 +46,7 @@ def test_every_page_reads_as_it_did() -> None:
 
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
 UNIT = (
-    r"(?:times in 10|USDT|BTC|ETH|quote|ATR\(4h\)|ATR|%|min|h|d|closes|bars|levels|x|of 1|evaluations?|more grids?)"
+    r"(?:times|USDT|BTC|ETH|quote|ATR\(4h\)|ATR|%|min|h|d|closes|bars|levels|x|of 1|evaluations?|more grids?)"
     r"(?!\w)"
 )
 NAMES = r"(?:mm (?:ack|flat|evaluate --grid) \S+|eth-\w+|[A-Z0-9]+/[A-Z0-9]+)"

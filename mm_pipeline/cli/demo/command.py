@@ -13,8 +13,6 @@ import click
 from mm_pipeline.cli.options import json_option
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from mm_pipeline.cli.demo.phone import DemoPhone, Paged
     from mm_pipeline.orchestration.runs import GridEvaluation
     from mm_pipeline.paper.exchange import PaperExchange
@@ -65,7 +63,7 @@ def demo(*, as_json: bool) -> None:
 
         reports = by_severity([report_of(found.grid, found.rows) for found in evaluations])
         advance("writing the report")
-        report = _write_report(folder, reports, evaluations, now=now, requests=requests)
+        report = _write_report(folder, reports, evaluations, paged, now=now, requests=requests)
     seconds = round(time.perf_counter() - begun, 1)
     if as_json:
         grids = [found.as_json(now=now) for found in reports]
@@ -113,7 +111,13 @@ def _evaluate(folder: Path, paper: PaperExchange, phone: DemoPhone, now: datetim
 
 
 def _write_report(
-    folder: Path, reports: list[GridReport], evaluations: list[GridEvaluation], *, now: datetime, requests: int
+    folder: Path,
+    reports: list[GridReport],
+    evaluations: list[GridEvaluation],
+    paged: list[Paged],
+    *,
+    now: datetime,
+    requests: int,
 ) -> Path:
     """``report/index.html`` with everything in it, and each picture beside it."""
     from mm_pipeline.cli.demo.markets import DEMO_MARKETS
@@ -138,6 +142,7 @@ def _write_report(
             charts=pictures,
             notes={market.grid_id: market.situation for market in DEMO_MARKETS},
             preface=preface,
+            pages={page.answer.response.grid: [page.words] for page in paged},
         ),
         encoding="utf-8",
     )
@@ -171,26 +176,10 @@ def _print(
     console = stdout()
     console.print(evaluation_table(reports, now=now, width=console.width))
     console.print(explanation(reports[0], now=now, width=console.width))
-    for page in paged:
-        console.print(page.as_text(), highlight=False, soft_wrap=True)
-    console.print(_status(folder, width=console.width))
+    for line in (line for page in paged for line in page.as_lines()):
+        console.print(line, highlight=False, markup=False)
     console.print(told, highlight=False)
     console.print(f"Report: {report}", soft_wrap=True, highlight=False)
     asked = f"mm status --settings {folder / 'settings.yaml'}"
     console.print(f"The demo's journal: MM_JOURNAL_URL={journal_url(folder)} {asked}", soft_wrap=True, highlight=False)
     console.print("Next: mm up (the same with the Dagster UI and schedules), mm --help.", highlight=False)
-
-
-def _status(folder: Path, *, width: int) -> RenderableType:
-    """What ``mm status`` says of the grids that something was told about."""
-    from mm_pipeline.adapters.clock import SystemClock
-    from mm_pipeline.adapters.journal import Journal
-    from mm_pipeline.cli.demo.phone import journal_url
-    from mm_pipeline.cli.operator.status import statuses_in
-    from mm_pipeline.rendering.terminal.operator_tables import status_table
-    from mm_pipeline.settings import load_deployment
-
-    now = SystemClock().now()
-    with Journal(journal_url(folder)) as journal:
-        found = statuses_in(journal, load_deployment(folder / "settings.yaml"), now)
-    return status_table([one for one in found if one.last_page is not None], now=now, width=width)

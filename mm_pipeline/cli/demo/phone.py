@@ -15,6 +15,7 @@ from mm_pipeline.paper.pushover import PaperPushover
 
 if TYPE_CHECKING:
     from mm_pipeline.adapters.journal import Page, ResponseRecord
+    from mm_pipeline.reporting.pages.limits import PageText
     from mm_pipeline.settings import Settings
 
 KEYS: Final = {TOKEN_VARIABLE: "a" * 30, USER_VARIABLE: "u" * 30}
@@ -45,12 +46,18 @@ class Paged:
             "response_s": self.response_s,
         }
 
-    def as_text(self) -> str:
-        """One line."""
-        return (
-            f"Paged over HTTP: {self.page.title!r}; acknowledged on {self.answer.by_whom} "
-            f"{max(0.0, self.response_s):.0f} s after it was decided."
-        )
+    @property
+    def words(self) -> PageText:
+        """Title and text as the phone showed them."""
+        from mm_pipeline.reporting.pages.limits import PageText
+
+        return PageText(self.page.title, self.page.text)
+
+    def as_lines(self) -> list[str]:
+        """The page as the phone showed it, and who answered."""
+        answered = f"acknowledged on {self.answer.by_whom} {max(0.0, self.response_s):.0f} s after it was decided"
+        body = [f"  {line}".rstrip() for line in self.page.text.splitlines()]
+        return [f"Paged over HTTP, {answered}:", "", f"  {self.page.title}", *body, ""]
 
 
 class DemoPhone:

@@ -8,11 +8,14 @@ from datetime import datetime
 from html import escape
 
 from mm_pipeline.rendering.terminal.evaluation_tables import price_age_text, proposal_text
+from mm_pipeline.rendering.terminal.risk_cells import risk_facts
 from mm_pipeline.reporting.charts import STATE_COLOURS
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading, by_severity
+from mm_pipeline.reporting.pages.limits import PageText
 from mm_pipeline.reporting.price_words import age_text, price_text, stop_text
 from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, fires_at_text, value_text
 
+_META = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1b2a3a; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
@@ -21,7 +24,8 @@ table { border-collapse: collapse; font-size: .9rem; margin: .6rem 0; }
 th, td { text-align: left; padding: .15rem .8rem .15rem 0; border-bottom: 1px solid #e3e7ea; vertical-align: top; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 tr.fired { font-weight: 600; } tr.quiet { color: #7a8691; }
-img { max-width: 100%; } .note { color: #52616e; }
+img { max-width: 100%; } .note { color: #52616e; } .wide { overflow-x: auto; }
+blockquote { border-left: .25rem solid #c5ced6; margin: .8rem 0; padding: 0 0 0 .9rem; white-space: pre-line; }
 """
 
 
@@ -33,6 +37,7 @@ def html_report(
     charts: Mapping[str, bytes],
     notes: Mapping[str, str] | None = None,
     preface: Sequence[str] = (),
+    pages: Mapping[str, Sequence[PageText]] | None = None,
 ) -> str:
     """One HTML page without outside parts.
 
@@ -48,6 +53,8 @@ def html_report(
         A sentence by grid id.
     preface
         Paragraphs before the grids.
+    pages
+        What was paged, by grid id.
     """
     ordered = by_severity(reports)
     body = [
@@ -55,9 +62,18 @@ def html_report(
         f"<p class=note>{now:%Y-%m-%d %H:%M} UTC</p>",
         *(f"<p>{escape(paragraph)}</p>" for paragraph in preface),
         _overview(ordered, now),
-        *(_section(report, now, charts.get(report.grid_id), (notes or {}).get(report.grid_id)) for report in ordered),
+        *(
+            _section(
+                report,
+                now,
+                charts.get(report.grid_id),
+                (notes or {}).get(report.grid_id),
+                (pages or {}).get(report.grid_id, ()),
+            )
+            for report in ordered
+        ),
     ]
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    head = f"{_META}<title>{escape(title)}</title><style>{_STYLE}</style>"
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
 
 
@@ -77,13 +93,17 @@ def _overview(reports: Sequence[GridReport], now: datetime) -> str:
     return _table(["grid", "state", "for", "price", "grid bounds", "verdict", "why"], rows)
 
 
-def _section(report: GridReport, now: datetime, chart: bytes | None, note: str | None) -> str:
+def _section(
+    report: GridReport, now: datetime, chart: bytes | None, note: str | None, pages: Sequence[PageText]
+) -> str:
     grid = report.grid
     market = f", {grid.market}" if grid is not None else ""
     parts = [f'<h2 id="{escape(report.grid_id)}">{escape(report.grid_id + market)} {_state(report)}</h2>']
     if note:
         parts.append(f"<p class=note>{escape(note)}</p>")
     parts.append(f"<p>{escape(_facts(report, now))}</p>")
+    parts += [f"<p>{escape(line[:1].upper() + line[1:])}.</p>" for line in risk_facts(report)]
+    parts += [f"<blockquote><b>{escape(page.title)}</b>\n{escape(page.text)}</blockquote>" for page in pages]
     if report.other_reasons:
         parts.append("<ul>" + "".join(f"<li>{escape(reason)}</li>" for reason in report.other_reasons) + "</ul>")
     if chart is not None:
@@ -162,4 +182,4 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], classes: Sequ
         f'<tr class="{classes[number] if classes else ""}">{"".join(f"<td>{cell}</td>" for cell in row)}</tr>'
         for number, row in enumerate(rows)
     )
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"

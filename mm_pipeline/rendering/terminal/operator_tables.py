@@ -143,11 +143,13 @@ _KPI_HEADINGS: Final = (
     *("pages", "per 30 d", "deliveries", "acknowledged after", "flat after"),
     *("answered in window", "missed", "advice held"),
 )
+_RATE_FROM_DAYS: Final = 1.0
+"""Less is no rate of 30 days: one page in the first quarter of an hour would be 2,880."""
 _FLAWS: Final = ("held_back", "unsent", "late", "escalated")
 
 
 def _kpi_cells(row: dict[str, Any]) -> dict[str, str]:
-    rate = row["pages_per_30d"]
+    rate = row["pages_per_30d"] if row["watched_days"] >= _RATE_FROM_DAYS else None
     flaws = [f"{row[name]} {name.replace('_', ' ')}" for name in _FLAWS if row[name]]
     said = (
         str(row["pages"]),

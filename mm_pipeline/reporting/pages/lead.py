@@ -21,6 +21,8 @@ _SAME: Final = 0.01
 """A usual loss below this share of the bad one is none."""
 _OTHERS: Final = 200
 """Characters of the first line of a page, and of what the moment of sending may put before it."""
+_PLACED: Final = ("closes_outside", "stop_loss_breached")
+"""Triggers that say where the price is."""
 _SIDES: Final = {"BELOW_GRID": "below", "ABOVE_GRID": "above"}
 
 
@@ -42,13 +44,14 @@ def _happened(report: GridReport) -> str:
         return ""
     coin = report.grid.symbol.split("/")[0]
     facts = [text for one in triggers_among(report.fired, MANDATORY) if (text := _fact(one, report))]
+    side = _SIDES.get(report.position_health or "")
     if facts:
-        return f"{coin} {_listed(facts)}."
+        is_placed = side is None or any(one.name in _PLACED for one in report.fired)
+        return f"{coin} {_listed(facts if is_placed else [*facts, f'is {side} your grid'])}."
     if any(one.name == "stop_likely" for one in report.fired):
         return f"{coin} is likely to touch your stop at {quote_text(report.grid.stop_loss, quote_of(report.grid))}."
     if triggers_among(report.fired, (*LATEST, *WARNING)):
         return f"{coin} shows signs that its range ends."
-    side = _SIDES.get(report.position_health or "")
     return "" if side is None else f"{coin} is {side} your grid."
 
 
@@ -62,7 +65,7 @@ def _fact(trigger: TriggerReading, report: GridReport) -> str:
     if trigger.name == "closes_outside":
         return f"closed {side} your grid {number_text(value, 0)} h in a row"
     if trigger.name == "range_invalidated":
-        return f"left its range by {number_text(value, 2)} ATR(4h)"
+        return f"left its range by {number_text(value, 1)} times its usual 4 h swing"
     return "trends" if trigger.name == "regime_trend" else ""
 
 
@@ -98,13 +101,13 @@ def _difference(loss: float, quote: str) -> str:
 
 
 def _often(probability: float) -> str:
-    """A probability as a count of ten: ``6 times in 10``."""
+    """A probability as a count of ten: ``6 times in ten``."""
     if probability < _RARELY:
-        return "less than once in 20 times"
+        return "less than one time in twenty"
     if probability >= _SURELY:
         return "almost surely"
     times = max(1, round(10 * probability))
-    return "once in 10 times" if times == 1 else f"{times} times in 10"
+    return "one time in ten" if times == 1 else f"{times} times in ten"
 
 
 def _listed(facts: Iterable[str]) -> str:
