@@ -33,12 +33,13 @@ from mm_pipeline.domain.account import (
     reconcile,
     shares_of,
     steps_told,
+    unround_of,
 )
 from mm_pipeline.domain.errors import AccountError, StorageError
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.grid_history import RangeHistory, by_valid_from
 from mm_pipeline.domain.instants import from_ms, to_ms
-from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.position import GridSimulation, simulate_grid
 
 
@@ -110,6 +111,7 @@ class _MarketAccount:
             policy,
             net_flows=() if flows_from is None else net_flows_of(grid, reading.flows),
             start_price=self._start_price(grid),
+            start_high=self.accounts.attempt(f"{grid.id} (price at its start)", partial(self._start_high, grid)),
         )
         self._tell_contested(grid, share)
         has_own = position.fills > 0 or position.open_orders > 0
@@ -201,6 +203,15 @@ class _MarketAccount:
         since = bars.filter(pl.col("open_time").dt.epoch("ms") >= grid.started_at_ms)
         return None if since.is_empty() else float(since["open"][0])
 
+    def _start_high(self, grid: Grid) -> float | None:
+        """The highest price from a bar before the grid's start to a bar after it."""
+        bars = self.watch.bars(self.plan)[grid.market].bars
+        begins_ms, ends_ms = grid.started_at_ms - Timeframe.M15.ms, grid.started_at_ms + Timeframe.M15.ms
+        if bars.is_empty() or to_ms(bars["open_time"][0]) > begins_ms:
+            return None
+        about = bars.filter(pl.col("open_time").dt.epoch("ms").is_between(begins_ms, ends_ms))
+        return None if about.is_empty() else float(about["high"].max())  # type: ignore[arg-type]
+
     def _model(self, grid: Grid) -> GridSimulation | None:
         bars = self.watch.bars(self.plan)[grid.market].bars
         if bars.is_empty() or to_ms(bars["open_time"][0]) > grid.started_at_ms:
@@ -226,6 +237,7 @@ def position_in(
     *,
     net_flows: Iterable[NetFlow] = (),
     start_price: float | None = None,
+    start_high: float | None = None,
 ) -> tuple[AccountPosition, tuple[OpenOrder, ...], bool]:
     """What a reading says of one of its grids: its position, its resting orders, and whether they follow its ladder."""
     share, steps = booked.share, reading.increments
@@ -241,6 +253,8 @@ def position_in(
         rates=reading.prices,
         net_flows=net_flows,
         orders=followed,
+        unround=unround_of(grid, booked.book.mine, orders, policy=policy, increments=steps),
+        start_high=start_high,
         unclear=(*_missing(grid, share, reading, policy), *_whose_is_open(share)),
         start_price=start_price,
     )
@@ -261,9 +275,9 @@ def _missing(grid: Grid, share: Share, reading: AccountReading, policy: AccountP
 
 
 def _whose_is_open(share: Share) -> tuple[str, ...]:
-    if not share.is_guess:
-        return ()
-    return (f"{share.contested} fills or orders may be this grid's or another's, and what it holds depends on them",)
+    guess = f"{share.contested} fills or orders may be this grid's or another's, and what it holds depends on them"
+    cut = "an order of its ladder was filled both before and after its start"
+    return (*([guess] if share.is_guess else []), *([cut] if share.is_cut else []))
 
 
 def _flows_from(reading: AccountReading, grid: Grid) -> datetime | None:

@@ -252,4 +252,5 @@ def test_grids_with_shared_levels_are_told_and_no_fill_counts_twice(traded: Trad
     assert "fit twin as well as another grid" in str(agreement.metadata["twin (shared levels)"].value)
     first, twin = (newest(traded.installation, "positions", grid, AT) for grid in ("sol", "twin"))
     assert (first["source"], twin["source"]) == ("exchange", "modelled")
-    assert first["inventory_base"] > 0
+    assert first["inventory_base"] is None
+    assert "may be this grid's or another's" in first["position_unknown"]

@@ -120,9 +120,15 @@ def test_sale_of_which_the_balance_lacks_a_part_leaves_the_position_not_known() 
     assert "1 ETH were sold" in doubt
 
 
-def test_sale_before_the_ladder_traded_on_was_of_own_coins() -> None:
-    position = told(LOTS[0], fill(2, "sell", 105.0, 0.5), fill(3, "buy", 100.0, 1.0), eth=4.5)
+def test_sale_before_the_ladder_sold_on_was_of_own_coins() -> None:
+    position = told(*LOTS, fill(3, "sell", 105.0, 0.5), fill(4, "sell", 120.0, 100 / 110), eth=4.5)
     assert position.doubts == ()
+
+
+def test_purchase_of_a_forgotten_order_says_nothing_of_a_sale_before_it() -> None:
+    position = told(LOTS[0], fill(2, "sell", 105.0, 0.5), LOTS[1], eth=4.5)
+    (doubt,) = position.doubts
+    assert "0.5 ETH were sold" in doubt
 
 
 def test_withdrawn_coins_leave_the_position_not_known_with_both_figures() -> None:

@@ -24,6 +24,7 @@ from mm_pipeline.domain.account.older import gap_before, with_older
 from mm_pipeline.domain.account.policy import AccountPolicy, OrderApi, OrderApis
 from mm_pipeline.domain.account.position import AccountPosition, base_total, position_by, position_of
 from mm_pipeline.domain.account.reconciliation import Drift, reconcile
+from mm_pipeline.domain.account.rounds import unround_of
 from mm_pipeline.domain.account.settling import MADE_ID, SettledFill, settled
 from mm_pipeline.domain.account.sharing import EarlierRange, Share, shares_of
 from mm_pipeline.domain.account.steps import steps_told
@@ -106,5 +107,6 @@ __all__ = [
     "tellings_of_kept",
     "third_currencies",
     "traded_again_ms",
+    "unround_of",
     "with_older",
 ]

@@ -114,16 +114,13 @@ def _with_sales(
     """Give unattributed sales, newest first, to the grid that holds, until no grid holds what is not there."""
     found, left, vague = dict(books), excess, 0.0
     for order in _unattributed_sales(grids, books):
-        rooms = {
-            grid.id: _room(found[grid.id].mine, order[-1], locked.get(grid.id, 0.0))
-            for grid in grids
-            if grid.symbol == order[-1].symbol
-        }
+        rooms = {grid.id: _room(found[grid.id].mine, order[-1], locked.get(grid.id, 0.0)) for grid in grids}
         rooms = {name: room for name, room in rooms.items() if room > dust[name]}
-        wanted = min(left, -math.fsum(map(inventory_change_base, order)))
+        sold = -math.fsum(map(inventory_change_base, order))
+        wanted = min(left, sold)
         if wanted <= 0.0 or not rooms:
             continue
-        takers = _takers(rooms, wanted, dust)
+        takers = _takers(rooms, wanted, dust, is_whole=sold <= wanted + max(dust[name] for name in rooms))
         if takers is None:
             takers = sorted(rooms, key=lambda name: -rooms[name])
             vague += wanted
@@ -151,11 +148,18 @@ def _unattributed_sales(grids: Sequence[Grid], books: Mapping[str, GridBook]) ->
     return list(orders.values())
 
 
-def _takers(rooms: Mapping[str, float], wanted: float, dust: Mapping[str, float]) -> list[str] | None:
-    """Who made a sale: the only holder, the only one whose whole inventory it is, or all; None where nobody can say."""
+def _takers(
+    rooms: Mapping[str, float], wanted: float, dust: Mapping[str, float], *, is_whole: bool
+) -> list[str] | None:
+    """Who made a sale: the only holder, the only one whose whole inventory it is, or all; None where nobody can say.
+
+    Where the order sold more than what is missing (not ``is_whole``), whose whole inventory that is says nothing.
+    """
+    if len(rooms) == 1:
+        return list(rooms)
     exact = [name for name in rooms if abs(rooms[name] - wanted) <= dust[name]]
-    if len(exact) == 1 or len(rooms) == 1:
-        return exact or list(rooms)
+    if len(exact) == 1 and is_whole:
+        return exact
     is_all = abs(math.fsum(rooms.values()) - wanted) <= max(dust[name] for name in rooms)
     return list(rooms) if is_all else None
 

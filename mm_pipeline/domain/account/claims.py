@@ -76,6 +76,8 @@ class Intervals:
         alike: dict[str, set[OrderName]] = defaultdict(set)
         for name, order in orders.items():
             nearest = _nearest(fits[name])
+            if not nearest and order.side is Side.SELL:
+                self._held.clear()  # whoever sold by hand holds nothing now, and nobody can say who did
             if not nearest:
                 continue
             sign = _sign(order.side)
@@ -102,9 +104,19 @@ class Intervals:
         return Claims(owners, _frozen(alike))
 
     def guessed(self, tolerance: float) -> set[str]:
-        """Grids of intervals that orders fit alike, and that do not hold the same: which one holds is a guess."""
-        spread = {group: [self._held[place] for place in group] for group in self._groups}
-        return {place.grid for group, held in spread.items() if max(held) - min(held) > tolerance for place in group}
+        """Grids of intervals that orders fit alike, unless all of these hold, or none: which one holds is a guess."""
+        held = {group: [self._held[place] for place in group] for group in self._groups}
+        return {
+            place.grid
+            for group, shares in held.items()
+            if max(shares) > tolerance and min(shares) < 1.0 - tolerance
+            for place in group
+        }
+
+    @property
+    def rivals(self) -> set[str]:
+        """Grids with orders that fit another as well."""
+        return {place.grid for group in self._groups for place in group}
 
     def _room(self, place: _Interval, side: Side) -> float:
         """The smaller, the rather an interval has traded on a side."""

@@ -8,8 +8,9 @@ from mm_pipeline.domain.account.attribution import FillRole
 from mm_pipeline.domain.account.books import GridBook
 from mm_pipeline.domain.account.fees import inventory_change_base
 from mm_pipeline.domain.account.following import LadderOrders
-from mm_pipeline.domain.account.ladder import dust_base
+from mm_pipeline.domain.account.ladder import AccountLadder, dust_base
 from mm_pipeline.domain.account.policy import AccountPolicy
+from mm_pipeline.domain.account.rounds import Unround
 from mm_pipeline.domain.grid import Grid
 
 
@@ -22,6 +23,8 @@ def doubts_about(
     locked_base: float,
     balance_base: float | None,
     orders: LadderOrders,
+    unround: Unround,
+    start_high: float | None,
     unclear: Sequence[str],
     policy: AccountPolicy,
 ) -> tuple[str, ...]:
@@ -35,6 +38,10 @@ def doubts_about(
         All base on the account; None where it is not known.
     orders
         How many follow the ladder.
+    unround
+        What does not fit the grid's rounds.
+    start_high
+        Quote: the highest price about the grid's start; None where it is not known.
     unclear
         What the fills leave open before they are counted, a sentence each.
     """
@@ -43,7 +50,19 @@ def doubts_about(
     if not orders.is_followed:
         count = orders.on_ladder + orders.strays
         found.append(f"{orders.on_ladder} of {count} orders lie on the declared ladder")
-    if inventory_base < -dust or oversold_base > dust:
+    is_there = balance_base is None or balance_base > dust
+    if unround.parts_base > dust and is_there:
+        found.append(
+            f"orders of {unround.parts_base:,.6g} {base} in all traded parts of its intervals, or were your own"
+        )
+    missing = 0.0 if start_high is None else _missing_at_start(grid, book, start_high, policy)
+    if missing > dust:
+        found.append(f"the grid began with {missing:,.6g} {base} more than the fills about its start buy")
+    is_oversold = inventory_base < -dust or oversold_base > dust
+    if unround.excess_base > dust or (unround.excess_base < -dust and not is_oversold):
+        side = "buy more than its intervals hold" if unround.excess_base > 0 else "sell what no interval had bought"
+        found.append(f"fills {side}, {abs(unround.excess_base):,.6g} {base}: they are not all of them, or your own")
+    if is_oversold:
         missing = max(oversold_base, -inventory_base)
         found.append(f"fills sell {missing:,.6g} {base} more than they buy")
     if balance_base is not None and (book.uncovered_base or 0.0) > dust:
@@ -58,11 +77,19 @@ def doubts_about(
     return tuple(found)
 
 
+def _missing_at_start(grid: Grid, book: GridBook, start_high: float, policy: AccountPolicy) -> float:
+    """How much less a grid's start bought than it must have held at any price up to the highest about then."""
+    bought = sum(inventory_change_base(fill) for fill in book.mine.of_role(FillRole.START))
+    wanted = AccountLadder(grid, policy, None).start_base(start_high) * (1.0 - policy.quantity_tolerance)
+    return wanted - book.mine.initial_base - bought
+
+
 def _unexplained_sales(book: GridBook) -> float:
-    """What nobody's sales sold after the grid's ladder traded last: while it traded on, it had its coins.
+    """What nobody's sales sold after the grid's ladder sold last: while it sold, it had its coins.
 
     Of a sale that was the grid's in part the rest counts: it may have been the grid's too.
     """
-    ladder = book.mine.of_role(FillRole.START, FillRole.LADDER)
-    last_ms = max((fill.time_ms for fill in ladder), default=0)
+    sold_ms = [fill.time_ms for fill in book.mine.of_role(FillRole.LADDER) if not fill.is_buy]
+    begun_ms = [fill.time_ms for fill in book.mine.of_role(FillRole.START)]
+    last_ms = max([*sold_ms, *begun_ms], default=0)
     return -sum(inventory_change_base(fill) for fill in book.mine.foreign if not fill.is_buy and fill.time_ms > last_ms)

@@ -55,6 +55,9 @@ def earned_by(
     try:
         if began_with and start_price is None:
             raise UnknownFeeRate("the price at which initial_base began is not known.", "Fetch older candles.")
+        elsewhere = next((fill.symbol for fill in mine.fills if fill.symbol != grid.symbol), None)
+        if elsewhere is not None:
+            raise UnknownFeeRate(f"coins of the grid were sold on {elsewhere}.", "Value that sale by hand.")
         fees = [fee_in_quote(fill, rates) for fill in mine.fills]
     except UnknownFeeRate as error:
         oversold = float(_ledger(mine, [0.0] * len(mine.fills)).oversold_base[-1])

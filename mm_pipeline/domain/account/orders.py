@@ -17,6 +17,9 @@ OrderName = tuple[str, Side]
 _MOST_STARTS: Final = 10
 """Purchases around a start of which every combination is tried; of more only those that follow one another."""
 
+_LONGEST: Final = 60
+"""Purchases of the longest stretch that is tried."""
+
 
 @dataclass(frozen=True)
 class OrderFills:
@@ -127,4 +130,4 @@ def _choices(names: list[OrderName]) -> Iterable[tuple[OrderName, ...]]:
     """Every combination of few; of many each stretch of neighbours."""
     if len(names) <= _MOST_STARTS:
         return (chosen for size in range(1, len(names) + 1) for chosen in combinations(names, size))
-    return (tuple(names[i:j]) for i in range(len(names)) for j in range(i + 1, len(names) + 1))
+    return (tuple(names[i:j]) for i in range(len(names)) for j in range(i + 1, min(i + _LONGEST, len(names)) + 1))

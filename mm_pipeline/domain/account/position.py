@@ -13,6 +13,7 @@ from mm_pipeline.domain.account.earnings import earned_by
 from mm_pipeline.domain.account.fees import inventory_change_base
 from mm_pipeline.domain.account.following import LadderOrders, ladder_orders
 from mm_pipeline.domain.account.policy import AccountPolicy
+from mm_pipeline.domain.account.rounds import NOTHING_OPEN, Unround, unround_of
 from mm_pipeline.domain.account.summary import capital_utilization
 from mm_pipeline.domain.account.values import AccountFill, Balance, Increments, NetFlow, OpenOrder, Side
 from mm_pipeline.domain.grid import Grid
@@ -158,6 +159,9 @@ def position_of(
         rates=rates,
         net_flows=net_flows,
         orders=followed,
+        unround=NOTHING_OPEN
+        if balances is None  # orders that rest are not known either
+        else unround_of(grid, book.mine, mine_resting, policy=policy, increments=increments),
         unclear=unclear,
         start_price=start_price,
     )
@@ -174,6 +178,8 @@ def position_by(
     rates: Mapping[str, float] | None = None,
     net_flows: Iterable[NetFlow] = (),
     orders: LadderOrders,
+    unround: Unround = NOTHING_OPEN,
+    start_high: float | None = None,
     unclear: Sequence[str] = (),
     start_price: float | None = None,
 ) -> AccountPosition:
@@ -187,6 +193,10 @@ def position_by(
         All base on the account; None where it is not known.
     orders
         How many follow the ladder.
+    unround
+        What does not fit the grid's rounds.
+    start_high
+        Quote: the highest price about the grid's start, at which it held least; None where it is not known.
     unclear
         What the fills leave open before they are counted, a sentence each.
     start_price
@@ -221,6 +231,8 @@ def position_by(
             locked_base=locked_base,
             balance_base=balance_base,
             orders=orders,
+            unround=unround,
+            start_high=start_high,
             unclear=unclear,
             policy=policy,
         ),

@@ -31,12 +31,15 @@ class Share:
         Fills and orders that fit this grid and another: whose they are is a guess, and proves nothing.
     is_guess
         Whether what the grid holds depends on whose those are.
+    is_cut
+        Whether an order of its ladder was filled both before and after its start: what of it the grid has is not known.
     """
 
     fills: tuple[AccountFill, ...]
     orders: tuple[OpenOrder, ...]
     contested: int
     is_guess: bool = False
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,10 +105,12 @@ def shares_of(
         What these grids, and others of the market, were declared as before.
     """
     every_fill, every_order = in_order(fills), tuple({order.order_id: order for order in orders}.values())
-    if len(grids) == 1 and not earlier:
-        return {grids[0].id: Share(tuple(every_fill), every_order, 0)}
-    by_start = sorted(grids, key=lambda one: (one.started_at_ms, one.id))
     filled = filled_orders(every_fill, every_order)
+    last_ms = {order_name(fill): fill.time_ms for fill in every_fill}
+    cut = {grid.id for grid in grids if _is_cut(_ladders_of(grid, earlier, policy, increments), filled, last_ms)}
+    if len(grids) == 1 and not earlier:
+        return {grids[0].id: Share(tuple(every_fill), every_order, 0, is_cut=grids[0].id in cut)}
+    by_start = sorted(grids, key=lambda one: (one.started_at_ms, one.id))
     past = {f"{one.grid.id} before {number}": one for number, one in enumerate(earlier)}
     ranges = {grid.id: EarlierRange(grid, _FOR_GOOD_MS) for grid in by_start} | past
     ladders = {name: AccountLadder(one.grid, policy, increments) for name, one in ranges.items()}
@@ -143,6 +148,8 @@ def shares_of(
         mine[grid.id] = market.own(grid, taken)
         taken |= mine[grid.id]
     guessed = intervals.guessed(policy.quantity_tolerance) | market.changed_by(alone, mine)
+    if any(fill.side is Side.SELL and order_name(fill) not in traded.owners for fill in every_fill):
+        guessed |= intervals.rivals  # a sale off the ladders may have emptied any of their intervals
     return {
         grid.id: Share(
             fills=tuple(fill for fill in every_fill if _name(fill) not in taken - mine[grid.id]),
@@ -152,9 +159,27 @@ def shares_of(
             contested=len(alone[grid.id] & crowded | _fills_of(traded.alike.get(grid.id, frozenset()), every_fill))
             + len(resting.alike.get(grid.id, frozenset())),
             is_guess=grid.id in guessed,
+            is_cut=grid.id in cut,
         )
         for grid in by_start
     }
+
+
+def _ladders_of(
+    grid: Grid, earlier: Sequence[EarlierRange], policy: AccountPolicy, increments: Increments | None
+) -> tuple[int, list[AccountLadder]]:
+    """When a grid started, and its present and earlier ladders."""
+    ranges = [grid, *(one.grid for one in earlier if one.grid.id == grid.id)]
+    return grid.started_at_ms, [AccountLadder(one, policy, increments) for one in ranges]
+
+
+def _is_cut(
+    grid: tuple[int, list[AccountLadder]], filled: Mapping[OrderName, OrderFills], last_ms: Mapping[OrderName, int]
+) -> bool:
+    """Whether an order on a grid's ladders was filled both before and after its start."""
+    started_ms, ladders = grid
+    over = [one for name, one in filled.items() if one.first_ms < started_ms <= last_ms[name]]
+    return any(one.fit(ladder) is not None for one in over for ladder in ladders)
 
 
 def _until(until_ms: int, orders: Mapping[OrderName, OrderFills]) -> dict[OrderName, OrderFills]:

@@ -1,0 +1,208 @@
+"""Accounts of which the fills alone give a plain answer that is wrong: each is told as not known, with its reason.
+
+Ladders of 100 to 130 in three intervals, which trade 0.999, 0.9081 and 0.8325; the stop is at 90.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mm_pipeline.adapters.account import AccountReading
+from mm_pipeline.application.account_books import books_of
+from mm_pipeline.application.account_positions import position_in
+from mm_pipeline.application.read_accounts import Accounts
+from mm_pipeline.domain.account import AccountFill, AccountPosition, Balance, EarlierRange, Increments, OpenOrder, Side
+from mm_pipeline.domain.account.closing import is_closed
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.market import Market
+from mm_pipeline_tests.account_samples import MARKET, STARTED, account_policy, fill
+from mm_pipeline_tests.grid_samples import hundreds_grid
+
+POLICY = account_policy()
+STEPS = Increments(price=0.01, base=1e-4)
+STARTED_MS = int(STARTED.timestamp() * 1000)
+LOTS = (0.999, 0.9081, 0.8325)
+BUYS = [(100.0, LOTS[0]), (110.0, LOTS[1]), (120.0, LOTS[2])]
+
+
+def ladder(name: str, **changes: Any) -> Grid:
+    return hundreds_grid(
+        **({"id": name, "exchange": "kucoin", "fee": 0.001, "levels": 4, "started_at": STARTED} | changes)
+    )
+
+
+@dataclass
+class Account:
+    """Fills a minute apart, orders, and what the account holds by them and its own coins."""
+
+    base: float = 0.0
+    fills: list[AccountFill] = field(default_factory=list)
+    orders: list[OpenOrder] = field(default_factory=list)
+
+    def trade(self, side: str, price: float, quantity: float, **changes: Any) -> Account:
+        number = len(self.fills) + 1
+        told = {"time_ms": STARTED_MS + 60_000 * (60 + number)} | changes
+        self.fills.append(fill(number, side, price, quantity, **told))
+        self.base += quantity if side == "buy" else -quantity
+        return self
+
+    def rest(self, side: Side, price: float, quantity: float) -> Account:
+        name = f"rests-{len(self.orders)}"
+        self.orders.append(
+            OpenOrder(
+                order_id=name,
+                symbol="ETH/USDT",
+                time_ms=STARTED_MS,
+                side=side,
+                price=price,
+                quantity_base=quantity,
+                filled_base=0.0,
+            )
+        )
+        return self
+
+    def reading(self, market: Market = MARKET, steps: Increments = STEPS) -> AccountReading:
+        return AccountReading(
+            account="main",
+            market=market,
+            read_at_ms=STARTED_MS + 90 * 86_400_000,
+            fills=tuple(one for one in self.fills if one.symbol == market.symbol),
+            fills_from_ms=STARTED_MS - 86_400_000,
+            orders=tuple(self.orders),
+            balances=(Balance(currency="ETH", total=self.base, available=self.base, locked=0.0),),
+            increments=steps,
+            bid=105.0,
+            prices={},
+            new_fills=0,
+        )
+
+
+def seen(
+    account: Account,
+    *grids: Grid,
+    markets: Sequence[Market] = (MARKET,),
+    earlier: Sequence[EarlierRange] = (),
+    start_high: float | None = None,
+) -> dict[str, AccountPosition]:
+    """What the second of two equal readings says of each grid."""
+    steps = {MARKET: STEPS}
+    read = Accounts(
+        readings={one: account.reading(one, steps.get(one, Increments(price=1e-6, base=1e-4))) for one in markets}
+    )
+    booked = books_of({one.id: one for one in grids}, read, POLICY, earlier=earlier, was_short=lambda _grid: True)
+    assert not read.problems
+    return {
+        one.id: position_in(one, booked[one.id], read.readings[one.market], POLICY, start_high=start_high)[0]
+        for one in grids
+    }
+
+
+def doubts(position: AccountPosition) -> str:
+    return "; ".join(position.doubts)
+
+
+def test_coins_of_one_market_that_were_sold_on_another_are_missing_where_they_were_held() -> None:
+    other = Market("kucoin", "ETH/BTC")
+    pair = ladder("pair", symbol="ETH/BTC", lower=0.02, upper=0.026, stop_loss=0.018, capital=0.06)
+    account = Account().trade("buy", 110.0, LOTS[1]).trade("buy", 100.0, LOTS[0])
+    account.trade("buy", 0.022, 0.9081, symbol="ETH/BTC", fee_currency="BTC")
+    account.trade("sell", 0.0205, 1.9071, symbol="ETH/BTC", fee_currency="BTC")
+    grid = ladder("grid")
+    found = seen(account, grid, pair, markets=(MARKET, other))
+    assert [round(found[name].inventory_base, 4) for name in ("grid", "pair")] == [0.0, 0.9081]
+    assert (found["grid"].doubts, found["pair"].doubts) == ((), ())
+    assert found["grid"].pnl_unknown == "coins of the grid were sold on ETH/BTC"
+    assert not is_closed(pair, found["pair"], account.reading().balances, POLICY)
+
+
+def test_sale_of_more_than_is_missing_says_not_whose_whole_inventory_it_was() -> None:
+    low = ladder("low")
+    high = ladder("high", lower=140.0, upper=170.0, stop_loss=95.0, capital=330.0)
+    account = Account(base=0.5).trade("buy", 110.0, LOTS[1]).trade("buy", 140.0, 0.7849).trade("buy", 150.0, 0.7326)
+    account.trade("sell", 128.5, LOTS[1] + 0.5)  # nearly all of the high one's, and as much as the low one's and own
+    found = seen(account, low, high)
+    assert all("may be this grid's or another's" in doubts(one) for one in found.values())
+    assert not is_closed(low, found["low"], account.reading().balances, POLICY)
+
+
+def test_own_order_at_a_level_beside_the_grids_own_is_not_counted_in_silence() -> None:
+    account = Account().trade("buy", 110.0, 0.5)
+    for price, lot in BUYS:
+        account.rest(Side.BUY, price, lot)
+    assert "buy more than its intervals hold, 0.5 ETH" in doubts(seen(account, ladder("grid"))["grid"])
+
+
+def test_second_lot_of_an_interval_that_holds_is_not_counted_in_silence() -> None:
+    account = Account().trade("buy", 110.0, LOTS[1]).trade("buy", 110.0, LOTS[1])
+    assert "buy more than its intervals hold, 0.908" in doubts(seen(account, ladder("grid"))["grid"])
+    once = Account().trade("buy", 110.0, LOTS[1])
+    assert seen(once, ladder("grid"))["grid"].doubts == ()
+
+
+def test_part_that_rests_no_more_stays_in_doubt_after_the_grid_was_left() -> None:
+    account = Account().trade("buy", 100.0, 0.3).trade("buy", 110.0, LOTS[1]).trade("buy", 100.0, LOTS[0])
+    account.trade("sell", 97.0, LOTS[0] + LOTS[1])
+    assert "orders of 0.3 ETH in all traded parts" in doubts(seen(account, ladder("grid"))["grid"])
+
+
+def test_parts_that_make_a_whole_and_their_sale_are_the_grids() -> None:
+    account = Account().trade("buy", 110.0, 0.4).trade("buy", 110.0, LOTS[1] - 0.4)
+    assert seen(account, ladder("grid"))["grid"].doubts == ()
+    account.trade("sell", 120.0, LOTS[1])
+    assert seen(account, ladder("grid"))["grid"].doubts == ()
+
+
+def test_missing_sale_shows_as_an_interval_that_buys_twice() -> None:
+    account = Account(base=-LOTS[1]).trade("buy", 110.0, LOTS[1]).trade("buy", 110.0, LOTS[1])
+    assert "buy more than its intervals hold" in doubts(seen(account, ladder("grid"))["grid"])
+
+
+@pytest.mark.parametrize(("start_high", "is_known"), [(109.0, False), (131.0, True), (None, True)])
+def test_start_that_no_fill_tells_is_not_nothing(start_high: float | None, *, is_known: bool) -> None:
+    account = Account()
+    early = STARTED_MS + 40 * 60_000  # after the window in which a start is looked for
+    account.trade("buy", 110.2, LOTS[1] + LOTS[2], time_ms=early)
+    account.trade("buy", 100.0, LOTS[0]).trade("sell", 110.0, LOTS[0])
+    found = seen(account, ladder("grid"), start_high=start_high)["grid"]
+    assert found.inventory_base == pytest.approx(0.0)
+    assert ("the grid began with 1.70" not in doubts(found)) == is_known
+
+
+def test_order_that_was_cancelled_half_filled_is_either_twins() -> None:
+    twins = ladder("first"), ladder("second", started_at=STARTED + timedelta(seconds=2))
+    half = LOTS[1] / 2
+    account = Account().trade("buy", 110.0, half).trade("buy", 110.0, half)
+    found = seen(account, *twins)
+    assert all("may be this grid's or another's" in doubts(one) for one in found.values())
+
+
+def test_sale_off_the_ladders_may_have_emptied_any_twin() -> None:
+    first = ladder("first", started_at=STARTED + timedelta(seconds=2))
+    second = ladder("second", lower=110.0, upper=140.0, stop_loss=95.0, capital=300.0)
+    account = Account().trade("buy", 110.0, LOTS[1]).trade("buy", 110.0, LOTS[1]).trade("buy", 100.0, LOTS[0])
+    account.trade("sell", 97.3, LOTS[0] + LOTS[1]).trade("buy", 110.0, LOTS[1])
+    found = seen(account, first, second)
+    assert all("may be this grid's or another's" in doubts(one) for one in found.values())
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_order_that_is_filled_over_a_restart_leaves_the_position_not_known(*, is_told: bool) -> None:
+    restarted = STARTED + timedelta(hours=3)
+    again = ladder("grid", started_at=restarted, initial_base=0.3)
+    account = Account().trade("buy", 110.0, 0.3, order_id="over")
+    late_ms = int(restarted.timestamp() * 1000) + 60_000
+    account.trade("buy", 110.0, LOTS[1] - 0.3, order_id="over", time_ms=late_ms)
+    before = [EarlierRange(ladder("grid"), again.started_at_ms)] if is_told else []
+    assert "filled both before and after its start" in doubts(seen(account, again, earlier=before)["grid"])
+
+
+def test_order_that_was_filled_before_a_restart_alone_is_the_earlier_ranges() -> None:
+    again = ladder("grid", started_at=STARTED + timedelta(hours=3), initial_base=LOTS[1])
+    account = Account().trade("buy", 110.0, 0.3, order_id="over").trade("buy", 110.0, LOTS[1] - 0.3, order_id="over")
+    found = seen(account, again, earlier=[EarlierRange(ladder("grid"), again.started_at_ms)])["grid"]
+    assert (found.inventory_base, found.doubts) == (pytest.approx(LOTS[1]), ())
