@@ -12,10 +12,12 @@ import yaml
 from click.testing import CliRunner, Result
 
 from mm_pipeline.adapters.config.study_files import read_study
+from mm_pipeline.adapters.writing import turns_of
 from mm_pipeline.application.study_grids.run import Partition, StudyRun, run_study
 from mm_pipeline.application.study_grids.study import DATASETS, GRID_STATES, GRIDS, OUTCOMES, Study
 from mm_pipeline.bootstrap import Overrides, installation
 from mm_pipeline.cli import main
+from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.study import OUTCOME_COLUMNS
 from mm_pipeline.paper.clock import PaperClock
@@ -211,6 +213,16 @@ def test_months_of_two_declarations_are_not_exported_together(home: Path, candle
     assert result.exit_code == 1
     assert "made by several declarations" in result.stderr
     assert "mm study grids --as wide" in result.stderr
+
+
+def test_study_waits_for_writers_of_its_own_alone(home: Path) -> None:
+    (home / "settings.yaml").write_text("exchange: kucoin\nwriting: {give_up_after: 1s}\n")
+    study = study_in(home)
+    watch = turns_of(str(home / "frames"), "", study.installation.settings.writing)
+    with watch.urgent("a tick"):
+        assert run_study(study, [MARCH], lambda _: None).problems == {}
+    with study.turns().ordinary("another run of it"), pytest.raises(StorageError, match="another run of it"):
+        run_study(study, [MARCH], lambda _: None)
 
 
 def test_months_of_other_settings_are_exported_with_a_note(home: Path) -> None:
