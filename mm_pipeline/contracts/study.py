@@ -16,6 +16,8 @@ from mm_pipeline.domain.study.placement import Ending
 _ENDINGS: Final = tuple(ending.value for ending in Ending)
 _LIVE_ALONE: Final = ("input_hash", "risk")
 """Columns of exit states that replays do not make."""
+_OTHERWISE: Final = ("one grid", "evaluated_at ascends without twins", "state is there")
+"""Rules of exit states that speak of one grid, or of live columns."""
 _ONE_GRID_AT_A_TIME: Final = (pl.struct("grid", "evaluated_at").n_unique() == pl.len()) & (
     (pl.col("evaluated_at").to_physical().diff().over("grid") > 0).all()
 )
@@ -41,12 +43,9 @@ STUDY_STATES: Final = Contract(
     "study_states",
     {name: kind for name, kind in EXIT.columns.items() if name not in _LIVE_ALONE},
     {
+        **{name: rule for name, rule in EXIT.rules.items() if name not in _OTHERWISE},
         "evaluations of a grid ascend without twins": _ONE_GRID_AT_A_TIME,
-        "evaluated_at on 15m": aligned("evaluated_at", Timeframe.M15.ms),
-        "price above 0": (pl.col("price") > 0).all(),
         "state is there": complete("grid", "evaluated_at", "state", "reasons", "policy", "grid_version"),
-        "names": one_of("state", STATES),
-        "UNKNOWN says why": ((pl.col("state") != "UNKNOWN") | (pl.col("reasons").list.len() > 0)).all(),
     },
 )
 
