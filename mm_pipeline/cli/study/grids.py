@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,6 +13,10 @@ from mm_pipeline.cli.options import EXISTING_FILE, UTC_TIME, json_option, settin
 
 if TYPE_CHECKING:
     from mm_pipeline.application.study_grids.study import Study
+
+
+_SHOWN_NOTES: Final = 4
+"""Dates without a grid that are told; a file may lack years."""
 
 
 @click.command()
@@ -139,8 +143,10 @@ def _print(summary: dict[str, Any]) -> None:
         console.print(scorecard_table(summary["scorecard"]))
     else:
         console.print("No grid was placed: the candles do not reach back far enough, or are not there.")
-    for note in summary["notes"]:
+    for note in summary["notes"][:_SHOWN_NOTES]:
         console.print(f"no grid {note}", soft_wrap=True)
+    if (more := len(summary["notes"]) - _SHOWN_NOTES) > 0:
+        console.print(f"no grid at {more} more dates: --json lists them")
     for where, problem in summary["problems"].items():
         click.echo(f"problem: {where}: {problem}", err=True)
     console.print(f"{summary['seconds']:.1f} s -> {summary['folder']}", soft_wrap=True)
