@@ -183,6 +183,8 @@ class MachineWatch:
                 frames_root=str(self.folder / "frames"),
                 archive_folder=self.folder,
                 home=self.folder,
+                studies_folder=self.folder / "studies",
+                studies_root=self.folder / "studies",
                 environment=os.environ,
             )
         )
