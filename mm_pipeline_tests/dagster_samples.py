@@ -24,6 +24,7 @@ from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.config.home import frames_dir, journal_file
 from mm_pipeline.adapters.frames.store import FrameStore
 from mm_pipeline.adapters.journal import Journal, sqlite_url
+from mm_pipeline.application.stored_states import as_made
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.bootstrap import Overrides, installation
 from mm_pipeline.domain.candles import RAW_SCHEMA, CandleSource, CircuitStore
@@ -122,6 +123,10 @@ class Installation:
     @property
     def store(self) -> FrameStore:
         return FrameStore(str(frames_dir(self.home)))
+
+    def read(self, dataset: str, key: str, *, start: datetime, end: datetime) -> pl.DataFrame:
+        """Stored rows as their stage made them."""
+        return as_made(self.store, dataset, key, self.store.read(dataset, key, start=start, end=end))
 
     def grid(self, grid_id: str, **changes: Any) -> None:
         """Write a grid file."""

@@ -95,7 +95,7 @@ class Traded:
 
 
 def newest(installation: Installation, dataset: str, grid: str, at: datetime) -> dict[str, object]:
-    rows = installation.store.read(dataset, grid, start=datetime(2025, 3, 1, tzinfo=UTC), end=at)
+    rows = installation.read(dataset, grid, start=datetime(2025, 3, 1, tzinfo=UTC), end=at)
     return rows.filter(pl.col("evaluated_at") == at).row(0, named=True)
 
 

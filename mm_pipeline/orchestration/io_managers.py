@@ -14,9 +14,8 @@ from mm_pipeline.application.installation import Installation
 from mm_pipeline.application.market_frames import StoredFrames
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.planned_keys import planned_keys
+from mm_pipeline.application.stored_states import EXIT_STATES, as_made, as_stored, months_without_risk
 from mm_pipeline.application.watch import Watch
-from mm_pipeline.contracts.stored import STORED
-from mm_pipeline.domain.columns import conformed
 from mm_pipeline.domain.errors import FrameDamaged, StorageError
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
@@ -88,7 +87,7 @@ class FramesIOManager(dg.IOManager):
                 self.store().write(
                     dataset,
                     key,
-                    frame,
+                    as_stored(dataset, frame),
                     start=window.start,
                     end=window.end,
                     metadata=self._provenance(context, plan, dataset, key),
@@ -172,13 +171,24 @@ class FramesIOManager(dg.IOManager):
             try:
                 if lacking:
                     raise _lacking(dataset, key, lacking)
-                frame = self.store().read_with_context(dataset, key, start=window.start, end=window.end)
+                stored_rows = self.store().read_with_context(dataset, key, start=window.start, end=window.end)
+                frame = self._as_made(context, dataset, key, stored_rows)
             except FrameMissing as error:
                 found.missing[key] = error
                 continue
-            frame = conformed(frame, STORED[dataset].columns)
             found[key] = frame if declared.get(FROM_JOURNAL) else up_to(frame, self._evaluated_at(context))
         return found
+
+    def _as_made(self, context: dg.InputContext, dataset: str, key: str, stored: pl.DataFrame) -> pl.DataFrame:
+        """The frame as its stage made it; a run about the past needs all of what exit states tell.
+
+        A tick goes on without: what it lacks of a position must not keep back the state.
+        """
+        if dataset == EXIT_STATES and not _plan(context).is_live:
+            for beside, months in months_without_risk(self.store(), key, stored).items():
+                if lacking := [month for month in self._due(context, beside, key) if month in months]:
+                    raise _lacking(beside, key, lacking)
+        return as_made(self.store(), dataset, key, stored)
 
     def _due(self, context: dg.InputContext, asset: str, key: str) -> list[datetime]:
         """The run's months in which the key is declared."""

@@ -128,7 +128,7 @@ def test_21_every_evaluation_and_hour_is_a_file_in_the_remote(archived: Archived
     assert sum(name.startswith("entry_states") for name in names) == 4
 
     row = archived.file("exit_states/2025/03/03/1445_eth.yaml")
-    stored = archived.installation.store.read(
+    stored = archived.installation.read(
         "exit_states", "eth", start=AT.replace(day=1, hour=0), end=AT + timedelta(days=1)
     ).row(-1, named=True)
     assert (row["state"], row["price"]) == (stored["state"], stored["price"])
@@ -313,7 +313,7 @@ def test_21_archive_is_read_back_and_replayed(archived: Archived, tmp_path: Path
     assert json.loads(done.stdout) == {"exit_states": 4, "entry_states": 4, "notifications": 2}
     states = pl.read_parquet(out / "exit_states.parquet")
     contracts.EXIT.check(states)
-    stored = archived.installation.store.read(
+    stored = archived.installation.read(
         "exit_states", "eth", start=AT.replace(day=1, hour=0), end=AT + timedelta(days=1)
     )
     assert states.equals(stored.filter(pl.col("evaluated_at") >= AT).select(states.columns))

@@ -129,7 +129,7 @@ def test_ticks_add_rows_and_a_backfill_gives_the_same(modelled: Installation) ->
             whole = modelled.store.read(name, "eth", start=start, end=end)
             assert whole.height == 19 * 96 + 50
             assert whole.join(rows.select("evaluated_at"), on="evaluated_at", how="semi").equals(rows)
-        states = modelled.store.read("exit_states", "eth", start=start, end=end)
+        states = modelled.read("exit_states", "eth", start=start, end=end)
         assert states["risk"].struct.field("worst_case_quote").null_count() == 0
     assert "idle" not in modelled.store.keys("risk")
 

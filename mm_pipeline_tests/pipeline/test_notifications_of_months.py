@@ -34,7 +34,7 @@ def installation(tmp_path: Path) -> Installation:
 
 
 def rows(installation: Installation, dataset: str, grid: str = "eth") -> pl.DataFrame:
-    return installation.store.read(dataset, grid, start=FEBRUARY, end=APRIL)
+    return installation.read(dataset, grid, start=FEBRUARY, end=APRIL)
 
 
 def backfill(installation: Installation, instance: dg.DagsterInstance, *months: str) -> None:

@@ -21,8 +21,8 @@ from mm_pipeline.adapters.archive import (
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.market_frames import ByGrid, ByMarket
 from mm_pipeline.application.plan import Plan
+from mm_pipeline.application.stored_states import as_made
 from mm_pipeline.application.watch import Watch
-from mm_pipeline.domain.columns import conformed
 from mm_pipeline.domain.errors import ArchiveError
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.market import Timeframe
@@ -156,11 +156,8 @@ class _Collected:
             stored = store.read(f"{kind}_states", grid_id, start=month_start(min(earlier) - _BAR), end=self._plan.start)
         except FrameMissing:
             return frame.filter(wanted)
-        return (
-            pl.concat([conformed(stored, frame.schema), frame])
-            .unique("evaluated_at", keep="last", maintain_order=True)
-            .filter(wanted)
-        )
+        made = as_made(store, f"{kind}_states", grid_id, stored)
+        return pl.concat([made, frame]).unique("evaluated_at", keep="last", maintain_order=True).filter(wanted)
 
     def _closed(self, series: str, frame: pl.DataFrame) -> list[dict[str, Any]]:
         """Hours that closed since the newest that is archived; of a market that has none the newest."""

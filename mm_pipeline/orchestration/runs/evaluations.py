@@ -16,6 +16,7 @@ from mm_pipeline.adapters.journal import Journal
 from mm_pipeline.adapters.last_resort import Outcome, RoomState
 from mm_pipeline.application.plan import floor_to_evaluation
 from mm_pipeline.application.record_evaluations import fired_in
+from mm_pipeline.application.stored_states import as_made
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.bootstrap import Overrides, installation
 from mm_pipeline.domain.errors import ConfigError, PipelineError
@@ -149,9 +150,10 @@ def _evaluations_at(store: FrameStore, journal: Journal, evaluated_ms: int) -> l
     for kind, dataset in _DATASETS.items():
         for grid_id in store.keys(dataset):
             try:
-                rows = store.read(dataset, grid_id, start=previous_month(newest_bar), end=at)
+                stored = store.read(dataset, grid_id, start=previous_month(newest_bar), end=at)
             except FrameMissing:
                 continue
+            rows = as_made(store, dataset, grid_id, stored)
             if rows.is_empty() or rows["evaluated_at"][-1] != at:
                 continue
             row = rows.row(-1, named=True)
