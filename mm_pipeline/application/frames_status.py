@@ -1,31 +1,36 @@
-"""Which stored months were made by other settings, code or candles than those of today."""
+"""Which stored months were made by other settings, code, candles or declarations than those of today."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from mm_pipeline.adapters.frames.store import FrameStore
-from mm_pipeline.application.candles_hash import CANDLES_HASH, MIXED
-from mm_pipeline.application.plan import floor_to_evaluation
+from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
+from mm_pipeline.application.month_stamp import CANDLES_HASH, GRID_HASH, MADE_TO, MIXED, PAST_HASH, STALE_INPUTS
+from mm_pipeline.application.plan import Plan, floor_to_evaluation
+from mm_pipeline.application.planned_keys import planned_keys
+from mm_pipeline.application.stamps import stamp_of
 from mm_pipeline.application.watch import Watch
-from mm_pipeline.domain.instants import from_ms
+from mm_pipeline.domain.errors import FrameDamaged
 from mm_pipeline.domain.months import next_month
 
 CURRENT: Final = "current"
 STALE: Final = "stale"
 MIXED_STATE: Final = "mixed"
 
-DATASETS: Final = (
-    *("regime_metrics_1h", "regime_metrics_4h", "regime_1h", "regime_4h", "grid_analysis"),
-    *("positions", "risk", "exit_states", "entry_states", "replayed_notifications"),
-)
-"""What is computed from candles; frames that list the journal are never stale."""
+DATASETS: Final = {
+    **{f"{asset}_{timeframe}": asset for asset in ("regime_metrics", "regime") for timeframe in ("1h", "4h")},
+    **{asset: asset for asset in ("grid_analysis", "positions", "risk")},
+    **{asset: asset for asset in ("exit_states", "entry_states", "replayed_notifications")},
+}
+"""What is computed from candles, with its asset; frames that list the journal are never stale."""
 
-_DECIDING: Final = {"settings_hash": "settings", "code_version": "code"}
+_MADE_BY: Final = {"settings_hash": "settings", "code_version": "code"}
+_MADE_OF: Final = {CANDLES_HASH: "candles", PAST_HASH: "candles", MADE_TO: "unfinished", GRID_HASH: "grids"}
+_IN_MONTHS_OVER: Final = frozenset({CANDLES_HASH, PAST_HASH, MADE_TO})
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,8 @@ class MonthStatus:
         ``current``; ``stale``, where something that decides it is another today; ``mixed``, where its rows or its
         files were made by several settings or codes.
     changed
-        What is another today: ``settings``, ``code``, ``candles``.
+        What is another today: ``settings``, ``code``, ``candles``, ``grids``; ``unfinished``, where the month went on
+        after it was made; ``inputs``, where it was made of stale frames; ``files``, where one is damaged.
     """
 
     dataset: str
@@ -48,42 +54,64 @@ class MonthStatus:
     changed: tuple[str, ...]
 
 
-def frames_status(watch: Watch) -> list[MonthStatus]:
-    """Every stored month, oldest first. Candles are compared in months that are over."""
-    store, written_by = FrameStore(watch.frames_root), watch.written_by
-    stored: dict[tuple[datetime, str], list[tuple[str, Mapping[str, str]]]] = defaultdict(list)
+def frames_status(watch: Watch, months: Collection[datetime] | None = None) -> list[MonthStatus]:
+    """Every stored month, or those of ``months``, oldest first.
+
+    What goes on with a month is compared where it is over.
+    """
+    store = FrameStore(watch.frames_root)
+    stored: dict[tuple[datetime, str], list[str]] = defaultdict(list)
     for dataset in DATASETS:
         for key in store.keys(dataset):
             for month in store.months(dataset, key):
-                stored[month, dataset].append((key, store.metadata(dataset, key, month)))
-    hashes = {month: _hashes(watch, month) for month in sorted({month for month, _ in stored})}
-    return [
-        _status(dataset, month, files, written_by, hashes[month]) for (month, dataset), files in sorted(stored.items())
-    ]
+                if months is None or month in months:
+                    stored[month, dataset].append(key)
+    plans = {month: plan_of_month(watch, month) for month, _ in stored}
+    return [_status(watch, store, dataset, plans[month], keys) for (month, dataset), keys in sorted(stored.items())]
 
 
-def _hashes(watch: Watch, month: datetime) -> Mapping[str, str]:
-    """Hash of today's candles by key; nothing of a month that goes on."""
+def plan_of_month(watch: Watch, month: datetime) -> Plan:
+    """What a backfill of the month would do now."""
     newest_ms = floor_to_evaluation(watch.now())
-    if next_month(month) > from_ms(newest_ms):
-        return {}
-    return watch.candle_hashes(watch.plan(start=month, end=next_month(month), evaluated_ms=newest_ms, is_live=False))
+    return watch.plan(start=month, end=next_month(month), evaluated_ms=newest_ms, is_live=False)
 
 
-def _status(
-    dataset: str,
-    month: datetime,
-    files: list[tuple[str, Mapping[str, str]]],
-    written_by: Mapping[str, str],
-    hashes: Mapping[str, str],
-) -> MonthStatus:
-    changed = {
-        what for name, what in _DECIDING.items() for _, metadata in files if metadata.get(name) != written_by[name]
-    }
-    if any(CANDLES_HASH in metadata and metadata[CANDLES_HASH] != hashes.get(key, metadata[CANDLES_HASH])
-           for key, metadata in files):  # fmt: skip
-        changed.add("candles")
-    several = {tuple(metadata.get(name) for name in _DECIDING) for _, metadata in files}
-    is_mixed = len(several) > 1 or any(MIXED in metadata for _, metadata in files)
+def _status(watch: Watch, store: FrameStore, dataset: str, plan: Plan, keys: list[str]) -> MonthStatus:
+    found = {key: _metadata(store, dataset, key, plan.start) for key in keys}
+    readable = {key: metadata for key, metadata in found.items() if metadata is not None}
+    changed = {"files"} if len(readable) < len(found) else set()
+    for key, metadata in readable.items():
+        changed |= changed_in(watch, plan, dataset, key, metadata)
+    if _undeclared(watch, store, dataset, plan, keys):
+        changed.add("grids")
+    several = {tuple(metadata.get(name) for name in _MADE_BY) for metadata in readable.values()}
+    is_mixed = len(several) > 1 or any(MIXED in metadata for metadata in readable.values())
     state = MIXED_STATE if is_mixed else STALE if changed else CURRENT
-    return MonthStatus(dataset, f"{month:%Y-%m}", len(files), state, tuple(sorted(changed)))
+    return MonthStatus(dataset, f"{plan.start:%Y-%m}", len(keys), state, tuple(sorted(changed)))
+
+
+def _metadata(store: FrameStore, dataset: str, key: str, month: datetime) -> Mapping[str, str] | None:
+    """What the file names; None where it is damaged, or was taken away meanwhile."""
+    try:
+        return store.metadata(dataset, key, month)
+    except (FrameDamaged, FrameMissing):
+        return None
+
+
+def changed_in(watch: Watch, plan: Plan, dataset: str, key: str, metadata: Mapping[str, str]) -> set[str]:
+    """What decides a month's file and is another in a plan; files of earlier versions do not name all of it."""
+    today = stamp_of(watch, plan, dataset, key)
+    changed = {word for name, word in _MADE_BY.items() if metadata.get(name) != today[name]}
+    changed |= {"inputs"} if STALE_INPUTS in metadata else set()
+    compared = {name: word for name, word in _MADE_OF.items() if name in metadata and name in today}
+    if plan.end > plan.evaluated_at:
+        compared = {name: word for name, word in compared.items() if name not in _IN_MONTHS_OVER}
+    return changed | {word for name, word in compared.items() if metadata[name] != today[name]}
+
+
+def _undeclared(watch: Watch, store: FrameStore, dataset: str, plan: Plan, keys: list[str]) -> bool:
+    """Whether rows are stored of a market or grid that nothing asks for; a grid file that cannot be read may do so."""
+    wanted = planned_keys(DATASETS[dataset], plan) or frozenset()
+    unread = {problem.grid_id for problem in watch.grid_folder().problems}
+    rest = set(keys) - wanted - unread
+    return any(store.read(dataset, key, start=plan.start, end=plan.end).height for key in rest)

@@ -95,8 +95,10 @@ class Plan:
         Grids with an evaluation between ``context_ms`` and ``last_ms``.
     bars_from_ms
         Per market, open time of the first bar that evaluations look at.
+    drawn_from_ms
+        Per market, open time of the first bar that its risk is drawn from; that of ``bars_from_ms`` where none is.
     candles_from_ms
-        Per market, open time of the first candle that is kept: risk is drawn from a longer past than states are.
+        Per market, open time of the first candle that is kept: that of ``drawn_from_ms`` at the latest.
     """
 
     start: datetime
@@ -108,6 +110,7 @@ class Plan:
     is_live: bool
     grids: tuple[WatchedGrid, ...]
     bars_from_ms: Mapping[Market, int]
+    drawn_from_ms: Mapping[Market, int]
     candles_from_ms: Mapping[Market, int]
 
     @property
@@ -167,10 +170,12 @@ def make_plan(
             watched.append(grid)
     step = Timeframe.H4.ms
     bars_from_ms = {market: (needed - warm_up_ms) // step * step for market, needed in sorted(needed_ms.items())}
-    looked_from_ms = context_ms if is_live else to_ms(previous_month(start)) - since_window_ms
-    drawn_from_ms = (looked_from_ms - risk_ms) // step * step
-    before_ms = (looked_from_ms - warm_up_ms) // step * step
-    kept_from_ms = {market: needed if is_live else min(needed, before_ms) for market, needed in bars_from_ms.items()}
+    drawn_from_ms = {
+        market: min(needed, (context_ms - risk_ms) // step * step) if market in at_risk else needed
+        for market, needed in bars_from_ms.items()
+    }
+    remembered_ms = to_ms(previous_month(start)) - since_window_ms  # by a run that is not live
+    back_ms = {market: max(warm_up_ms, risk_ms if market in at_risk else 0) for market in bars_from_ms}
     return Plan(
         start=start,
         end=end,
@@ -181,7 +186,9 @@ def make_plan(
         is_live=is_live,
         grids=tuple(watched),
         bars_from_ms=bars_from_ms,
+        drawn_from_ms=drawn_from_ms,
         candles_from_ms={
-            market: min(kept, drawn_from_ms) if market in at_risk else kept for market, kept in kept_from_ms.items()
+            market: drawn if is_live else min(drawn, (remembered_ms - back_ms[market]) // step * step)
+            for market, drawn in drawn_from_ms.items()
         },
     )

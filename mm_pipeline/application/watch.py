@@ -13,11 +13,11 @@ from mm_pipeline.adapters.config.price_ticks import PriceTicks, without_too_fine
 from mm_pipeline.adapters.frames.store import FrameStore
 from mm_pipeline.adapters.journal import Journal, JournalCircuits
 from mm_pipeline.adapters.writing import Turns, turns_of
-from mm_pipeline.application.candles_hash import hashes_by_key
 from mm_pipeline.application.delivery import send_heartbeat, stays_here
 from mm_pipeline.application.exchange_time import CorrectedClock, ExchangeTime, ask_time
 from mm_pipeline.application.grid_file_incidents import observe_folder
 from mm_pipeline.application.installation import Installation
+from mm_pipeline.application.month_stamp import hashes_by_key
 from mm_pipeline.application.opening.channels import Delivery, delivery_of
 from mm_pipeline.application.plan import Plan, WatchedGrid, make_plan
 from mm_pipeline.application.silence import silence
@@ -46,7 +46,7 @@ class Watch:
         self._losses: dict[Market, list[str]] = {}
         self._bars: dict[tuple[Market, int, int], MarketBars] = {}
         self._stops: dict[tuple[Market, int, int], StopOutlook] = {}
-        self._hashes: dict[tuple[datetime, datetime, int, bool], Mapping[str, str]] = {}
+        self._hashes: dict[tuple[datetime, datetime, int, tuple[int, ...]], Mapping[str, str]] = {}
         self._turns: Turns | None = None
         self._journal: Journal | None = None
         self._time = ExchangeTime()
@@ -253,11 +253,16 @@ class Watch:
         """Filled bars of every market that evaluations look at, as far as they are stored; read once a run."""
         return {market: self._stored(market, start, plan) for market, start in plan.bars_from_ms.items()}
 
-    def candle_hashes(self, plan: Plan) -> Mapping[str, str]:
-        """Hash of the bars that evaluations look at, by key of a frame; read once a run."""
-        asked = (plan.start, plan.end, plan.evaluated_ms, plan.is_live)
+    def candle_hashes(self, plan: Plan, starts: Mapping[Market, int] | None = None) -> Mapping[str, str]:
+        """Hash of the bars that evaluations look at, by key of a frame; read once a run.
+
+        ``starts`` names other open times (epoch ms) to begin from, by market.
+        """
+        since = plan.bars_from_ms if starts is None else starts
+        asked = (plan.start, plan.end, plan.evaluated_ms, tuple(since.values()))
         if asked not in self._hashes:
-            self._hashes[asked] = hashes_by_key(plan, self.bars(plan))
+            bars = {market: self._stored(market, start, plan) for market, start in since.items()}
+            self._hashes[asked] = hashes_by_key(plan, bars)
         return self._hashes[asked]
 
     def past_bars(self, plan: Plan) -> dict[Market, MarketBars]:

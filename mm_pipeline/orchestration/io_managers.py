@@ -1,5 +1,6 @@
 """How assets exchange frames: by dataset, key (market or grid) and month in the frame store."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
@@ -9,12 +10,14 @@ import polars as pl
 
 from mm_pipeline.adapters.frames.rows import up_to
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
-from mm_pipeline.application.candles_hash import CANDLES_HASH, MIXED
+from mm_pipeline.application.frames_status import changed_in
 from mm_pipeline.application.installation import Installation
 from mm_pipeline.application.market_frames import StoredFrames
+from mm_pipeline.application.month_stamp import MIXED, STALE_INPUTS
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.planned_keys import planned_keys
-from mm_pipeline.application.stored_states import EXIT_STATES, as_made, as_stored, months_without_risk
+from mm_pipeline.application.stamps import month_plan, stamp_of
+from mm_pipeline.application.stored_states import EXIT_STATES, RISK_FRAMES, as_made, as_stored, months_without_risk
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.errors import FrameDamaged, StorageError
 from mm_pipeline.domain.instants import from_ms
@@ -61,6 +64,7 @@ class FramesIOManager(dg.IOManager):
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
         self._store: FrameStore | None = None
+        self._stale: dict[tuple[str, str, datetime], set[str]] = defaultdict(set)
 
     def store(self) -> FrameStore:
         """The frame store."""
@@ -90,33 +94,44 @@ class FramesIOManager(dg.IOManager):
                     as_stored(dataset, frame),
                     start=window.start,
                     end=window.end,
-                    metadata=self._provenance(context, plan, dataset, key),
+                    metadata=self._installation.written_by,
+                    by_month=self._provenance(context, plan, dataset, key),
                     newest=newest,
                     is_snapshot=bool(declared.get(SNAPSHOT)),
                 )
         if not plan.is_live:
             self._remove_undeclared(context, plan, set(obj))
 
-    def _provenance(self, context: dg.OutputContext, plan: Plan, dataset: str, key: str) -> dict[str, str]:
-        """What a file says of how it was made. A tick may keep rows of other settings or code: they are named too.
+    def _provenance(
+        self, context: dg.OutputContext, plan: Plan, dataset: str, key: str
+    ) -> dict[datetime, dict[str, str]]:
+        """What the file of each month says of how it was made.
 
-        A run over several months does not say which candles each of them is made of.
+        A tick may keep rows of other settings or code: they are named too.
         """
-        made_by = dict(self._installation.written_by)
-        if next_month(plan.start) != plan.end:
-            return made_by
         watch: Watch = context.resources.watch
-        hashes = watch.candle_hashes(plan)
-        stamp = made_by | ({CANDLES_HASH: hashes[key]} if key in hashes else {})
-        if not (plan.is_live and dataset in ADDED_TO_BY_TICKS):
-            return stamp
+        return {
+            month: stamp_of(watch, month_plan(watch, plan, month), dataset, key)
+            | self._stale_inputs(context, month)
+            | (self._kept_of_others(dataset, key, month) if plan.is_live and dataset in ADDED_TO_BY_TICKS else {})
+            for month in months_between(plan.start, plan.end)
+        }
+
+    def _stale_inputs(self, context: dg.OutputContext, month: datetime) -> dict[str, str]:
+        """Datasets that the step has read of the month although they are stale."""
+        found = self._stale[(*_step(context), month)]
+        return {STALE_INPUTS: " ".join(sorted(found))} if found else {}
+
+    def _kept_of_others(self, dataset: str, key: str, month: datetime) -> dict[str, str]:
+        """Other settings or code that made rows which are stored already."""
+        made_by = self._installation.written_by
         try:
-            before = self.store().metadata(dataset, key, plan.start)
+            before = self.store().metadata(dataset, key, month)
         except (FrameMissing, FrameDamaged):
-            return stamp
+            return {}
         other = {name: before.get(name, "unknown") for name in made_by}
         mixed = before.get(MIXED) if other == made_by else " ".join(other.values())
-        return stamp | ({MIXED: mixed} if mixed else {})
+        return {MIXED: mixed} if mixed else {}
 
     def _remove_undeclared(self, context: dg.OutputContext, plan: Plan, made: Collection[str]) -> None:
         """Take keys out of the plan's months that it does not have, and say so; what failed in this run it has.
@@ -173,6 +188,7 @@ class FramesIOManager(dg.IOManager):
                     raise _lacking(dataset, key, lacking)
                 stored_rows = self.store().read_with_context(dataset, key, start=window.start, end=window.end)
                 frame = self._as_made(context, dataset, key, stored_rows)
+                self._note_stale(context, dataset, key)
             except FrameMissing as error:
                 found.missing[key] = error
                 continue
@@ -189,6 +205,16 @@ class FramesIOManager(dg.IOManager):
                 if lacking := [month for month in self._due(context, beside, key) if month in months]:
                     raise _lacking(beside, key, lacking)
         return as_made(self.store(), dataset, key, stored)
+
+    def _note_stale(self, context: dg.InputContext, dataset: str, key: str) -> None:
+        """Remember for the step's outputs which of its inputs were stale; a tick has made all of them itself."""
+        plan, watch = _plan(context), context.resources.watch
+        for of in () if plan.is_live else (dataset, *(RISK_FRAMES if dataset == EXIT_STATES else ())):
+            for month in months_between(plan.start, plan.end):
+                if month in self.store().months(of, key):
+                    metadata = self.store().metadata(of, key, month)
+                    if MIXED in metadata or changed_in(watch, month_plan(watch, plan, month), of, key, metadata):
+                        self._stale[(*_step(context), month)].add(of)
 
     def _due(self, context: dg.InputContext, asset: str, key: str) -> list[datetime]:
         """The run's months in which the key is declared."""
@@ -209,6 +235,11 @@ def frames_io_manager(current: Callable[[], Installation]) -> dg.IOManagerDefini
         description="Frames by month.",
         required_resource_keys={"watch"},
     )
+
+
+def _step(context: dg.OutputContext | dg.InputContext) -> tuple[str, str]:
+    """Run and step, of which inputs and outputs belong together."""
+    return context.step_context.run_id, context.step_context.step.key
 
 
 def _plan(context: dg.OutputContext | dg.InputContext) -> Plan:

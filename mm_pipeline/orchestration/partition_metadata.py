@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 
 from mm_pipeline.adapters.frames.rows import bars_in, with_bar_time
-from mm_pipeline.application.candles_hash import CANDLES_HASH, joined_hash
+from mm_pipeline.application.month_stamp import CANDLES_HASH, joined_hash
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.months import months_between, next_month

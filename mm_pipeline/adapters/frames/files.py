@@ -106,16 +106,24 @@ class FrameFiles:
             raise self._damaged(path, raw, str(error)) from error
         return {key: value for key, value in metadata.items() if key not in _OWN_KEYS}
 
-    def write(self, files: Mapping[str, pl.DataFrame], *, metadata: Mapping[str, str]) -> None:
+    def write(
+        self,
+        files: Mapping[str, pl.DataFrame],
+        *,
+        metadata: Mapping[str, str],
+        by_file: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         """Replace the files. All are written beside their targets first, so that a full disk changes none of them.
 
         Each file is replaced in one step; a process killed between two steps leaves old and new files, each whole.
+        ``by_file`` is metadata of single files, beside that of all.
         """
+        more = by_file or {}
         staged: dict[str, str] = {}
         path = ""
         try:
             for path, frame in files.items():
-                staged[path] = self._stage(path, frame, metadata)
+                staged[path] = self._stage(path, frame, {**metadata, **more.get(path, {})})
             for path, temporary in list(staged.items()):
                 self._put_in_place(temporary, path)
                 del staged[path]

@@ -52,6 +52,7 @@ class FrameStore:
         start: datetime,
         end: datetime,
         metadata: Mapping[str, str] | None = None,
+        by_month: Mapping[datetime, Mapping[str, str]] | None = None,
         newest: datetime | None = None,
         is_snapshot: bool = False,
     ) -> None:
@@ -69,6 +70,8 @@ class FrameStore:
             First instants of UTC months.
         metadata
             Parquet key-value metadata of every file written (``settings_hash``, ``code_version``).
+        by_month
+            More of it, of the files of single months.
         newest
             The evaluation that the writer judged up to. Stored rows that were known only later stay, and such rows of
             ``frame`` are left out; None replaces the months whole.
@@ -93,7 +96,8 @@ class FrameStore:
             rows = bars_in(timed, month, next_month(month))
             is_past = newest is None or next_month(month) <= newest
             files[path] = rows if is_past or newest is None else self._with_later(path, rows, newest, is_snapshot)
-        self._files.write(files, metadata=metadata or {})
+        more = {month_path(dataset, key, month): told for month, told in (by_month or {}).items()}
+        self._files.write(files, metadata=metadata or {}, by_file=more)
         for month in months[1:]:
             self._files.delete(context_path(dataset, key, month))
 
