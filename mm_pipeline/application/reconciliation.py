@@ -8,10 +8,11 @@ import polars as pl
 
 _RELATIVE_TOLERANCE: Final = 1e-9
 """Prices are copied, volumes are added up: anything beyond rounding is a difference."""
-_COLUMNS: Final = ("open", "high", "low", "close", "volume")
+_PRICES: Final = ("open", "high", "low", "close")
+_COLUMNS: Final = (*_PRICES, "volume")
 
 
-def hourly_differences(resampled: pl.DataFrame, own: pl.DataFrame) -> pl.DataFrame:
+def hourly_differences(resampled: pl.DataFrame, own: pl.DataFrame, *, price_step: float = 0.0) -> pl.DataFrame:
     """Hours whose candles disagree.
 
     Parameters
@@ -20,18 +21,20 @@ def hourly_differences(resampled: pl.DataFrame, own: pl.DataFrame) -> pl.DataFra
         1h Bars frame; hours without any trade are passed over.
     own
         Raw 1h candle frame of the same hours.
+    price_step
+        By how much prices may be apart (quote).
 
     Returns
     -------
     ``open_time, problem`` (the columns that differ, or on which side the hour is missing), ascending.
     """
-    ours = resampled.filter(~pl.col("is_synthetic")).select("open_time", *_COLUMNS)
+    ours = traded_hours(resampled).select("open_time", *_COLUMNS)
     joined = ours.join(own, on="open_time", how="full", suffix="_own", coalesce=True).sort("open_time")
     differing = [
-        pl.when((pl.col(name) - pl.col(f"{name}_own")).abs() > _RELATIVE_TOLERANCE * pl.col(name).abs()).then(
+        pl.when((pl.col(name) - pl.col(f"{name}_own")).abs() > step + _RELATIVE_TOLERANCE * pl.col(name).abs()).then(
             pl.format(f"{name} {{}} against the exchange's {{}}", name, f"{name}_own")
         )
-        for name in _COLUMNS
+        for name, step in {**dict.fromkeys(_PRICES, price_step), "volume": 0.0}.items()
     ]
     missing = (
         pl.when(pl.col("close_own").is_null())
@@ -41,3 +44,8 @@ def hourly_differences(resampled: pl.DataFrame, own: pl.DataFrame) -> pl.DataFra
     )
     problems = pl.concat_list(missing, *differing).list.drop_nulls().list.join("; ")
     return joined.select("open_time", problem=problems).filter(pl.col("problem") != "")
+
+
+def traded_hours(resampled: pl.DataFrame) -> pl.DataFrame:
+    """Hours in which something was traded."""
+    return resampled.filter(~pl.col("is_synthetic"))

@@ -7,17 +7,16 @@ import dagster as dg
 import polars as pl
 
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
+from mm_pipeline.application.frames_status import plan_of_month
+from mm_pipeline.application.own_hours import HoursCompared, compare_hours
 from mm_pipeline.application.parity import Frames, Parity, compare
 from mm_pipeline.application.plan import floor_to_evaluation
-from mm_pipeline.application.reconciliation import hourly_differences
 from mm_pipeline.application.undeclared import undeclared_frames
 from mm_pipeline.application.watch import Watch
-from mm_pipeline.domain.candles import resample
-from mm_pipeline.domain.errors import ExchangeError
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market, Timeframe
-from mm_pipeline.domain.months import previous_month
+from mm_pipeline.domain.months import months_between, previous_month
 from mm_pipeline.orchestration import metadata
 from mm_pipeline.orchestration.resources import WatchResource
 from mm_pipeline.orchestration.run_plan import months_asked
@@ -25,6 +24,10 @@ from mm_pipeline.orchestration.run_plan import months_asked
 PARITY: Final = "replay_parity"
 DECLARED: Final = "frames_declared"
 RECONCILIATION: Final = "hourly_reconciliation"
+HOURS: Final = "hours_agree"
+HOURS_COMPARED: Final = "hours_compared"
+HOURS_TOLD: Final = "told"
+"""Metadata: ``differing`` hours and markets ``not_compared``, as a command reads them."""
 NOT_EVALUATED: Final = "not evaluated: the journal has nothing of these months that today's settings and code decided"
 MAX_SHOWN: Final = 50
 """Most differences that a check lists; it counts them all."""
@@ -111,19 +114,28 @@ def frames_declared(watch: WatchResource) -> dg.AssetCheckResult:
 def hourly_reconciliation(context: dg.AssetCheckExecutionContext, watch: WatchResource) -> dg.AssetCheckResult:
     """One request a market; a market that cannot be asked warns, and stops no other."""
     end_ms = to_ms(watch.now()) // Timeframe.H1.ms * Timeframe.H1.ms
-    rows = []
     markets = watched_markets(watch)
-    for market in markets:
-        try:
-            rows += _differences(watch, market, end_ms)
-        except ExchangeError as error:
-            context.log.warning(f"{market}: {error}")
-            rows.append({"market": str(market), "hour": "", "problem": str(error)})
-    return dg.AssetCheckResult(
-        passed=not rows,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"markets": len(markets), "differences": len(rows), "hours": metadata.table(rows[:MAX_SHOWN])},
-    )
+    found = [compare_hours(watch, market, start_ms=end_ms - _DAY_MS, end_ms=end_ms) for market in markets]
+    return _hours_result(context, found)
+
+
+@dg.asset_check(
+    asset="candles",
+    name=HOURS,
+    description="The stored 15m candles of the run's months make the exchange's own 1h candles, to the price step.",
+)
+def hours_agree(context: dg.AssetCheckExecutionContext, watch: WatchResource) -> dg.AssetCheckResult:
+    """Every market that a month needs, a page of hours at a time; where nothing could be compared it warns."""
+    steps = watch.price_ticks().known()
+    found = []
+    for month in months_between(*months_asked(context.run, watch.now())):
+        plan = plan_of_month(watch, month)
+        end_ms = plan.bars_until_ms // Timeframe.H1.ms * Timeframe.H1.ms
+        found += [
+            compare_hours(watch, market, start_ms=to_ms(month), end_ms=end_ms, price_step=steps.get(market, 0.0))
+            for market in plan.markets
+        ]
+    return _hours_result(context, found)
 
 
 def watched_markets(watch: Watch) -> list[Market]:
@@ -134,14 +146,26 @@ def watched_markets(watch: Watch) -> list[Market]:
     return sorted(named | {version.grid.market for version in versions if version is not None})
 
 
-def _differences(watch: Watch, market: Market, end_ms: int) -> list[dict[str, str]]:
-    start_ms = end_ms - _DAY_MS
-    own = watch.installation.sources.hourly(market, start_ms=start_ms, end_ms=end_ms, settings=watch.settings)
-    if own is None:
-        return []
-    bars = watch.shelf().bars(market, start_ms=start_ms, end_ms=end_ms).bars
-    differences = hourly_differences(resample(bars, Timeframe.H1), own)
-    return [
-        {"market": str(market), "hour": f"{at:%Y-%m-%d %H:%M}", "problem": problem}
-        for at, problem in differences.iter_rows()
+def _hours_result(context: dg.AssetCheckExecutionContext, found: list[HoursCompared]) -> dg.AssetCheckResult:
+    """Every hour that differs with both values, and every market of which none could be compared."""
+    rows = [
+        {"market": str(one.market), "hour": f"{at:%Y-%m-%d %H:%M}", "problem": problem}
+        for one in found
+        for at, problem in one.differences.iter_rows()
     ]
+    silent = [{"market": str(one.market), "why": one.not_compared} for one in found if one.not_compared is not None]
+    for one in silent:
+        context.log.warning(f"{one['market']}: not compared: {one['why']}")
+    return dg.AssetCheckResult(
+        passed=not rows and not silent,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"not compared: {', '.join(str(one['market']) for one in silent)}" if silent else None,
+        metadata={
+            "markets": len(found),
+            HOURS_COMPARED: sum(one.hours for one in found),
+            "differences": len(rows),
+            "hours": metadata.table(rows[:MAX_SHOWN]),
+            "not compared": metadata.table(silent),
+            HOURS_TOLD: dg.MetadataValue.json({"differing": rows[:MAX_SHOWN], "not_compared": silent}),
+        },
+    )

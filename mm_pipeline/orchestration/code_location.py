@@ -21,7 +21,7 @@ from mm_pipeline.orchestration.assets.positions import positions_and_risk
 from mm_pipeline.orchestration.assets.regime import regime, regime_metrics
 from mm_pipeline.orchestration.assets.replayed_notifications import replayed_notifications
 from mm_pipeline.orchestration.assets.states import exit_and_entry_states
-from mm_pipeline.orchestration.checks import frames_declared, hourly_reconciliation, replay_parity
+from mm_pipeline.orchestration.checks import frames_declared, hourly_reconciliation, hours_agree, replay_parity
 from mm_pipeline.orchestration.dead_runs import dead_runs
 from mm_pipeline.orchestration.io_managers import frames_io_manager
 from mm_pipeline.orchestration.resources import watch_resource
@@ -41,7 +41,7 @@ ASSETS = (
     archive,
 )
 
-CHECKS = (replay_parity, frames_declared, hourly_reconciliation)
+CHECKS = (replay_parity, frames_declared, hourly_reconciliation, hours_agree)
 JOBS = (jobs.exit_evaluation, jobs.hourly_metrics, jobs.history)
 SCHEDULES = (schedules.every_15_minutes, schedules.every_hour)
 SENSORS = (

@@ -13,7 +13,7 @@ from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.months import month_start, parse_month
 from mm_pipeline.orchestration.assets.candles import FRESH
 from mm_pipeline.orchestration.assets.positions import AGREES
-from mm_pipeline.orchestration.checks import DECLARED, PARITY, RECONCILIATION
+from mm_pipeline.orchestration.checks import DECLARED, HOURS, PARITY, RECONCILIATION
 from mm_pipeline.orchestration.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.orchestration.turns import LIVE_TAG
 
@@ -58,7 +58,8 @@ exit_evaluation = dg.define_asset_job(
 
 history = dg.define_asset_job(
     HISTORY_JOB,
-    selection=_selection(*_ALL, "replayed_notifications") | dg.AssetSelection.assets("archive"),
+    selection=_selection(*_ALL, "replayed_notifications", checks=(("candles", HOURS),))
+    | dg.AssetSelection.assets("archive"),
     config=_CONSOLE,
     tags={LIVE_TAG: "false"},
     description="Whole months of the past, with the pages that there would have been; journals nothing, pages nobody.",

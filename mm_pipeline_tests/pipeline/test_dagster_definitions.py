@@ -117,6 +117,7 @@ def test_every_check_is_described(definitions: dg.Definitions) -> None:
         "replay_parity",
         "frames_declared",
         "hourly_reconciliation",
+        "hours_agree",
     }
     assert all(assets.get_check_spec(key).description for key in assets.asset_check_keys)
 
@@ -162,6 +163,7 @@ def test_jobs_hold_the_whole_flow_and_the_markets_part(definitions: dg.Definitio
     assert {node.name for node in history.nodes} == {
         *(node.name for node in evaluation.nodes),
         "replayed_notifications",
+        "candles_hours_agree",
     }
     assert {node.name for node in hourly.nodes} == {
         "candles",

@@ -16,8 +16,6 @@ from mm_pipeline.domain.candles import CircuitStore, ExchangePolicy, empty_candl
 from mm_pipeline.domain.errors import MarketNotFound
 from mm_pipeline.domain.market import FinerTimeframe, Market, Timeframe
 
-_STEP_MS = Timeframe.M15.ms
-
 
 class ExchangeCandles:
     """A :class:`~mm_pipeline.domain.candles.source.CandleSource` over an exchange; its markets share client and budget.
@@ -95,7 +93,7 @@ class ExchangeCandles:
         def pages(asking: Asking[ExchangeClient]) -> pl.DataFrame:
             self._session.check_clock(asking)
             self._check_listed(asking, market)
-            return _fetch_pages(asking, market, start_ms=start_ms, end_ms=end_ms)
+            return fetch_pages(asking, market, start_ms=start_ms, end_ms=end_ms)
 
         return self._session.run(pages, closes_circuit=True)
 
@@ -139,20 +137,27 @@ class ExchangeCandles:
             self._ticks[market] = tick
 
 
-def _fetch_pages(asking: Asking[ExchangeClient], market: Market, *, start_ms: int, end_ms: int) -> pl.DataFrame:
+def fetch_pages(
+    asking: Asking[ExchangeClient],
+    market: Market,
+    *,
+    start_ms: int,
+    end_ms: int,
+    timeframe: Timeframe = Timeframe.M15,
+) -> pl.DataFrame:
     """Ask page after page, and on from where a page ended early: only an empty answer means that there are no trades.
 
     An exchange that gives fewer rows than it was asked for would otherwise leave holes that look like quiet bars.
     """
     answers = [empty_candles()]
-    page_ms = asking.client.page_bars * _STEP_MS
+    page_ms = asking.client.page_bars * timeframe.ms
     at_ms = start_ms
     while at_ms < end_ms:
         page_end_ms = min(at_ms + page_ms, end_ms)
-        answer = _fetch_page(asking, market, start_ms=at_ms, end_ms=page_end_ms)
+        answer = _fetch_page(asking, market, start_ms=at_ms, end_ms=page_end_ms, timeframe=timeframe)
         answers.append(answer)
-        next_ms = page_end_ms if answer.is_empty() else int(epoch_ms(answer["open_time"]).max()) + _STEP_MS
-        at_ms = min(next_ms // _STEP_MS * _STEP_MS, page_end_ms)
+        next_ms = page_end_ms if answer.is_empty() else int(epoch_ms(answer["open_time"]).max()) + timeframe.ms
+        at_ms = min(next_ms // timeframe.ms * timeframe.ms, page_end_ms)
     return pl.concat(answers)
 
 

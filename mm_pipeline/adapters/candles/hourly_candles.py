@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from mm_pipeline.adapters.candles.memory_candles import within
+from mm_pipeline.adapters.candles.exchange_candles import fetch_pages
 from mm_pipeline.adapters.exchange.client import ExchangeClient
 from mm_pipeline.adapters.exchange.deadline import Deadline, run_within
 from mm_pipeline.adapters.exchange.retries import Asking
@@ -36,10 +36,6 @@ def hourly_candles(
     def ask(deadline: Deadline) -> pl.DataFrame:
         client.on_request(deadline.check)
         asking = Asking(client, exchange=market.exchange, policy=policy, attempts=1, deadline=deadline)
-        return asking.ask(
-            f"hourly candles of {market.symbol}",
-            lambda: client.candles(market.symbol, start_ms=start_ms, end_ms=end_ms, timeframe=Timeframe.H1),
-        )
+        return fetch_pages(asking, market, start_ms=start_ms, end_ms=end_ms, timeframe=Timeframe.H1)
 
-    answer = run_within(policy.deadline.total_seconds(), ask)
-    return within(answer, start_ms=start_ms, end_ms=end_ms).sort("open_time")
+    return run_within(policy.deadline.total_seconds(), ask).unique("open_time", keep="last").sort("open_time")
