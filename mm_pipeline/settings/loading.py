@@ -24,6 +24,7 @@ from mm_pipeline.adapters.channels import ChannelAccess, ChannelConfigs
 from mm_pipeline.adapters.config.calibration_files import load_calibration
 from mm_pipeline.adapters.config.home import mm_home, project_root
 from mm_pipeline.adapters.config.strict_yaml import load_mapping, parse_mapping, validation_errors
+from mm_pipeline.adapters.frames.policy import BackfillPolicy
 from mm_pipeline.adapters.last_resort.policy import LastResortPolicy
 from mm_pipeline.adapters.writing import WritingPolicy
 from mm_pipeline.domain.account import AccountPolicy
@@ -86,6 +87,7 @@ class Settings(Policy):
     ui: UiPolicy
     last_resort: LastResortPolicy
     writing: WritingPolicy
+    backfill: BackfillPolicy
 
     @field_validator("extra_markets", mode="before")
     @classmethod

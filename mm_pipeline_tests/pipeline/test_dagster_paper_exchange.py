@@ -15,7 +15,7 @@ from mm_pipeline.domain.market import Market
 from mm_pipeline.orchestration.checks import RECONCILIATION
 from mm_pipeline.orchestration.code_location import build_definitions
 from mm_pipeline.orchestration.jobs import HOURLY_JOB
-from mm_pipeline.orchestration.runs import backfill, dagster_instance, evaluate_now
+from mm_pipeline.orchestration.runs import backfill, dagster_instance, evaluate_now, plan_backfill
 from mm_pipeline.paper.clock import PaperClock
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.http.faults import HtmlPage
@@ -126,25 +126,24 @@ def test_future_moment_is_refused(installation: Installation) -> None:
 
 def test_backfill_materializes_the_months_it_touches_and_tells_how_far_it_is(installation: Installation) -> None:
     told: list[tuple[str, int, int]] = []
-    months = backfill(
-        installation.deployment,
-        datetime(2025, 3, 5, tzinfo=UTC),
-        datetime(2025, 3, 10, tzinfo=UTC),
-        lambda *step: told.append(step),
-        overrides=overrides(installation),
-    )
-    assert months == ["2025-03"]
-    assert told[-1][1:] == (10, 10)
-    assert {name for name, _, _ in told} == {
+    chosen, span = overrides(installation), (datetime(2025, 3, 5, tzinfo=UTC), datetime(2025, 3, 10, tzinfo=UTC))
+    plan = plan_backfill(installation.deployment, *span, overrides=chosen)
+    assert plan.months == {"2025-03": ("goes on", "not made")}
+    (made,) = backfill(installation.deployment, list(plan.months), lambda *step: told.append(step), overrides=chosen)
+    assert made.month == "2025-03"
+    assert made.hours_compared > 1000, "of three markets"
+    assert (made.hours_differing, made.not_compared) == ((), ())
+    assert told[-1][1:] == (11, 11)
+    assert {name.removeprefix("2025-03 (0 of 1 months): ") for name, _, _ in told} == {
         *("candles", "regime_metrics", "regime", "grid_analysis", "positions_and_risk", "exit_and_entry_states"),
-        *("notifications", "replayed_notifications", "deliveries", "archive"),
+        *("notifications", "replayed_notifications", "deliveries", "archive", "candles_hours_agree"),
     }
     assert installation.store.keys("exit_states") == ["calm", "crashed", "far"]
 
 
 def test_backfill_of_nothing_is_refused(installation: Installation) -> None:
     with pytest.raises(ConfigError, match="no month"):
-        backfill(
+        plan_backfill(
             installation.deployment,
             datetime(2021, 3, 5, tzinfo=UTC),
             datetime(2021, 3, 10, tzinfo=UTC),

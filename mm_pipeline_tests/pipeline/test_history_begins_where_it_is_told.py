@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from mm_pipeline.domain.errors import ConfigError
-from mm_pipeline.orchestration.runs import backfill
+from mm_pipeline.orchestration.runs import plan_backfill
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources, Installation, ranging_candles
 
 pytestmark = DAGSTER_WARNINGS
@@ -33,4 +33,4 @@ def test_month_from_the_first_on_is_made(tmp_path: Path) -> None:
 def test_range_before_it_is_refused_by_name(tmp_path: Path) -> None:
     made = installation(tmp_path, "2021-12")
     with pytest.raises(ConfigError, match="no month from 2021-12 to now lies in 2021-11-01 to 2021-11-30"):
-        backfill(made.deployment, NOVEMBER, datetime(2021, 11, 30, tzinfo=UTC), overrides=made.overrides(DECEMBER))
+        plan_backfill(made.deployment, NOVEMBER, datetime(2021, 11, 30, tzinfo=UTC), overrides=made.overrides(DECEMBER))

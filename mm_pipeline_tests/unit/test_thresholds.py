@@ -123,6 +123,7 @@ ELSEWHERE = {
     "archive.": "faults/test_21_archive_remote_away.py",
     "supervision.": "unit/test_supervision.py",
     "writing.": "unit/test_writing_turns.py",
+    "backfill.": "unit/test_backfill_estimate.py",
     "ui.": "unit/test_ui_guard.py",
     "last_resort.": "unit/test_last_resort.py",
 }

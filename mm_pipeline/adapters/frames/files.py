@@ -106,6 +106,13 @@ class FrameFiles:
             raise self._damaged(path, raw, str(error)) from error
         return {key: value for key, value in metadata.items() if key not in _OWN_KEYS}
 
+    def size_bytes(self, path: str) -> int:
+        """Length of the file; 0 where there is none."""
+        try:
+            return int(self._fs.size(self.full_path(path)) or 0)
+        except FileNotFoundError:
+            return 0
+
     def write(
         self,
         files: Mapping[str, pl.DataFrame],

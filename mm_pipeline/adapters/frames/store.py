@@ -235,6 +235,11 @@ class FrameStore:
             removed.append(month)
         return removed
 
+    def size_bytes(self, datasets: Iterable[str], month: datetime) -> int:
+        """Bytes of a month's files of all keys of these datasets, look-back context included."""
+        of_keys = [(dataset, key) for dataset in datasets for key in self.keys(dataset)]
+        return sum(self._files.size_bytes(path(*of, month)) for of in of_keys for path in (month_path, context_path))
+
     def keys(self, dataset: str) -> list[str]:
         """Keys (markets' ``path_key`` or grid ids) with at least one month, sorted."""
         names = self._files.names(checked(dataset))
