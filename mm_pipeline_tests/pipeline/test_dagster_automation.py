@@ -16,6 +16,7 @@ from mm_pipeline.application.subjects import PIPELINE
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.orchestration.code_location import build_definitions
+from mm_pipeline.orchestration.jobs import HISTORY_JOB, PRIORITY_TAG
 from mm_pipeline.orchestration.resources import watch_resource
 from mm_pipeline.orchestration.run_moment import EVALUATED_AT_TAG
 from mm_pipeline.orchestration.schedules import EVALUATION_CRON, every_15_minutes, every_hour
@@ -91,6 +92,12 @@ def test_tick_evaluates_the_newest_close_in_the_month_of_its_bar(
     assert request.partition_key == month
     assert request.tags["mm/evaluated_at"] == f"{evaluation}:00+00:00"
     assert request.run_key == f"exit_evaluation {evaluation}:00+00:00"
+
+
+def test_tick_leaves_the_queue_before_hourly_runs_and_these_before_backfills(installation: Installation) -> None:
+    ranks = [int(tick(installation, AT, schedule).tags[PRIORITY_TAG]) for schedule in (every_15_minutes, every_hour)]
+    backfills = build_definitions(installation.overrides(AT)).resolve_job_def(HISTORY_JOB).tags
+    assert ranks[0] > ranks[1] > int(backfills.get(PRIORITY_TAG, "0"))
 
 
 def test_hourly_run_belongs_to_the_month_of_the_newest_bar(installation: Installation) -> None:

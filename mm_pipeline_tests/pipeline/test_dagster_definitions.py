@@ -11,6 +11,7 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 import mm_pipeline.definitions
 from mm_pipeline.adapters.dagster_folder import INSTANCE_SETTINGS
+from mm_pipeline.application.provenance import code_version
 from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.orchestration.assets import declaration as stage
 from mm_pipeline.orchestration.code_location import build_definitions
@@ -105,6 +106,7 @@ def test_every_asset_is_grouped_described_monthly_pooled_and_backfilled_by_month
         assert node.partitions_def == stage.MONTHS
         assert node.backfill_policy == dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
         assert node.pools == {stage.POOL}
+        assert node.code_version == code_version(), "the UI calls what older code made outdated"
 
 
 def test_every_check_is_described(definitions: dg.Definitions) -> None:

@@ -17,6 +17,7 @@ from mm_pipeline_tests.dagster_samples import (
 )
 
 pytestmark = DAGSTER_WARNINGS
+FEBRUARY, MARCH = datetime(2025, 2, 1, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC)
 AT = datetime(2025, 3, 2, 12, tzinfo=UTC)
 
 
@@ -46,6 +47,18 @@ def test_month_with_a_market_alone_says_so(installation: Installation, instance:
     installation.settings_file.write_text("grids: grids\nextra_markets: [kucoin:ETH/USDT]\n")
     result = installation.run(AT, instance, months=("2025-01", "2025-01"), assets=["grid_analysis"])
     assert metadata_of(result, "grid_analysis")["nothing_to_do"] == "No grid is declared from 2025-01 to 2025-01."
+
+
+def test_month_of_a_grid_that_is_older_than_the_candles_says_so_in_every_row(
+    installation: Installation, instance: dg.DagsterInstance
+) -> None:
+    installation.grid("eth", started_at="2024-12-01T00:00:00Z")
+    installation.run(AT, instance, months=("2025-02", "2025-02"))
+    rows = installation.store.read("exit_states", "eth", start=FEBRUARY, end=MARCH)
+    assert rows.height == 28 * 96
+    said = "candles do not reach back to the grid's started_at"
+    assert rows["reasons"].list.contains(said).all()
+    assert set(rows["state"]) <= {"UNKNOWN", "MANDATORY_EXIT"}
 
 
 def test_month_with_a_grid_has_nothing_to_explain(installation: Installation, instance: dg.DagsterInstance) -> None:
