@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
 from mm_pipeline.adapters.dagster_folder import INSTANCE_SETTINGS
 from mm_pipeline.paper.pushover import PaperPushover
 from mm_pipeline_tests.postgres_server import PostgresServer, session_server
+from mm_pipeline_tests.ui_client import UiClient, UiError
 from mm_pipeline_tests.up_process import LOCAL_GRIDS, Output, installation, running
 
 KEYS = {"MM_TEST_TOKEN": "a" * 30, "MM_TEST_USER": "u" * 30}
@@ -28,12 +25,8 @@ supervision: {{queued_for: 10s, silent_for: 60s, restarts: 3, restart_window: 1d
 """
 
 
-class UiError(Exception):
-    """The UI could not answer, as while its database is away."""
-
-
 @dataclass
-class Watch:
+class Watch(UiClient):
     """A running ``mm up`` whose journal and whose Dagster storage are on Postgres."""
 
     home: Path
@@ -42,46 +35,13 @@ class Watch:
     environment: dict[str, str]
     process: subprocess.Popen[str]
     output: Output
-    url: str
     phone: PaperPushover
     server: PostgresServer
-
-    def ask(
-        self, method: str, path: str, *headers: tuple[str, str], body: bytes | None = None, host: str | None = None
-    ) -> tuple[int, bytes]:
-        """Status and body of one request with exactly these headers."""
-        place = urlsplit(self.url).netloc
-        connection = http.client.HTTPConnection(place, timeout=30)
-        try:
-            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-            connection.putheader("Host", place if host is None else host)
-            for name, value in headers:
-                connection.putheader(name, value)
-            if body is not None:
-                connection.putheader("Content-Length", str(len(body)))
-            connection.endheaders(body)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
-
-    def graphql(self, query: str) -> Any:
-        """What the UI's own page gets."""
-        headers = (("Content-Type", "application/json"), ("Origin", self.url), ("Sec-Fetch-Site", "same-origin"))
-        status, body = self.ask("POST", "/graphql", *headers, body=json.dumps({"query": query}).encode())
-        if status != 200:
-            raise UiError(body)
-        return json.loads(body)["data"]
 
     def limit(self) -> int:
         """The pool's limit."""
         found = self.graphql('{instance{concurrencyLimit(concurrencyKey: "frames"){limit}}}')
         return int(found["instance"]["concurrencyLimit"]["limit"])
-
-    def runs(self) -> dict[str, str]:
-        """Status of each run by its id."""
-        found = self.graphql("{runsOrError(limit: 50){... on Runs{results{runId status}}}}")
-        return {run["runId"]: run["status"] for run in found["runsOrError"]["results"]}
 
     def has_run_after(self, before: dict[str, str]) -> bool:
         """Whether a run that was not there before has succeeded; False while the UI cannot say."""

@@ -39,13 +39,13 @@ def installation(folder: Path, more: str = "", *, grids: Path = LOCAL_GRIDS) -> 
     return settings
 
 
-def wait_for(condition: Callable[[], object], what: str) -> None:
+def wait_for(condition: Callable[[], object], what: str, *, every_s: float = _POLL_S) -> None:
     """Poll until it holds."""
     end_s = time.monotonic() + WAIT_S
     while time.monotonic() < end_s:
         if condition():
             return
-        time.sleep(_POLL_S)
+        time.sleep(every_s)
     pytest.fail(f"{what} did not come in {WAIT_S:g} s")
 
 

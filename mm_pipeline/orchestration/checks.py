@@ -90,6 +90,7 @@ def parity_of(watch: Watch, start: datetime, end: datetime) -> Parity:
 @dg.asset_check(
     asset="exit_states",
     name=DECLARED,
+    additional_deps=["replayed_notifications"],  # a run that takes frames out takes those of pages out last
     description="Every stored month of a grid is one in which a grid of that name is declared.",
 )
 def frames_declared(watch: WatchResource) -> dg.AssetCheckResult:
