@@ -66,8 +66,14 @@ def frames_status(watch: Watch, months: Collection[datetime] | None = None) -> l
             for month in store.months(dataset, key):
                 if months is None or month in months:
                     stored[month, dataset].append(key)
-    plans = {month: plan_of_month(watch, month) for month, _ in stored}
-    return [_status(watch, store, dataset, plans[month], keys) for (month, dataset), keys in sorted(stored.items())]
+    found = []
+    for month in sorted({month for month, _ in stored}):
+        plan = plan_of_month(watch, month)
+        found += [
+            _status(watch, store, name, plan, stored[month, name]) for name in DATASETS if (month, name) in stored
+        ]
+        watch.let_go()
+    return found
 
 
 def plan_of_month(watch: Watch, month: datetime) -> Plan:

@@ -284,10 +284,14 @@ class Watch:
             self._bars[asked] = self.shelf().bars(market, start_ms=start_ms, end_ms=plan.bars_until_ms)
         return self._bars[asked]
 
-    def keep(self, plan: Plan, update: CandleUpdate) -> list[datetime]:
-        """Store an update; months whose candles changed."""
+    def let_go(self) -> None:
+        """Let go of the bars that were read: whoever goes over years needs them a month at a time."""
         self._bars.clear()
         self._stops.clear()
+
+    def keep(self, plan: Plan, update: CandleUpdate) -> list[datetime]:
+        """Store an update; months whose candles changed."""
+        self.let_go()
         self._hashes.clear()
         market = update.after.market
         return self.shelf().save(
