@@ -27,7 +27,7 @@ MADE_TO: Final = "made_to"
 """Metadata: the newest evaluation of the month that its run could make."""
 
 STALE_INPUTS: Final = "stale_inputs"
-"""Metadata: datasets that were stale when a run over a part of the flow made this month of them."""
+"""Metadata: datasets that were stale or missing when a run over a part of the flow made this month of them."""
 
 MIXED: Final = "mixed_with"
 """Metadata of a stored month: settings and code of rows that ticks kept when they changed."""

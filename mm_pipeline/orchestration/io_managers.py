@@ -191,6 +191,7 @@ class FramesIOManager(dg.IOManager):
                 self._note_stale(context, dataset, key)
             except FrameMissing as error:
                 found.missing[key] = error
+                self._note_missing(context, dataset)
                 continue
             found[key] = frame if declared.get(FROM_JOURNAL) else up_to(frame, self._evaluated_at(context))
         return found
@@ -205,6 +206,12 @@ class FramesIOManager(dg.IOManager):
                 if lacking := [month for month in self._due(context, beside, key) if month in months]:
                     raise _lacking(beside, key, lacking)
         return as_made(self.store(), dataset, key, stored)
+
+    def _note_missing(self, context: dg.InputContext, dataset: str) -> None:
+        """Remember the same of an input that is not there: what is made without it is no better."""
+        plan = _plan(context)
+        for month in () if plan.is_live else months_between(plan.start, plan.end):
+            self._stale[(*_step(context), month)].add(dataset)
 
     def _note_stale(self, context: dg.InputContext, dataset: str, key: str) -> None:
         """Remember for the step's outputs which of its inputs were stale; a tick has made all of them itself."""

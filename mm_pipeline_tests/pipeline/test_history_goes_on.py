@@ -140,15 +140,18 @@ def test_month_is_stale_by_candles_and_settings(installation: Installation) -> N
     assert months_to_make(installation)["2025-03"] == ("goes on", "settings")
 
 
-def test_month_is_stale_by_candles_of_which_risk_alone_is_drawn(installation: Installation) -> None:
-    with installation.watch(AT) as watch:
+def test_month_is_stale_by_candles_of_which_risk_alone_is_drawn(tmp_path: Path, candles: pl.DataFrame) -> None:
+    made = Installation(tmp_path, FixedSources({ETH: candles}), settings={"risk": {"history_days": 60}})
+    made.grid("eth", started_at="2025-02-25T00:00:00Z")
+    make(made, "2025-02")
+    with made.watch(AT) as watch:
         plan = plan_of_month(watch, FEBRUARY)
-    drawn, looked = plan.drawn_from_ms[ETH], plan.bars_from_ms[ETH]
-    assert drawn <= looked
-    revise(installation, from_ms(drawn))
-    with installation.watch(AT) as watch:
+    drawn_ms = plan.drawn_from_ms[ETH]
+    assert drawn_ms < plan.bars_from_ms[ETH]
+    revise(made, from_ms(drawn_ms))
+    with made.watch(AT) as watch:
         stale = {one.dataset for one in frames_status(watch, [FEBRUARY]) if one.changed == ("candles",)}
-    assert {"risk", "exit_states", "replayed_notifications"} <= stale
+    assert stale == {"risk", "exit_states", "replayed_notifications"}
 
 
 def revise(installation: Installation, at: datetime, *, by: float = 1.0) -> None:
@@ -166,6 +169,15 @@ def test_part_of_the_flow_that_was_made_of_stale_frames_is_named(installation: I
     assert (analysis.state, analysis.changed) == ("stale", ("inputs",))
     make(installation, "2025-02")
     assert "2025-02" not in months_to_make(installation)
+
+
+def test_part_of_the_flow_that_lacked_its_input_is_not_called_current(fresh: Installation) -> None:
+    """Asked for alone, states are one UNKNOWN at the end of the month: nothing was there to judge."""
+    make(fresh, "2025-02", "exit_states")
+    assert fresh.store.read("exit_states", "eth", start=FEBRUARY, end=MARCH)["state"].to_list() == ["UNKNOWN"]
+    with fresh.watch(AT) as watch:
+        (states,) = frames_status(watch, [FEBRUARY])
+    assert (states.dataset, states.state, states.changed) == ("exit_states", "stale", ("inputs",))
 
 
 def test_rows_of_a_grid_that_nothing_declares_make_the_month_stale(fresh: Installation) -> None:

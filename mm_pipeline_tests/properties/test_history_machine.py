@@ -214,7 +214,8 @@ class HistoryMachine(RuleBasedStateMachine):
         for file in [self.home.settings_file, *(self.home.folder / "grids").iterdir()]:
             shutil.copy(file, made.folder / file.relative_to(self.home.folder))
         with dg.DagsterInstance.ephemeral() as instance:
-            made.run(AT, instance, months=(f"{OVER[0]:%Y-%m}", f"{OVER[-1]:%Y-%m}"), raises=False)
+            for month in OVER:
+                made.run(AT, instance, months=(f"{month:%Y-%m}", f"{month:%Y-%m}"), raises=False)
         return made
 
     def _compare(self, fresh: Installation, dataset: str, month: datetime) -> None:
