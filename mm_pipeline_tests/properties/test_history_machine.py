@@ -222,7 +222,8 @@ class HistoryMachine(RuleBasedStateMachine):
         for key in self.home.store.keys(dataset):
             if month in self.home.store.months(dataset, key):
                 stored, expected = (_rows(home, dataset, key, month) for home in (self.home, fresh))
-                assert stored.equals(expected), (dataset, key, f"{month:%Y-%m}")
+                is_empty = not stored.height and not expected.height  # a run over a range makes a file of no row
+                assert is_empty or stored.equals(expected), (dataset, key, f"{month:%Y-%m}")
 
     @staticmethod
     def _keys(home: Installation, month: datetime) -> set[tuple[str, str]]:
