@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from mm_pipeline.adapters.candles.hourly_candles import hourly_candles
 from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
-from mm_pipeline.domain.market import Market
+from mm_pipeline.domain.instants import to_ms
+from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.orchestration.checks import RECONCILIATION
 from mm_pipeline.orchestration.code_location import build_definitions
 from mm_pipeline.orchestration.jobs import HOURLY_JOB
@@ -21,7 +23,8 @@ from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.http.faults import HtmlPage
 from mm_pipeline.paper.markets.markets import PaperMarket, SimulatedMarket
 from mm_pipeline.paper.markets.regimes import RegimeParameters, Segment, TrueRegime
-from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, QUIET, FixedSources, Installation, check_of
+from mm_pipeline.settings import load_settings
+from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, QUIET, FixedSources, Installation, check_of
 
 pytestmark = DAGSTER_WARNINGS
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -183,3 +186,16 @@ def test_own_hours_of_the_exchange_agree_with_those_made_of_15m_candles(installa
     assert reconciled.passed, reconciled.metadata
     assert reconciled.metadata["markets"].value == 3
     assert check_of(result, "exit_states", "replay_parity").passed
+
+
+def test_own_hours_come_page_by_page_where_an_exchange_gives_few_at_once(paper: PaperExchange) -> None:
+    paper.clock.stand_at(NOW)
+    paper.faults.clear()
+    policy, end_ms = load_settings().exchange_access, to_ms(AT)
+    span = {"start_ms": end_ms - 48 * Timeframe.H1.ms, "end_ms": end_ms}
+    whole, paged = (
+        hourly_candles(ETH, **span, policy=one, base_url=paper.base_url("kucoin"))
+        for one in (policy, policy.model_copy(update={"max_page_bars": 7}))
+    )
+    assert whole.height == 48
+    assert paged.equals(whole)
