@@ -66,7 +66,7 @@ EDITS: tuple[Mapping[str, Any] | None, ...] = (
     None,
 )
 """Of a grid's file; None takes it away."""
-EXAMPLES, STEPS = 4, 6
+EXAMPLES, STEPS = 3, 6
 
 
 class Died(BaseException):
