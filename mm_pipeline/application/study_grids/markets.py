@@ -10,7 +10,7 @@ import polars as pl
 from mm_pipeline.adapters.candles.candle_store import CandleStore, MarketBars
 from mm_pipeline.adapters.candles.update import update_markets
 from mm_pipeline.adapters.exchange.memory_circuits import MemoryCircuits
-from mm_pipeline.application.candles_hash import market_hash
+from mm_pipeline.application.month_stamp import market_hash
 from mm_pipeline.application.replay.inputs import read_market
 from mm_pipeline.application.study_grids.study import Study
 from mm_pipeline.domain.candles import FetchRange

@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 import polars as pl
 
 from mm_pipeline.adapters.frames.study_frames import STUDY_HASH
-from mm_pipeline.application.candles_hash import CANDLES_HASH, joined_hash
 from mm_pipeline.application.isolation import Outcome, isolated
+from mm_pipeline.application.month_stamp import CANDLES_HASH, joined_hash
 from mm_pipeline.application.provenance import code_version
 from mm_pipeline.application.study_grids.markets import StudyMarkets
 from mm_pipeline.application.study_grids.stages import ByMarket, grids_of, outcomes_of, states_of

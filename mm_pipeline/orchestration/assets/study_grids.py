@@ -14,8 +14,8 @@ import dagster as dg
 import polars as pl
 
 from mm_pipeline.adapters.config.study_files import StudyFile
-from mm_pipeline.application.candles_hash import joined_hash
 from mm_pipeline.application.isolation import CONTRACT
+from mm_pipeline.application.month_stamp import joined_hash
 from mm_pipeline.application.provenance import code_version
 from mm_pipeline.application.study_grids.opened import OpenStudies
 from mm_pipeline.application.study_grids.run import Partition, StageResult
