@@ -29,7 +29,7 @@ spacing: arithmetic
 stop_loss: 2800
 capital: {capital}
 fee: 0.001
-started_at: 2026-09-01T00:00:00Z
+started_at: 2026-03-01T00:00:00Z
 """
 PERIOD_S = 15 * 60
 UNDER_WAY = [dg.DagsterRunStatus.STARTED]
@@ -75,7 +75,8 @@ class Watched:
     def backfill(self) -> Iterator[subprocess.Popen[bytes]]:
         """A real `mm backfill` over nine months, whose run is under way and in a stage."""
         known = {record.dagster_run.run_id for record in self.records()}
-        command = [str(MM), "backfill", "--settings", str(self.settings), "--from", "2026-03-01", "--to", "2026-11-29"]
+        months = ("--from", "2026-03-01", "--to", "2026-11-29", "--again")
+        command = [str(MM), "backfill", "--settings", str(self.settings), *months]
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as a terminal's child hears it
         with subprocess.Popen(
             command,
