@@ -61,7 +61,7 @@ def test_account_shows_what_the_model_holds_and_a_losing_grid_is_paged_with_its_
     text = message.text
     for delay in ("15 min", "1 h", "4 h"):
         assert f"{delay} " in text.split("Capital at risk if delayed: ")[1].splitlines()[0]
-    assert "Stopping the bot now gives about -" in text
+    assert "Stopping the bot and selling its SOL now leaves about -" in text
     assert "In 4 h: likely " in text
     assert "Position (exchange): " in text
     assert "PnL -" in text

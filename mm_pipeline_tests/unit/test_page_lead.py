@@ -23,7 +23,7 @@ def lead(*fired: str, risk: Any = RISK, is_held: bool = True, **changes: Any) ->
         (("closes_outside",), "BELOW_GRID", "ETH closed below your grid 3 h in a row."),
         (("closes_outside",), "ABOVE_GRID", "ETH closed above your grid 3 h in a row."),
         (("closes_outside",), "IN_GRID", "ETH closed outside your grid 3 h in a row."),
-        (("stop_loss_breached",), "BELOW_GRID", "ETH touched your stop at 2,990.00 USDT."),
+        (("stop_loss_breached",), "BELOW_GRID", "ETH touched your stop at 2,990.00 USDT (it is above it again)."),
         (
             ("range_invalidated", "regime_trend"),
             "IN_GRID",
@@ -47,8 +47,8 @@ def test_likely_stop_is_named_with_its_price() -> None:
 
 def test_cost_of_leaving_and_of_waiting_stand_in_words() -> None:
     assert lead("closes_outside").endswith(
-        "Stopping the bot now gives about -31.60 USDT in all. In 4 h: likely 3.20 USDT worse, one time in ten worse by "
-        "33.50 USDT or more. The stop is touched within 24 h 6 times in ten."
+        "Stopping the bot and selling its ETH now leaves about -31.60 USDT in all since its start. In 4 h: likely 3.20 "
+        "USDT worse, one time in ten worse by 33.50 USDT or more. The stop is touched within 24 h 6 times in ten."
     )
 
 
@@ -92,7 +92,7 @@ def test_stop_that_was_touched_or_is_not_there_is_no_forecast() -> None:
 
 
 def test_nothing_held_costs_nothing_to_wait() -> None:
-    assert lead("stop_loss_breached", is_held=False) == "ETH touched your stop at 2,990.00 USDT."
+    assert lead("stop_loss_breached", is_held=False, price=2958.1) == "ETH touched your stop at 2,990.00 USDT."
 
 
 def test_cost_that_is_not_known_is_said() -> None:

@@ -151,7 +151,7 @@ def test_thousand_triggers_and_a_long_reason_leave_what_matters() -> None:
     page = said(decided(Notice.MANDATORY_EXIT), report)
     assert len(page.text) <= TEXT_LIMIT
     assert page.text.count("stop_loss_breached") == 1
-    assert "\nAfter exiting: mm flat eth-main\n" in page.text
+    assert "\nOnce you are out: mm flat eth-main\n" in page.text
     assert "In 4 h: likely 3.20 USDT worse, one time in ten worse by 33.50 USDT or more." in page.text
     assert "Capital at risk if delayed: 15 min 12.10 USDT, 1 h 25.30 USDT, 4 h 51.00 USDT" in page.text
 

@@ -89,7 +89,7 @@ ASKED = {
     Notice.UNKNOWN: "check the grid on the exchange",
     Notice.SOLD_OUT: "set the range anew",
     Notice.REMINDER: "the acknowledged MANDATORY EXIT still stands",
-    Notice.STILL_ENABLED: "reported flat, no exit is paged",
+    Notice.STILL_ENABLED: "reported flat, you get no exit alarm for it",
     Notice.ENTER: "the market ranges, and a range is proposed",
 }
 
@@ -196,7 +196,10 @@ def test_reissue_tells_how_many_pages_nobody_answered_and_what_the_state_is_now(
     decision = decided(Notice.MANDATORY_EXIT, Cause.REISSUE, number=6, state="WARNING", triggers=("closes_outside",))
     page = said(decision, a_report("WARNING"))
     assert "6th page, nobody answered" in page.title
-    assert "The state is WARNING now; the emergency stands until all-clear. It named: closes_outside." in page.text
+    assert (
+        "It looks milder now (WARNING), but the emergency stands until the watch says NORMAL. It named: closes_outside."
+        in page.text
+    )
 
 
 def test_window_counts_from_the_first_page_of_an_episode() -> None:

@@ -100,7 +100,7 @@ def flat_page(
         *([why_line(decision, report, policy)] if is_again else []),
         f"State {state}. {grid_text(report)}",
         f"Acknowledge in Pushover or with: mm ack {decision.grid}",
-        f"After exiting: mm flat {decision.grid}",
+        f"Once you are out: mm flat {decision.grid}",
     ]
     optional = [
         *other_trigger_lines(report.fired, decision.notice, quote),

@@ -59,7 +59,9 @@ def _fact(trigger: TriggerReading, report: GridReport) -> str:
     """What a mandatory trigger says of the coin."""
     side, value = _SIDES.get(report.position_health or "", "outside"), trigger.value
     if trigger.name == "stop_loss_breached" and report.grid is not None:
-        return f"touched your stop at {quote_text(report.grid.stop_loss, quote_of(report.grid))}"
+        is_back = has_stop(report) and report.price is not None and report.price > float(report.grid.stop_loss or 0.0)
+        back = " (it is above it again)" if is_back else ""
+        return f"touched your stop at {quote_text(report.grid.stop_loss, quote_of(report.grid))}{back}"
     if value is None or not math.isfinite(value):
         return ""
     if trigger.name == "closes_outside":
@@ -71,9 +73,11 @@ def _fact(trigger: TriggerReading, report: GridReport) -> str:
 
 def _now(report: GridReport) -> str:
     pnl = None if report.risk is None else report.risk.get("total_pnl_quote")
-    if pnl is None or not math.isfinite(pnl):
+    if report.grid is None or pnl is None or not math.isfinite(pnl):
         return ""
-    return f"Stopping the bot now gives about {'+' * (pnl > 0)}{amount_text(pnl)} {quote_of(report.grid)} in all."
+    coin, quote = report.grid.symbol.split("/")
+    amount = f"{'+' * (pnl > 0)}{amount_text(pnl)} {quote}"
+    return f"Stopping the bot and selling its {coin} now leaves about {amount} in all since its start."
 
 
 def _waiting(report: GridReport, risk: DelayRisk | None) -> list[str]:

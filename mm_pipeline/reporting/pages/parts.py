@@ -101,4 +101,4 @@ def answer_lines(decision: Decision, priority: int, *, are_several: bool = False
         return ["No acknowledgement is needed."]
     ways = "in Pushover or with" if priority == EMERGENCY else "with"
     asked = [f"Acknowledge {ways}: mm ack {'GRID' if are_several else decision.grid}"]
-    return [*asked, f"After exiting: mm flat {decision.grid}"] if is_exit else asked
+    return [*asked, f"Once you are out: mm flat {decision.grid}"] if is_exit else asked

@@ -104,7 +104,7 @@ def _exit(told: Subject, policy: NotifyPolicy) -> PageText:
     essential = led_by(essential, report, told.risk, is_held=not is_stopped_out)
     optional = [
         stop_line(report),
-        capital_line(told.risk, told.quote, has_stop=has_stop(report)),
+        capital_line(told.risk, told.quote, has_stop=has_stop(report), is_touched=_is_touched(report)),
         verdict_line(report),
         position_line(report, told.quote),
         *told.notes,
@@ -119,11 +119,15 @@ def _exit(told: Subject, policy: NotifyPolicy) -> PageText:
 
 def _is_stopped_out(told: Subject, policy: NotifyPolicy) -> bool:
     """Whether the stop was touched, and the position is known to hold nothing."""
-    risk, is_touched = told.report.risk, any(one.name == STOP for one in told.report.fired)
-    if told.decision.notice is not Notice.MANDATORY_EXIT or not is_touched or risk is None:
+    risk = told.report.risk
+    if told.decision.notice is not Notice.MANDATORY_EXIT or not _is_touched(told.report) or risk is None:
         return False
     held = risk["inventory_base"]
     return held is not None and not is_held(held, str(risk["source"]), told.report.grid, policy)
+
+
+def _is_touched(report: GridReport) -> bool:
+    return any(one.name == STOP for one in report.fired)
 
 
 def _milder_now(told: Subject) -> list[str]:
@@ -132,7 +136,8 @@ def _milder_now(told: Subject) -> list[str]:
     if decision.notice is not Notice.MANDATORY_EXIT or decision.state == Notice.MANDATORY_EXIT:
         return []
     named = f" It named: {some_of(decision.triggers, 'trigger')}." if decision.triggers else ""
-    return [f"The state is {decision.state.replace('_', ' ')} now; the emergency stands until all-clear.{named}"]
+    state = decision.state.replace("_", " ")
+    return [f"It looks milder now ({state}), but the emergency stands until the watch says NORMAL.{named}"]
 
 
 def _rules(notice: Notice, policy: NotifyPolicy) -> MandatoryExitNotice | LatestExitNotice | WarningNotice:
@@ -185,9 +190,10 @@ def _reminder(told: Subject, policy: NotifyPolicy) -> PageText:
         grid_text(report),
         why_line(told.decision, report, policy),
         *trigger_lines(report.fired, TIERS[Notice.MANDATORY_EXIT], quote),
-        f"After exiting: mm flat {told.id}",
+        f"Once you are out: mm flat {told.id}",
     ]
-    optional = [stop_line(report), capital_line(told.risk, quote), position_line(report, quote), *told.notes]
+    capital = capital_line(told.risk, quote, has_stop=has_stop(report), is_touched=_is_touched(report))
+    optional = [stop_line(report), capital, position_line(report, quote), *told.notes]
     of_disabled = "its account held it after it was reported flat"
     stands = of_disabled if told.decision.kind == ENTRY else "the acknowledged MANDATORY EXIT still stands"
     return page_of(told, f"{stands}, exit if not done", led_by(essential, report, told.risk), optional)
@@ -202,7 +208,7 @@ def _still_enabled(told: Subject, policy: NotifyPolicy) -> PageText:
         f"It trades again: a new started_at in the grid's file, or mm reopen {told.id}",
         *answer_lines(told.decision, policy.still_enabled.priority),
     ]
-    return page_of(told, "reported flat, no exit is paged", essential, [])
+    return page_of(told, "reported flat, you get no exit alarm for it", essential, [])
 
 
 def _enter(told: Subject, policy: NotifyPolicy) -> PageText:
@@ -250,7 +256,7 @@ def _standing_lines(exits: Sequence[str]) -> list[str]:
     if not exits:
         return []
     said = f"MANDATORY EXIT of {some_of(exits, 'grid', room=90)} stays in force: EXIT NOW if not done."
-    return [said, f"Acknowledge it with: mm ack {_only(exits)}", f"After exiting: mm flat {_only(exits)}"]
+    return [said, f"Acknowledge it with: mm ack {_only(exits)}", f"Once you are out: mm flat {_only(exits)}"]
 
 
 def _only(grids: Sequence[str]) -> str:

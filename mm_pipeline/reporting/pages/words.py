@@ -272,14 +272,16 @@ def risk_lines(risk: DelayRisk | None, quote: str, *, has_stop: bool = True) -> 
     return [capital, f"Expected give-back if delayed (p50 / p90): {giveback}."]
 
 
-def capital_line(risk: DelayRisk | None, quote: str, *, has_stop: bool = True) -> str:
-    """Capital at risk for each delay of an exit, and the worst case."""
+def capital_line(risk: DelayRisk | None, quote: str, *, has_stop: bool = True, is_touched: bool = False) -> str:
+    """Capital at risk for each delay of an exit, and the worst case: none at a stop that was touched."""
     if risk is None:
         return f"Capital at risk: {NOT_AVAILABLE}."
     at_risk = ", ".join(
         f"{words} {amount_text(risk.capital_at_risk_quote[horizon])} {quote}"
         for horizon, words in _HORIZON_WORDS.items()
     )
+    if is_touched:
+        return f"Capital at risk if delayed: {at_risk} ({risk.source})."
     end = "at the stop" if has_stop else f"({NO_STOP_TEXT})"
     worst = f"worst case {end} {amount_text(risk.worst_case_quote)} {quote}"
     if has_stop and _STOP_HORIZON in risk.stop_probability:
