@@ -1,5 +1,8 @@
 """One run over months and a run a month, in any order, store the same frames to the last bit."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import polars as pl
 
 from mm_pipeline.contracts.stored import STORED
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources, Installation, ranging_candles
+from mm_pipeline_tests.effort import SEARCHED
 
 pytestmark = DAGSTER_WARNINGS
 START, END = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 4, 1, tzinfo=UTC)
@@ -40,3 +44,24 @@ def test_one_run_and_monthly_runs_store_the_same_bits(tmp_path: Path) -> None:
         column = "evaluated_at" if "evaluated_at" in frame.columns else "open_time"
         inside = pl.col(column) >= month
         assert monthly[key].filter(inside).equals(frame.filter(inside)), key
+
+
+OTHER_PYTHON = "MM_OTHER_PYTHON"
+"""Names an interpreter of another version, with the same packages, for the comparison."""
+
+
+@SEARCHED
+def test_two_processes_and_two_pythons_store_the_same_bits(tmp_path: Path) -> None:
+    found = set()
+    for seed, python in enumerate([sys.executable, os.environ.get(OTHER_PYTHON, sys.executable)]):
+        done = subprocess.run(
+            [python, "-m", "mm_pipeline_tests.frames_process", str(tmp_path / str(seed))],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            cwd=Path(__file__).parents[2],
+        )
+        found.add(done.stdout)
+    (lines,) = found
+    assert len(lines.splitlines()) > len(STORED) / 2
