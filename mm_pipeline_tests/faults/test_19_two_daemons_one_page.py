@@ -23,7 +23,7 @@ from mm_pipeline_tests.delivery_process import ENVIRONMENT, TOKEN, USER
 from mm_pipeline_tests.effort import IS_SEARCH
 from mm_pipeline_tests.paging_samples import AT, BAR, DOWN, PagingInstallation, calm_market, with_price
 from mm_pipeline_tests.postgres_server import session_server
-from mm_pipeline_tests.quick_dagster import quicken
+from mm_pipeline_tests.quick_dagster import compile_once, quicken
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
@@ -65,6 +65,7 @@ def daemon(folder: str, journal_url: str) -> None:
 
     warnings.simplefilter("ignore")
     quicken()
+    compile_once()
     watch = installation(Path(folder), Address(os.environ[ADDRESS]), journal_url)
     with dg.DagsterInstance.ephemeral() as instance:
         print("ready", flush=True)
