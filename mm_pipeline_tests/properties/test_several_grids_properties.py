@@ -107,6 +107,7 @@ LADDERS = (
     {"levels": 7, "capital": 960.0},  # every second level the same
     {"lower": 103.0, "upper": 127.0, "levels": 4, "capital": 750.0},
     {"lower": 140.0, "upper": 170.0, "stop_loss": 130.0, "levels": 4, "capital": 330.0},
+    {"lower": 104.0, "upper": 112.0, "levels": 9, "capital": 800.0},  # quantities that differ less than the tolerance
     {"levels": 7, "capital": 600.0},  # the same intervals as the first has at the same levels
 )
 

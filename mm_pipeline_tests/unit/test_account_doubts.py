@@ -144,6 +144,16 @@ def test_second_lot_of_an_interval_that_holds_is_not_counted_in_silence() -> Non
     assert seen(once, ladder("grid"))["grid"].doubts == ()
 
 
+def test_start_that_is_bought_interval_by_interval_is_the_grids() -> None:
+    # Levels a hundredth apart trade quantities that differ by less than the tolerance, all at one better price.
+    grid = ladder("grid", lower=104.0, upper=112.0, stop_loss=95.0, levels=9, capital=800.0)
+    account = Account()
+    for level in (111.0, 110.0, 109.0, 108.0):
+        account.trade("buy", 107.6, int(1e4 * 100 / (level * 1.001)) / 1e4, time_ms=STARTED_MS + 1000)
+    found = seen(account, grid, start_high=107.9)["grid"]
+    assert (found.doubts, found.inventory_base) == ((), pytest.approx(account.base))
+
+
 def test_part_that_rests_no_more_stays_in_doubt_after_the_grid_was_left() -> None:
     account = Account().trade("buy", 100.0, 0.3).trade("buy", 110.0, LOTS[1]).trade("buy", 100.0, LOTS[0])
     account.trade("sell", 97.0, LOTS[0] + LOTS[1])

@@ -79,7 +79,12 @@ def doubts_about(
 
 def _missing_at_start(grid: Grid, book: GridBook, start_high: float, policy: AccountPolicy) -> float:
     """How much less a grid's start bought than it must have held at any price up to the highest about then."""
-    bought = sum(inventory_change_base(fill) for fill in book.mine.of_role(FillRole.START))
+    window_ms = policy.start_window.total_seconds() * 1000
+    bought = sum(
+        inventory_change_base(fill)
+        for fill in book.mine.of_role(FillRole.START, FillRole.LADDER)  # a bot may buy its start interval by interval
+        if fill.is_buy and abs(fill.time_ms - grid.started_at_ms) <= window_ms
+    )
     wanted = AccountLadder(grid, policy, None).start_base(start_high) * (1.0 - policy.quantity_tolerance)
     return wanted - book.mine.initial_base - bought
 

@@ -75,18 +75,22 @@ class AccountLadder:
         is_whole
             Whether the quantity is all that was ordered. Else it may be a part of an interval, at exactly its level.
         """
-        levels, quantities = self._levels[side], self._quantity_base
-        better = levels - price if side is Side.BUY else price - levels
-        at_level = np.abs(better) <= tolerance_quote(price, self._policy, self._increments)
+        at_level = np.abs(self._better(side, price)) <= tolerance_quote(price, self._policy, self._increments)
         if self._grid.capital == 0:
             return self._nearest(at_level, price, side)
-        is_beside = (better >= 0) & (better < self._widths[side])
-        is_exact = (better >= 0) & (np.abs(quantities - quantity_base) <= self._step)
-        fits = (at_level | is_beside) & self._is_interval(quantity_base) | is_exact
-        found = self._nearest(fits, price, side, quantity_base)
+        found = self._nearest(self._fits(side, price, quantity_base), price, side, quantity_base)
         if found is None and not is_whole:
-            return self._nearest(at_level & (quantity_base < quantities), price, side)
+            return self._nearest(at_level & (quantity_base < self._quantity_base), price, side)
         return found
+
+    def candidates(self, side: Side, price: float, quantity_base: float) -> list[tuple[int, float]]:
+        """Every interval that a whole order fits, and what each trades, that of the nearest quantity first.
+
+        Quantities of neighbours may differ by less than the tolerance, and one price may be better for several.
+        """
+        places: list[int] = np.flatnonzero(self._fits(side, price, quantity_base)).tolist()
+        ordered = sorted(places, key=lambda place: abs(float(self._quantity_base[place]) - quantity_base))
+        return [(place, float(self._quantity_base[place])) for place in ordered]
 
     def rests(self, side: Side, price: float, quantity_base: float) -> LadderFit | None:
         """How a resting order fits: at a level, with that interval's quantity; None where it fits none."""
@@ -117,6 +121,20 @@ class AccountLadder:
     def start_slack(self, price: float) -> float:
         """How far a purchase at the start may be off that."""
         return self.start_base(price) * self._policy.quantity_tolerance + self._step
+
+    def _better(self, side: Side, price: float) -> Floats:
+        """How much better than each level a price is for a side, in quote; below 0 worse."""
+        levels = self._levels[side]
+        return levels - price if side is Side.BUY else price - levels
+
+    def _fits(self, side: Side, price: float, quantity_base: float) -> Bools:
+        """The intervals of which an order has the quantity, at their level or a better price."""
+        better = self._better(side, price)
+        at_level = np.abs(better) <= tolerance_quote(price, self._policy, self._increments)
+        is_beside = (better >= 0) & (better < self._widths[side])
+        is_exact = (better >= 0) & (np.abs(self._quantity_base - quantity_base) <= self._step)
+        fits: Bools = (at_level | is_beside) & self._is_interval(quantity_base) | is_exact
+        return fits
 
     def _is_interval(self, quantity_base: float) -> Bools:
         slack = np.maximum(self._policy.quantity_tolerance * self._quantity_base, self._step)

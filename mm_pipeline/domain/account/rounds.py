@@ -98,23 +98,34 @@ class _Walk:
         self._is_lost = True
 
     def trade(self, order: OrderFills, *, is_resting: bool) -> None:
-        """An order that was filled, wholly or in part."""
-        fit = order.fit(self._ladder)
+        """An order that was filled, wholly or in part: of the intervals that it fits, one that can have traded it."""
+        fit, sign = order.fit(self._ladder), 1.0 if order.side is Side.BUY else -1.0
         if fit is None or fit.interval_base <= 0.0:
             return
-        place, sign = fit.interval, 1.0 if order.side is Side.BUY else -1.0
-        share = order.quantity_base / fit.interval_base
-        self._size[place] = fit.interval_base
+        places = [(fit.interval, fit.interval_base)]
+        if not fit.is_part:
+            size = order.quantity_base if order.ordered_base is None else order.ordered_base
+            places = self._ladder.candidates(order.side, order.price, size) or places
+        left = [abs(self._beyond(place, sign * order.quantity_base / base)) for place, base in places]
+        place, base = places[min(range(len(places)), key=left.__getitem__)]
+        self._size[place] = base
+        share = sign * order.quantity_base / base
         if fit.is_part and not is_resting:
-            self._parts[place] += sign * share
-        waits = 0.0 if self._is_known or sign > 0 else 1.0
-        after = self._held.get(place, waits) + sign * share
-        beyond = max(0.0, after - 1.0) if sign > 0 else min(0.0, after)
+            self._parts[place] += share
+        beyond = self._beyond(place, share)
         if abs(beyond) > self._tolerance:
-            self._excess_base += beyond * fit.interval_base
-        self._held[place] = min(1.0, max(0.0, after))
-        if self._held[place] <= self._tolerance:
-            self._held[place] = 0.0
+            self._excess_base += beyond * base
+        after = min(1.0, max(0.0, self._held_before(place, sign) + share))
+        self._held[place] = after if after > self._tolerance else 0.0
+
+    def _held_before(self, place: int, sign: float) -> float:
+        return self._held.get(place, 0.0 if self._is_known or sign > 0 else 1.0)
+
+    def _beyond(self, place: int, share: float) -> float:
+        """By how much a share would fill an interval above what it trades, or empty it below nothing."""
+        after = self._held_before(place, share) + share
+        beyond = max(0.0, after - 1.0) if share > 0 else min(0.0, after)
+        return beyond if abs(beyond) > self._tolerance else 0.0
 
     def wait(self, order: OpenOrder) -> None:
         """A buy rests: its interval holds nothing."""
