@@ -36,10 +36,8 @@ def study_definitions(current: Callable[[], Installation]) -> StudyDefinitions:
 
     Nothing is imported for an installation without studies: its ticks pay nothing for them.
     """
-    if not current().studies_folder.is_dir():
-        return StudyDefinitions()
     try:
-        return _declared(current)
+        return _declared(current) if current().studies_folder.is_dir() else StudyDefinitions()
     except Exception:  # whatever a study file holds, the watch must load
         _logger.exception("the studies of %s cannot be declared", current().studies_folder)
         return StudyDefinitions()

@@ -6,13 +6,16 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
+from mm_pipeline.adapters.frames.study_frames import STUDY_HASH
 from mm_pipeline.application.study_grids.opened import OpenStudies
 from mm_pipeline.application.study_grids.run import Partition, store
 from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.contracts.study import SIGNAL_OUTCOMES, STUDY_GRIDS, STUDY_STATES
 from mm_pipeline.domain.columns import conformed
+from mm_pipeline.domain.errors import FrameMissing
 from mm_pipeline.orchestration.assets.study_grids import partition_of
 
+_DECIDES: Final = (STUDY_HASH, "settings_hash")
 _STORED: Final[Mapping[str, Contract]] = {each.name: each for each in (STUDY_GRIDS, STUDY_STATES, SIGNAL_OUTCOMES)}
 
 
@@ -31,8 +34,28 @@ class StudyIOManager(dg.IOManager):
         studies: OpenStudies = context.resources.studies
         name, dataset = context.asset_key.path
         partition = _partition(context)
-        found = studies.study(name).frames.read(dataset, partition.policy, partition.month)
+        frames = studies.study(name).frames
+        found = frames.read(dataset, partition.policy, partition.month)
+        stamps = frames.metadata(dataset, partition.policy, partition.month)
+        _check_made_by(dataset, partition, stamps, studies.made_by(name, partition))
         return {key: conformed(frame, _STORED[dataset].columns) for key, frame in found.items()}
+
+
+def _check_made_by(
+    dataset: str, partition: Partition, stamps: Mapping[str, Mapping[str, str]], today: Mapping[str, str]
+) -> None:
+    """Refuse what is upstream where another declaration, or other settings, made it.
+
+    Raises
+    ------
+    FrameMissing
+        What is made of it would bear the name of today's.
+    """
+    for market, stamp in stamps.items():
+        for name in _DECIDES:
+            if stamp.get(name) != today[name]:
+                problem = f"{dataset} of {market} {partition} has another {name} than the study has today."
+                raise FrameMissing(problem, f"Make {dataset} of that month first: select it together with this asset.")
 
 
 def _partition(context: dg.OutputContext | dg.InputContext) -> Partition:

@@ -13,6 +13,7 @@ from mm_pipeline.application.study_grids.run import run_study
 from mm_pipeline.application.study_grids.study import DATASETS, OUTCOMES
 from mm_pipeline.application.subjects import PIPELINE
 from mm_pipeline.bootstrap import installation as opened
+from mm_pipeline.cli.up.command import write_example_study
 from mm_pipeline.contracts.study import SIGNAL_OUTCOMES
 from mm_pipeline.orchestration.assets import declaration
 from mm_pipeline.orchestration.assets.study_grids import GROUP, POOL
@@ -215,6 +216,26 @@ def test_study_that_breaks_the_program_keeps_nothing_from_loading(
     monkeypatch.setattr("mm_pipeline.application.study_grids.opened.study_folder", breaks)
     keys = definitions(made).resolve_asset_graph().get_all_asset_keys()
     assert len(keys) == sum(len(asset.keys) for asset in ASSETS)
+
+
+def test_folder_of_studies_that_cannot_be_looked_at_keeps_nothing_from_loading(tmp_path: Path) -> None:
+    made = Installation(tmp_path, FixedSources({}))
+    made.home.mkdir()
+    (made.home / "studies").symlink_to("n" * 300)
+    keys = definitions(made).resolve_asset_graph().get_all_asset_keys()
+    assert len(keys) == sum(len(asset.keys) for asset in ASSETS)
+    write_example_study(made.home)  # a watch on simulated markets starts all the same
+
+
+def test_outcomes_are_made_of_no_grids_of_another_declaration(made: Installation) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert materialized(made, instance, *DATASETS).success
+        assert materialized(made, instance, OUTCOMES).success
+        write_study(made.home / "studies", candles=[str(made.folder / ETH)], template={"half_width": {"pct": 4.0}})
+        result = materialized(made, instance, OUTCOMES)
+    assert not result.success
+    failed = [str(event.step_failure_data.error) for event in result.all_events if event.is_step_failure]
+    assert any("has another study_hash than the study has today" in text for text in failed), failed
 
 
 def test_failed_run_of_a_study_is_no_incident_of_the_watch(made: Installation) -> None:

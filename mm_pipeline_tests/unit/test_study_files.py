@@ -142,3 +142,22 @@ def test_fault_in_a_policy_file_names_that_file(tmp_path: Path) -> None:
         load_settings(policy_file=file)
     assert error.value.file == str(file)
     assert "exit_state.closes_outside.count" in str(error.value)
+
+
+@pytest.mark.parametrize("named", ["~nobody-of-this-name/x.parquet", f"{'n' * 300}.parquet", "a\0b.parquet"])
+@pytest.mark.parametrize("key", ["candles", "policies"])
+def test_path_that_cannot_be_looked_at_stops_no_other_study(tmp_path: Path, named: str, key: str) -> None:
+    named = named.replace(".parquet", ".yaml") if key == "policies" else named
+    write_study(tmp_path, "odd", **{key: [named]})
+    write_study(tmp_path)
+    found = load_studies(tmp_path, PACKAGED)
+    assert [study.name for study in found.studies] == ["wide"]
+    (problem,) = found.problems
+    assert f"{key}" in str(problem.error)
+
+
+def test_folder_that_cannot_be_looked_at_is_a_problem_and_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "studies").symlink_to("n" * 300)
+    found = load_studies(tmp_path / "studies", PACKAGED)
+    assert found.studies == ()
+    assert "cannot be read" in str(found.problems[0].error)

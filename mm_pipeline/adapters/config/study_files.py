@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -86,6 +86,9 @@ def load_studies(folder: Path, packaged: Collection[str]) -> StudyFolder:
             studies[study.name] = study
         except ConfigError as error:
             problems.append(StudyProblem(shown(path), error))
+        except Exception as error:  # a file of a study stops no other, and no watch
+            unread = ConfigError(f"cannot be read ({error}).", "Look at the file.", file=shown(path))
+            problems.append(StudyProblem(shown(path), unread))
     return StudyFolder(tuple(studies.values()), tuple(problems))
 
 
@@ -143,10 +146,7 @@ def _candles(declaration: StudyDeclaration, path: Path, file: str) -> tuple[Cand
     found = []
     for number, text in enumerate(declaration.candles):
         key = f"candles[{number}]"
-        candles = path.parent / Path(text).expanduser()
-        if not candles.is_file():
-            hint = "Write its path as it is seen from the study file, or an absolute one."
-            raise ConfigError(f"there is no file {shown(candles)}.", hint, file=file, key=key)
+        candles = _file_named(text, path, {"file": file, "key": key})
         try:
             named = CandleFile.named(candles.resolve())
         except PipelineError as error:
@@ -158,18 +158,34 @@ def _candles(declaration: StudyDeclaration, path: Path, file: str) -> tuple[Cand
     return tuple(found)
 
 
+def _file_named(text: str, study: Path, place: Mapping[str, str]) -> Path:
+    """A file by its path as it is seen from the study file.
+
+    Raises
+    ------
+    ConfigError
+        When it is not there, or its path cannot even be looked at.
+    """
+    hint = "Write its path as it is seen from the study file, or an absolute one."
+    try:
+        found = study.parent / Path(text).expanduser()
+        is_there = found.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, a name too long, a folder behind a lock
+        raise ConfigError(f"{text[:60]!r} cannot be looked at ({error}).", hint, **place) from error
+    if not is_there:
+        raise ConfigError(f"there is no file {shown(found)}.", hint, **place)
+    return found
+
+
 def _policies(declaration: StudyDeclaration, path: Path, packaged: Collection[str]) -> dict[str, Path | None]:
     found: dict[str, Path | None] = {}
     for number, text in enumerate(declaration.policies):
-        own = path.parent / Path(text).expanduser() if text.endswith(STUDY_SUFFIXES) else None
-        name = text if own is None else own.stem
         place = {"file": shown(path), "key": f"policies[{number}]"}
+        own = _file_named(text, path, place) if text.endswith(STUDY_SUFFIXES) else None
+        name = text if own is None else own.stem
         if own is None and name not in packaged:
             hint = f"Write one of {', '.join(sorted(packaged))}, or the path of a .yaml file."
             raise ConfigError(f"there is no policy {name!r}.", hint, **place)
-        if own is not None and not own.is_file():
-            hint = "Write its path as it is seen from the study file, or an absolute one."
-            raise ConfigError(f"there is no file {shown(own)}.", hint, **place)
         if name in found or (own is not None and name in packaged):
             raise ConfigError(f"two policies are called {name}.", "Rename the file.", **place)
         found[name] = own

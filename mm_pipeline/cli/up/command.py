@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from mm_pipeline.settings import Deployment, Settings
 
 UI_PORT = 3000
+
+_MOST_STUDIED: Final = 10
+"""Simulated markets for studies: each takes a second of the start of a watch."""
 
 
 @click.command()
@@ -144,13 +147,16 @@ def write_example_study(home: Path) -> None:
     from mm_pipeline.settings.example import example_files
 
     folder = studies_dir(home)
-    if folder.exists():
-        return
-    folder.mkdir(parents=True)
-    for name, content in example_files().items():
-        if name.startswith(f"{folder.name}/"):
-            (home / name).write_text(content, encoding="utf-8")
-            click.echo(f"study       {home / name} (an example)")
+    try:
+        if folder.exists():
+            return
+        folder.mkdir(parents=True)
+        for name, content in example_files().items():
+            if name.startswith(f"{folder.name}/"):
+                (home / name).write_text(content, encoding="utf-8")
+                click.echo(f"study       {home / name} (an example)")
+    except OSError as error:  # no study keeps a watch from starting
+        click.echo(f"note: no example of a study can be written: {error.strerror or error}", err=True)
 
 
 def _serve_paper(deployment: Deployment, home: Path, running: ExitStack) -> None:
@@ -196,4 +202,4 @@ def studied_markets(home: Path) -> set[str]:
     studies = load_studies(studies_dir(home), policy_names()).studies
     files = {(study.name, str(file.market)) for study in studies for file in study.candles}
     named = {(study.name, market) for study in studies for market in study.declaration.markets}
-    return {market for _, market in named - files}
+    return set(sorted(market for _, market in named - files)[:_MOST_STUDIED])
