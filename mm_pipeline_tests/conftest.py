@@ -21,11 +21,12 @@ def recorded_data() -> Path:
 
 
 def pytest_configure() -> None:
-    """Properties repeat their examples every day; processes of tests end at a hang-up of their terminal."""
+    """Properties repeat their examples every day; processes of tests end at a hang-up and at Ctrl-C."""
     settings.register_profile("every day", derandomize=True, database=None)
     settings.register_profile("search", print_blob=True)
     settings.load_profile("search" if IS_SEARCH else "every day")
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the suite runs in the background
     quicken()
     compile_once()
 

@@ -118,7 +118,7 @@ def test_pages_are_replayed_with_what_the_grid_held(fallen: Installation, instan
     pages = fallen.store.read("replayed_notifications", "eth", start=FEBRUARY, end=MARCH)
     emergencies = pages.filter((pl.col("notice") == "MANDATORY_EXIT") & pl.col("held_back").is_null())
     assert emergencies.height
-    assert all("Position (modelled): 0." in text for text in emergencies["text"])
+    assert all("now leaves about " in text for text in emergencies["text"]), "PnL is known from what was held"
 
 
 @pytest.mark.parametrize("lost", ["positions", "risk"])

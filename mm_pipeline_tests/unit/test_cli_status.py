@@ -469,11 +469,11 @@ def test_state_of_its_own_bar_is_shown_without_a_moment(journal: Journal) -> Non
 @pytest.mark.parametrize(
     ("age", "is_silent", "says"),
     [
-        (20 * MINUTE, False, "the watch is alive: last evaluation 03-02 12:00 UTC, 20 min ago; the next is of 12:15"),
+        (20 * MINUTE, False, "the watch is alive: evaluated 03-02 12:00 UTC, 20 min ago; next 12:15"),
         (
             21 * MINUTE,
             True,
-            "THE WATCH IS SILENT: its last evaluation was 03-02 12:00 UTC, 21 min ago. Start it: mm up",
+            "THE WATCH IS SILENT: evaluated 03-02 12:00 UTC, 21 min ago. Start it: mm up",
         ),
     ],
 )

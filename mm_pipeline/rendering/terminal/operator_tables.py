@@ -67,9 +67,9 @@ def pulse_line(pulse: Pulse) -> Text:
         return Text("the watch has evaluated nothing yet", style=_URGENT if pulse.is_silent else "")
     last = f"{pulse.evaluated_at:%m-%d %H:%M} UTC, {seconds_text(pulse.age.total_seconds())} ago"
     if pulse.is_silent:
-        return Text(f"THE WATCH IS SILENT: its last evaluation was {last}. Start it: mm up", style=_URGENT)
+        return Text(f"THE WATCH IS SILENT: evaluated {last}. Start it: mm up", style=_URGENT)
     due = pulse.evaluated_at + timedelta(milliseconds=Timeframe.M15.ms)
-    return Text(f"the watch is alive: last evaluation {last}; the next is of {due:%H:%M}", style="dim")
+    return Text(f"the watch is alive: evaluated {last}; next {due:%H:%M}", style="dim")
 
 
 def alarm_lines(alarms: Iterable[tuple[datetime, str]]) -> list[Text]:
