@@ -168,3 +168,19 @@ def test_grid_without_evaluations_has_no_outcome() -> None:
     made = signal_outcomes(studied, market_of(bars), RiskHistory.of(bars, risk), risk, {}, month="2025-01")
     assert made.is_empty()
     assert made.schema == pl.Schema(schema_of(OUTCOME_COLUMNS))
+
+
+def test_inside_a_hole_nothing_is_known() -> None:
+    rows: list[Bar] = [(115, 116, 114, 115)] * 8
+    bars, risk = bars_of(rows), settings_of().risk
+    bars = bars.filter(pl.int_range(pl.len()) != 3)
+    placed = held_to_its_end(hundreds_grid(), bars)
+    studied = StudiedGrid(placed, states_of(placed, bars, ["NORMAL", "NORMAL", "WARNING", *["WARNING"] * 4]), [])
+    within = {"WARNING": timedelta(minutes=16)}
+    made = signal_outcomes(studied, market_of(bars), RiskHistory.of(bars, risk), risk, within, month="2025-01")
+    _, warned, *_ = made.rows(named=True)
+    assert warned["began_at"] == close_at(2)
+    assert warned["leave_pnl_quote"] is not None
+    assert (warned["hold_pnl_15m_quote"], warned["deadline_pnl_quote"]) == (None, None)
+    assert warned["hold_pnl_1h_quote"] is not None
+    assert (warned["worst_excursion_24h_quote"], warned["worst_excursion_24h_pct"]) == (None, None)

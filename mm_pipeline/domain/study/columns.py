@@ -134,6 +134,6 @@ OUTCOME_COLUMNS: Final[Columns] = {
 """One row an episode: an unbroken run of evaluations of one grid with one state.
 
 PnL is since the grid's start, after the fee of selling what is held; at the start nothing is bought yet, and leaving is
-0. Values after the grid's end are null, but for a
+0. Values after the grid's end, and in a hole of the candles, are null, but for a
 grid that has nothing left: its PnL stays.
 """

@@ -162,9 +162,17 @@ class _Worth:
         return np.searchsorted(self.known_ms, at_ms, side="right") - 1
 
     def left_at(self, at_ms: Times) -> Floats:
-        """PnL of leaving at each time (epoch ms); NaN after the end of a grid that held to it."""
-        is_there = (at_ms <= self.ends_ms) | (self.placed.ending in LEFT_IN_CASH)
-        return np.where(is_there, self.left_pnl_quote[self.row_at(at_ms)], np.nan)
+        """PnL of leaving at each time (epoch ms); NaN in a hole, and after the end of a grid that held to it."""
+        row = self.row_at(at_ms)
+        is_fresh = at_ms - self.known_ms[row] < _STEP
+        is_over = (at_ms >= self.ends_ms) & (self.placed.ending in LEFT_IN_CASH)
+        return np.where((is_fresh & (at_ms <= self.ends_ms)) | is_over, self.left_pnl_quote[row], np.nan)
+
+    def is_whole(self, first_ms: int, last_ms: int) -> bool:
+        """Whether every close of a stretch, to the grid's end at the latest, is there."""
+        first, last = self.row_at(np.array([first_ms, last_ms])).tolist()
+        wanted = (min(last_ms, self.ends_ms) - first_ms) // _STEP
+        return bool(self.known_ms[first] == first_ms and last - first == wanted)
 
     def outside(self, price: Floats) -> Floats:
         """1 where a price is outside the bounds, 0 inside, NaN where there is none."""
@@ -263,10 +271,15 @@ def _results(worth: _Worth, spans: _Spans, worst_case_quote: Floats) -> list[pl.
 
 
 def _excursions(worth: _Worth, began_ms: Times) -> tuple[Floats, Floats]:
-    """Largest fall of equity (quote) and of price to a low (% of the close), within 24 h or to the grid's end."""
+    """Largest fall of equity (quote) and of price to a low (% of the close), within 24 h or to the grid's end.
+
+    NaN where a close of these is missing.
+    """
     first, last = worth.row_at(began_ms), worth.row_at(began_ms + _DAY_MS)
-    quote, pct = np.zeros(len(first)), np.zeros(len(first))
+    quote, pct = np.full(len(first), np.nan), np.full(len(first), np.nan)
     for place, (begun, until) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        if not worth.is_whole(int(began_ms[place]), int(began_ms[place]) + _DAY_MS):
+            continue
         equity, price = worth.equity_quote[begun], worth.close_quote[begun]
         quote[place] = equity - worth.equity_quote[begun : until + 1].min()
         pct[place] = 100 * (1 - worth.low_quote[begun + 1 : until + 1].min(initial=price) / price)
