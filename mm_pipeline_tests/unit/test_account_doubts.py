@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mm_pipeline.adapters.account import AccountReading
@@ -88,12 +89,12 @@ def seen(
     markets: Sequence[Market] = (MARKET,),
     earlier: Sequence[EarlierRange] = (),
     start_high: float | None = None,
+    steps: Increments = STEPS,
 ) -> dict[str, AccountPosition]:
     """What the second of two equal readings says of each grid."""
-    steps = {MARKET: STEPS}
-    read = Accounts(
-        readings={one: account.reading(one, steps.get(one, Increments(price=1e-6, base=1e-4))) for one in markets}
-    )
+    by_market = {MARKET: steps}
+    finer = Increments(price=1e-6, base=1e-4)
+    read = Accounts(readings={one: account.reading(one, by_market.get(one, finer)) for one in markets})
     booked = books_of({one.id: one for one in grids}, read, POLICY, earlier=earlier, was_short=lambda _grid: True)
     assert not read.problems
     return {
@@ -216,3 +217,34 @@ def test_order_that_was_filled_before_a_restart_alone_is_the_earlier_ranges() ->
     account = Account().trade("buy", 110.0, 0.3, order_id="over").trade("buy", 110.0, LOTS[1] - 0.3, order_id="over")
     found = seen(account, again, earlier=[EarlierRange(ladder("grid"), again.started_at_ms)])["grid"]
     assert (found.inventory_base, found.doubts) == (pytest.approx(LOTS[1]), ())
+
+
+@pytest.mark.parametrize(("levels", "step"), [(13, 1e-4), (61, 1e-4), (61, 1e-2)])
+def test_bot_that_trades_a_long_path_is_known_at_each_moment(levels: int, step: float) -> None:
+    grid = ladder("grid", lower=100.0, upper=112.0, stop_loss=95.0, levels=levels, capital=100.0 * (levels - 1))
+    prices = [100.0 + 12.0 * number / (levels - 1) for number in range(levels)]
+    lots = [int(100.0 / (price * 1.001) / step + 1e-9) * step for price in prices[:-1]]
+    drawn = np.random.default_rng(5)
+    place, account, holds = levels // 2, Account(), [number >= levels // 2 for number in range(levels - 1)]
+    for number in reversed(range(levels // 2, levels - 1)):
+        account.trade("buy", prices[place] - 0.003, lots[number], time_ms=STARTED_MS + 1000)
+    steps = Increments(price=0.001, base=step)
+    for turn in range(240):
+        move = 1 if drawn.random() < 0.5 else -1
+        if not 0 <= place + move < levels:
+            continue
+        interval = place if move > 0 else place - 1
+        place += move
+        if move > 0 and holds[interval]:
+            account.trade("sell", prices[interval + 1], lots[interval])
+        if move < 0 and not holds[interval]:
+            account.trade("buy", prices[interval], lots[interval])
+        holds[interval] = move < 0
+        if turn % 12 == 0:
+            account.orders.clear()
+            for number, is_held in enumerate(holds):
+                side, at = (Side.SELL, prices[number + 1]) if is_held else (Side.BUY, prices[number])
+                account.rest(side, at, lots[number])
+            found = seen(account, grid, start_high=prices[levels // 2] + 0.01, steps=steps)["grid"]
+            assert found.doubts == (), turn
+            assert found.inventory_base == pytest.approx(account.base)

@@ -84,13 +84,15 @@ class AccountLadder:
         return found
 
     def candidates(self, side: Side, price: float, quantity_base: float) -> list[tuple[int, float]]:
-        """Every interval that a whole order fits, and what each trades, that of the nearest quantity first.
+        """Every interval that a whole order fits, and what each trades: that at its level, then the nearest quantity.
 
         Quantities of neighbours may differ by less than the tolerance, and one price may be better for several.
         """
         places: list[int] = np.flatnonzero(self._fits(side, price, quantity_base)).tolist()
-        ordered = sorted(places, key=lambda place: abs(float(self._quantity_base[place]) - quantity_base))
-        return [(place, float(self._quantity_base[place])) for place in ordered]
+        away, tolerance = self._better(side, price), tolerance_quote(price, self._policy, self._increments)
+        sizes = {place: float(self._quantity_base[place]) for place in places}
+        ordered = sorted(places, key=lambda place: (abs(away[place]) > tolerance, abs(sizes[place] - quantity_base)))
+        return [(place, sizes[place]) for place in ordered]
 
     def rests(self, side: Side, price: float, quantity_base: float) -> LadderFit | None:
         """How a resting order fits: at a level, with that interval's quantity; None where it fits none."""
