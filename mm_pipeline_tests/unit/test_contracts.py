@@ -183,6 +183,9 @@ def test_unsorted_rows_and_twins_are_refused(frames: dict[str, pl.DataFrame], na
         ("positions", "source", "guessed", "names"),
         ("positions", "grid_profit_quote", 1e6, "the PnL identity holds"),
         ("positions", "open_orders", -1, "counts not below 0"),
+        ("positions", "uncovered_base", -1.0, "amounts not below 0"),
+        ("positions", "position_unknown", "fills are missing", "a position that is not known is not told"),
+        ("positions", "capital_utilization", -1.0, "utilization is no less than nothing, but for dust"),
         ("positions", "grid", "another", "one grid"),
         ("risk", "giveback_p90_1h_quote", -1e6, "quantiles in order"),
         ("risk", "risk_unknown", "no reason", "figures, or why not"),
@@ -198,6 +201,18 @@ def test_broken_rule_is_named(frames: dict[str, pl.DataFrame], name: str, column
         frame = frame.with_columns(*quiet, state=pl.lit("NORMAL"))
     with pytest.raises(ContractError, match=rule):
         ALL[name].check(changed(frame, column, value))
+
+
+@pytest.mark.parametrize(("held_base", "is_refused"), [(-0.11, True), (-0.1, False)])
+def test_no_less_than_dust_below_nothing_is_held(
+    frames: dict[str, pl.DataFrame], held_base: float, *, is_refused: bool
+) -> None:
+    changed_frame = changed(frames["positions"].with_columns(dust_base=0.1), "inventory_base", held_base)
+    if not is_refused:
+        ALL["positions"].check(changed_frame)
+        return
+    with pytest.raises(ContractError, match="no less than nothing is held, but for dust"):
+        ALL["positions"].check(changed_frame)
 
 
 def test_unknown_and_enter_must_explain_themselves(frames: dict[str, pl.DataFrame]) -> None:
