@@ -145,12 +145,14 @@ def test_second_lot_of_an_interval_that_holds_is_not_counted_in_silence() -> Non
     assert seen(once, ladder("grid"))["grid"].doubts == ()
 
 
-def test_start_that_is_bought_interval_by_interval_is_the_grids() -> None:
-    # Levels a hundredth apart trade quantities that differ by less than the tolerance, all at one better price.
+@pytest.mark.parametrize("price", [107.6, 108.0])
+def test_start_that_is_bought_interval_by_interval_is_the_grids(price: float) -> None:
+    # Levels a hundredth apart trade quantities that differ by less than the tolerance, all at one better price, which
+    # may be a level too.
     grid = ladder("grid", lower=104.0, upper=112.0, stop_loss=95.0, levels=9, capital=800.0)
     account = Account()
     for level in (111.0, 110.0, 109.0, 108.0):
-        account.trade("buy", 107.6, int(1e4 * 100 / (level * 1.001)) / 1e4, time_ms=STARTED_MS + 1000)
+        account.trade("buy", price, int(1e4 * 100 / (level * 1.001)) / 1e4, time_ms=STARTED_MS + 1000)
     found = seen(account, grid, start_high=107.9)["grid"]
     assert (found.doubts, found.inventory_base) == ((), pytest.approx(account.base))
 

@@ -84,14 +84,16 @@ class AccountLadder:
         return found
 
     def candidates(self, side: Side, price: float, quantity_base: float) -> list[tuple[int, float]]:
-        """Every interval that a whole order fits, and what each trades: that at its level, then the nearest quantity.
+        """Every interval that a whole order fits, and what each trades, the likeliest first.
 
-        Quantities of neighbours may differ by less than the tolerance, and one price may be better for several.
+        Quantities of neighbours may differ by less than the tolerance, or by less than a step, and one price may be at
+        a level and better for others: its quantity to the step tells, then its level, then how near its quantity is.
         """
         places: list[int] = np.flatnonzero(self._fits(side, price, quantity_base)).tolist()
         away, tolerance = self._better(side, price), tolerance_quote(price, self._policy, self._increments)
         sizes = {place: float(self._quantity_base[place]) for place in places}
-        ordered = sorted(places, key=lambda place: (abs(away[place]) > tolerance, abs(sizes[place] - quantity_base)))
+        gaps = {place: abs(sizes[place] - quantity_base) for place in places}
+        ordered = sorted(places, key=lambda at: (gaps[at] > self._step, abs(away[at]) > tolerance, gaps[at]))
         return [(place, sizes[place]) for place in ordered]
 
     def rests(self, side: Side, price: float, quantity_base: float) -> LadderFit | None:
