@@ -14,7 +14,7 @@ from mm_pipeline.application.plan import Plan, floor_to_evaluation
 from mm_pipeline.application.planned_keys import planned_keys
 from mm_pipeline.application.stamps import stamp_of
 from mm_pipeline.application.watch import Watch
-from mm_pipeline.domain.errors import FrameDamaged
+from mm_pipeline.domain.errors import FrameDamaged, StorageError
 from mm_pipeline.domain.months import next_month
 
 CURRENT: Final = "current"
@@ -83,7 +83,7 @@ def plan_of_month(watch: Watch, month: datetime) -> Plan:
 
 
 def _status(watch: Watch, store: FrameStore, dataset: str, plan: Plan, keys: list[str]) -> MonthStatus:
-    found = {key: _metadata(store, dataset, key, plan.start) for key in keys}
+    found = {key: metadata_of(store, dataset, key, plan.start) for key in keys}
     readable = {key: metadata for key, metadata in found.items() if metadata is not None}
     changed = {"files"} if len(readable) < len(found) else set()
     for key, metadata in readable.items():
@@ -96,11 +96,11 @@ def _status(watch: Watch, store: FrameStore, dataset: str, plan: Plan, keys: lis
     return MonthStatus(dataset, f"{plan.start:%Y-%m}", len(keys), state, tuple(sorted(changed)))
 
 
-def _metadata(store: FrameStore, dataset: str, key: str, month: datetime) -> Mapping[str, str] | None:
-    """What the file names; None where it is damaged, or was taken away meanwhile."""
+def metadata_of(store: FrameStore, dataset: str, key: str, month: datetime) -> Mapping[str, str] | None:
+    """What the file names; None where it cannot be read: damaged, behind a lock, or taken away meanwhile."""
     try:
         return store.metadata(dataset, key, month)
-    except (FrameDamaged, FrameMissing):
+    except StorageError:
         return None
 
 
@@ -120,4 +120,12 @@ def _undeclared(watch: Watch, store: FrameStore, dataset: str, plan: Plan, keys:
     wanted = planned_keys(DATASETS[dataset], plan) or frozenset()
     unread = {problem.grid_id for problem in watch.grid_folder().problems}
     rest = set(keys) - wanted - unread
-    return any(store.read(dataset, key, start=plan.start, end=plan.end).height for key in rest)
+    return any(_has_rows(store, dataset, key, plan) for key in rest)
+
+
+def _has_rows(store: FrameStore, dataset: str, key: str, plan: Plan) -> bool:
+    """Whether rows of the month are stored; a file that is there and cannot be read may hold some."""
+    try:
+        return store.read(dataset, key, start=plan.start, end=plan.end).height > 0
+    except StorageError as error:
+        return isinstance(error, FrameDamaged) or not isinstance(error, FrameMissing)

@@ -7,13 +7,15 @@ from datetime import datetime
 from typing import Final
 
 from mm_pipeline.adapters.frames.store import FrameStore
-from mm_pipeline.application.frames_status import CURRENT, DATASETS, frames_status, plan_of_month
+from mm_pipeline.application.frames_status import CURRENT, DATASETS, frames_status, metadata_of, plan_of_month
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.planned_keys import planned_keys
 from mm_pipeline.application.watch import Watch
 
 NOT_MADE: Final = "not made"
 GOES_ON: Final = "goes on"
+FILES: Final = "files"
+"""Of a month of which a file cannot be read."""
 ASKED_FOR: Final = "asked for"
 """Of a month that is made anew whatever it is."""
 
@@ -30,6 +32,7 @@ def months_due(watch: Watch, months: Collection[datetime]) -> dict[datetime, tup
     store = FrameStore(watch.frames_root)
     keys = [(dataset, key) for dataset in _MADE for key in store.keys(dataset)]
     stored = {(*of, month) for of in keys for month in store.months(*of)}
+    listed = [of for of in stored if of[0] not in DATASETS]  # the status looks at the others
     found: dict[datetime, set[str]] = {month: set() for month in sorted(months)}
     for month, reasons in found.items():
         plan = plan_of_month(watch, month)
@@ -37,6 +40,8 @@ def months_due(watch: Watch, months: Collection[datetime]) -> dict[datetime, tup
             reasons.add(NOT_MADE)
         if plan.end > plan.evaluated_at:
             reasons.add(GOES_ON)
+        if any(metadata_of(store, dataset, key, at) is None for dataset, key, at in listed if at == month):
+            reasons.add(FILES)
     named = {f"{month:%Y-%m}": reasons for month, reasons in found.items()}
     for status in frames_status(watch, months):
         if status.state != CURRENT:

@@ -32,7 +32,7 @@ def is_study_run(run: dg.DagsterRun) -> bool:
 
 
 def study_definitions(current: Callable[[], Installation]) -> StudyDefinitions:
-    """Declare the studies of an installation; what is wrong with one is logged, and told by ``mm doctor``.
+    """Declare the studies of an installation; a fault in one is logged, and shown by ``mm doctor``.
 
     Nothing is imported for an installation without studies: its ticks pay nothing for them.
     """

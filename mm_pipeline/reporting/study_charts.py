@@ -24,7 +24,7 @@ def outcomes_chart_png(outcomes: pl.DataFrame, *, title: str) -> bytes:
     Parameters
     ----------
     outcomes
-        Rows of ``OUTCOME_COLUMNS``. Episodes in which a page was told have large marks.
+        Rows of ``OUTCOME_COLUMNS``. Episodes with a page have large marks.
     """
     figure, axes = canvas(8.0, 3.2)
     saved = outcomes.with_columns(

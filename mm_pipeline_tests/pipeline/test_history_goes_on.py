@@ -190,13 +190,33 @@ def test_rows_of_a_grid_that_nothing_declares_make_the_month_stale(fresh: Instal
     assert "gone" in fresh.store.keys("exit_states"), "of January"
 
 
-def test_damaged_file_makes_the_month_stale(installation: Installation) -> None:
-    path = installation.home / "frames" / "risk" / "eth" / "2025-02.parquet"
+def damage(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+@pytest.mark.parametrize("dataset", ["risk", "notifications", "deliveries"])
+def test_damaged_file_makes_the_month_stale(installation: Installation, dataset: str) -> None:
+    damage(installation.home / "frames" / dataset / "eth" / "2025-02.parquet")
     assert months_to_make(installation)["2025-02"] == ("files",)
     assert months_to_make(installation)["2025-02"] == ("not made",), "it was moved aside"
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_file_that_cannot_be_read_of_a_grid_that_is_gone_makes_the_month_stale(
+    fresh: Installation, *, is_damaged: bool
+) -> None:
+    fresh.grid("gone", started_at="2025-01-31T00:00:00Z")
+    fresh.backfill_once(AT, (MONTHS[0], MONTHS[-1]))
+    (fresh.folder / "grids" / "gone.yaml").unlink()
+    path = fresh.home / "frames" / "exit_states" / "gone" / "2025-02.parquet"
+    if is_damaged:
+        damage(path)
+    else:  # what an error of the disk looks like from above
+        path.unlink()
+        path.mkdir()
+    assert "2025-02" in months_to_make(fresh)
 
 
 def test_month_that_ticks_have_ended_has_the_stamps_of_a_backfill(fresh: Installation) -> None:

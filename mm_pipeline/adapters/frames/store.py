@@ -96,7 +96,7 @@ class FrameStore:
             rows = bars_in(timed, month, next_month(month))
             is_past = newest is None or next_month(month) <= newest
             files[path] = rows if is_past or newest is None else self._with_later(path, rows, newest, is_snapshot)
-        more = {month_path(dataset, key, month): told for month, told in (by_month or {}).items()}
+        more = {month_path(dataset, key, month): values for month, values in (by_month or {}).items()}
         self._files.write(files, metadata=metadata or {}, by_file=more)
         for month in months[1:]:
             self._files.delete(context_path(dataset, key, month))

@@ -37,8 +37,8 @@ class OpenStudies:
         folder = study_folder(self._installation)
         found = next((file for file in folder.studies if file.name == name), None)
         if found is None:
-            told = " ".join(str(problem.error) for problem in folder.problems) or "Put it back."
-            raise ConfigError(f"the study {name} cannot be read from {self._installation.studies_folder}.", told)
+            hint = " ".join(str(problem.error) for problem in folder.problems) or "Put it back."
+            raise ConfigError(f"the study {name} cannot be read from {self._installation.studies_folder}.", hint)
         return Study(found, self._installation)
 
     def run(self, name: str, month: datetime) -> StudyRun:

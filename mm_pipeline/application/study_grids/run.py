@@ -25,7 +25,7 @@ _log: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
 OnStep = Callable[[str], None]
-"""Told the month that begins."""
+"""Called with the month that begins."""
 
 
 @dataclass(frozen=True)

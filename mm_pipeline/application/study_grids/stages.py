@@ -74,6 +74,6 @@ def outcomes_of(
 
 
 def decisions_of(states: pl.DataFrame, placed: PlacedGrid, policy: NotifyPolicy) -> Sequence[Decision]:
-    """What live ticks over these states would have told an operator who never answers; nothing is worded."""
+    """What live ticks over these states would have sent to an operator who never answers; no text is written."""
     judged = judged_in(states, {placed.grid.version_hash: placed.grid}, policy, kind=EXIT)
     return replay(judged, [], policy)

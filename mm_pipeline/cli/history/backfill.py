@@ -39,7 +39,7 @@ def backfill(
 ) -> None:
     """Materialize the months of the range that are missing or stale.
 
-    Rows, time and disk that are expected are told first. A backfill that was ended goes on with what is missing.
+    Shows expected rows, time and disk first. A backfill that was ended goes on with what is missing.
     Candles are fetched where they are missing; bars that no answer brought are asked for once more. What was decided
     at the time stays: a backfill journals nothing, and nobody is notified. Exit code 1 when a market or grid could not
     be judged, or an hour differs from the exchange's own 1h candle.

@@ -48,8 +48,8 @@ def outcomes(*, name: str | None, out: Path | None, columns: bool, settings_file
     if out is not None:
         write_table(rows, out)
     if found.mixed:
-        told = " and ".join(found.mixed)
-        click.echo(f"note: months differ in {told}; mm study grids --as {name} makes them alike", err=True)
+        names = " and ".join(found.mixed)
+        click.echo(f"note: months differ in {names}; mm study grids --as {name} makes them alike", err=True)
     if as_json:
         mixed = {"mixed": list(found.mixed)}
         print_json(_summary(name, rows, out) | mixed | {"scorecard": scorecard(rows).rows(named=True)})
@@ -86,8 +86,8 @@ def _print_columns(*, as_json: bool) -> None:
     from mm_pipeline.cli.output import print_json
 
     if as_json:
-        told = [{"name": name, "unit": column.unit, "says": column.says} for name, column in EXPORT_COLUMNS.items()]
-        print_json(told)
+        columns = [{"name": name, "unit": column.unit, "says": column.says} for name, column in EXPORT_COLUMNS.items()]
+        print_json(columns)
         return
     for name, column in EXPORT_COLUMNS.items():
         click.echo(f"{name}{f' [{column.unit}]' if column.unit else ''}\n    {column.says}")

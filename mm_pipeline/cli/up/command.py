@@ -202,4 +202,7 @@ def studied_markets(home: Path) -> set[str]:
     studies = load_studies(studies_dir(home), policy_names()).studies
     files = {(study.name, str(file.market)) for study in studies for file in study.candles}
     named = {(study.name, market) for study in studies for market in study.declaration.markets}
-    return set(sorted(market for _, market in named - files)[:_MOST_STUDIED])
+    asked = sorted({market for _, market in named - files})
+    if len(asked) > _MOST_STUDIED:
+        click.echo(f"note: studies ask for {len(asked)} markets; the first {_MOST_STUDIED} are simulated", err=True)
+    return set(asked[:_MOST_STUDIED])

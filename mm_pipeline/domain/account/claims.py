@@ -15,7 +15,7 @@ from mm_pipeline.domain.grid import Grid
 
 T = TypeVar("T")
 _ALIKE: Final = 6
-"""Decimal places to which two fits are told apart."""
+"""Two fits that agree to so many decimal places are alike."""
 
 Fits = Mapping[str, LadderFit | None]
 """How an order fits each grid, in the order of their starts."""

@@ -125,11 +125,11 @@ OUTCOME_COLUMNS: Final[Columns] = {
     "stop_after_h": Column(_F, "hours", "Until the stop had sold everything; null where it did not"),
     "is_outside": Column(_B, "", "Whether price was outside the grid's bounds when it began"),
     "back_in_range_after_h": Column(_F, "hours", "Until the first close inside the bounds; null if inside, or never"),
-    "pages": Column(_I, "pages", "Pages that were told in the episode, to an operator who never answers"),
+    "pages": Column(_I, "pages", "Pages of the episode, to an operator who never answers"),
     "first_page_at": Column(TIME, "UTC", "Evaluation of the first of them"),
     "first_page_notice": Column(_S, "", "What that page tells: the notice, its level"),
     "first_page_after_h": Column(_F, "hours", "From began_at to that page"),
-    "held_back": Column(_S, "", "Why the first thing that would be told was not, where no page was"),
+    "held_back": Column(_S, "", "Why the first notice was held back, where no page was sent"),
 }
 """One row an episode: an unbroken run of evaluations of one grid with one state.
 

@@ -44,7 +44,7 @@ _SAID: Final = ("position_health", "stop_loss_risk", "distance_to_stop_atr", "ve
 
 @dataclass(frozen=True, eq=False)
 class StudiedGrid:
-    """A placed grid, its exit states to its end, and what its operator would have been told."""
+    """A placed grid, its exit states to its end, and what its operator would have been sent."""
 
     placed: PlacedGrid
     states: pl.DataFrame
@@ -291,12 +291,12 @@ def _pages(decisions: Sequence[Decision], spans: _Spans) -> list[pl.Series]:
     for decision in decisions:
         at_ms = to_ms(decision.evaluated_at)
         by_episode[int(np.searchsorted(spans.began_ms, at_ms, side="right")) - 1].append(decision)
-    told = [[one for one in made if one.is_told] for made in by_episode]
-    first = [made[0] if made else None for made in told]
+    sent = [[one for one in made if one.is_told] for made in by_episode]
+    first = [made[0] if made else None for made in sent]
     first_ms = np.array([-1 if one is None else to_ms(one.evaluated_at) for one in first], dtype=np.int64)
-    held = [None if pages or not made else made[0].held_back for pages, made in zip(told, by_episode, strict=True)]
+    held = [None if pages or not made else made[0].held_back for pages, made in zip(sent, by_episode, strict=True)]
     return [
-        pl.Series("pages", [len(pages) for pages in told], dtype=pl.Int64),
+        pl.Series("pages", [len(pages) for pages in sent], dtype=pl.Int64),
         times_of(first_ms, "first_page_at", is_there=first_ms >= 0),
         pl.Series("first_page_notice", [None if one is None else one.notice.value for one in first], dtype=pl.String),
         float_column("first_page_after_h", np.where(first_ms >= 0, (first_ms - spans.began_ms) / _HOUR_MS, np.nan)),

@@ -139,8 +139,8 @@ def _placed_at(
     try:
         grid = _grid(study.template, market.market, grid_id, start, (price, atr))
     except ValidationError as error:
-        told = error.errors()[0]["msg"].removeprefix("Value error, ").partition(";")[0]
-        return NotPlaced(grid_id, f"the template gives no grid about {price:g}: {told}")
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ").partition(";")[0]
+        return NotPlaced(grid_id, f"the template gives no grid about {price:g}: {reason}")
     loss = unprofitable(grid)
     if loss is not None:
         return NotPlaced(grid_id, f"the template's grid about {price:g} loses: {loss}")

@@ -15,7 +15,7 @@ SCORECARD_COLUMNS: Final[Columns] = {
     "policy": Column(_S, "", "By which the grids were judged"),
     "state": Column(_S, "", "State of the episodes"),
     "episodes": Column(_I, "episodes", "How many there are"),
-    "paged": Column(_I, "episodes", "In how many of them a page was told"),
+    "paged": Column(_I, "episodes", "In how many of them a page was sent"),
     "median_h": Column(_F, "hours", "Median of their length"),
     "stop_24h_pct": Column(_F, "%", "After how many the stop was touched within 24 hours"),
     "back_24h_pct": Column(_F, "%", "Of those that began outside the bounds, how many were back within 24 hours"),

@@ -140,23 +140,23 @@ def backfill(
 
 def _made(key: str, result: dg.ExecuteInProcessResult, seconds: float) -> MonthMade:
     events = result.get_asset_materialization_events()
-    told = _hours_told(result)
+    hours = _hours_of(result)
     return MonthMade(
         month=key,
         seconds=seconds,
         rows=rows_made([event.step_materialization_data.materialization for event in events]),
-        hours_compared=told.get(HOURS_COMPARED, 0),
-        hours_differing=tuple(f"{one['market']} {one['hour']}: {one['problem']}" for one in told.get("differing", ())),
-        not_compared=tuple(f"{one['market']}: {one['why']}" for one in told.get("not_compared", ())),
+        hours_compared=hours.get(HOURS_COMPARED, 0),
+        hours_differing=tuple(f"{one['market']} {one['hour']}: {one['problem']}" for one in hours.get("differing", ())),
+        not_compared=tuple(f"{one['market']}: {one['why']}" for one in hours.get("not_compared", ())),
     )
 
 
-def _hours_told(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+def _hours_of(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     """What the check of the exchange's own hours says; nothing where it could not be made."""
     for check in result.get_asset_check_evaluations():
         if check.check_name == HOURS and HOURS_TOLD in check.metadata:
-            told: Any = check.metadata[HOURS_TOLD].value
-            return {HOURS_COMPARED: check.metadata[HOURS_COMPARED].value, **told}
+            found: Any = check.metadata[HOURS_TOLD].value
+            return {HOURS_COMPARED: check.metadata[HOURS_COMPARED].value, **found}
     return {}
 
 

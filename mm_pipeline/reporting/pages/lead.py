@@ -89,12 +89,12 @@ def _waiting(report: GridReport, risk: DelayRisk | None) -> list[str]:
     quote = quote_of(report.grid)
     ten = f", one time in ten worse by {amount_text(bad)} {quote} or more" if bad > 0 else ""
     is_same = abs(usual) < _SAME * abs(bad)
-    told = [f"In {_WAITED_WORDS}: likely {'the same' if is_same else _difference(usual, quote)}{ten}."]
+    sentences = [f"In {_WAITED_WORDS}: likely {'the same' if is_same else _difference(usual, quote)}{ten}."]
     is_touched = any(one.name == "stop_loss_breached" for one in report.fired)
     probability = risk.stop_probability.get(_STOP_WITHIN)
     if probability is not None and has_stop(report) and not is_touched:
-        told.append(f"The stop is touched within 24 h {_often(probability)}.")
-    return told
+        sentences.append(f"The stop is touched within 24 h {_often(probability)}.")
+    return sentences
 
 
 def _difference(loss: float, quote: str) -> str:
