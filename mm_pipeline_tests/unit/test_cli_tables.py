@@ -15,6 +15,7 @@ from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.rendering.html.report import html_report
 from mm_pipeline.rendering.terminal.evaluation_tables import STATE_STYLES, evaluation_table, explanation, reason_text
+from mm_pipeline.rendering.terminal.risk_cells import risk_cell, risk_facts
 from mm_pipeline.reporting.grid_report import SEVERITY, GridReport, by_severity, report_of, state_since
 from mm_pipeline.reporting.pages.limits import PageText
 from mm_pipeline.reporting.price_words import age_text, price_text
@@ -300,3 +301,13 @@ def test_report_tells_money_and_pages_and_fits_a_phone() -> None:
 def test_times_are_printed_in_utc_with_z() -> None:
     assert iso(AT) == "2025-03-01T12:00:00Z"
     assert iso(None) is None
+
+
+@pytest.mark.parametrize(("state", "is_told"), [("NORMAL", True), ("UNKNOWN", False)])
+def test_blind_grid_has_no_cost_of_waiting(state: str, *, is_told: bool) -> None:
+    known = replace(with_cost(report(state=state), RISK), risk_level="LOW")
+    lines = risk_facts(known)
+    assert any("touched within 24 h: 62%" in line for line in lines) == is_told
+    assert any("not known while the watch is blind" in line for line in lines) != is_told
+    assert ("25.30" in risk_cell(known).plain) == is_told
+    assert any("PnL -31.60" in line for line in lines), "what was earned is dated by its price"

@@ -21,6 +21,7 @@ RISK_STYLES: Final = {
 _NOTHING: Final = "-"
 _STOP_WITHIN: Final = "24h"
 _UNKNOWN: Final = "UNKNOWN"
+_BLIND: Final = "Cost of waiting: not known while the watch is blind."
 
 
 def risk_cell(report: GridReport) -> Text:
@@ -33,7 +34,7 @@ def risk_cell(report: GridReport) -> Text:
     pnl = None if report.risk is None else report.risk["total_pnl_quote"]
     if pnl is not None:
         text.append(f"\nPnL {pnl:+,.2f}", style="not bold default")
-    if report.delay_risk is not None:
+    if report.delay_risk is not None and report.state != _UNKNOWN:
         text.append(f"\n1 h: -{report.delay_risk.capital_at_risk_quote['1h']:,.2f}", style="not bold dim")
     if (likely := _stop_likely(report)) is not None:
         text.append(f"\nstop 24 h: {likely:.0%}", style="not bold dim")
@@ -68,12 +69,12 @@ def _stop_likely(report: GridReport) -> float | None:
 
 
 def risk_facts(report: GridReport) -> list[str]:
-    """What is held and what waiting may cost, as a page says it."""
+    """What is held and what waiting may cost, as a page says it; of a blind grid no forecast of an earlier price."""
     from mm_pipeline.reporting.pages.words import has_stop, position_line, quote_of, risk_lines
 
     if report.risk_level is None:
         return []
     quote = quote_of(report.grid)
-    costs = risk_lines(report.delay_risk, quote, has_stop=has_stop(report))
+    costs = [_BLIND] if report.state == _UNKNOWN else risk_lines(report.delay_risk, quote, has_stop=has_stop(report))
     lines = [f"risk {report.risk_level}", position_line(report, quote), *costs]
     return [line[:1].lower() + line[1:].removesuffix(".") for line in lines if line]
