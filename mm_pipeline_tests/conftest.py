@@ -1,5 +1,7 @@
 """Fixtures shared by every kind of test: where the recorded candles are, and a clear skip where they are not."""
 
+import gc
+import os
 import signal
 from pathlib import Path
 
@@ -21,7 +23,11 @@ def recorded_data() -> Path:
 
 
 def pytest_configure() -> None:
-    """Properties repeat their examples every day; processes of tests end at a hang-up and at Ctrl-C."""
+    """Properties repeat their examples every day; processes of tests end at a hang-up and at Ctrl-C.
+
+    The workers fill the machine: threads of polars that wait for each other would cost a fifth of a tick.
+    """
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
     settings.register_profile("every day", derandomize=True, database=None)
     settings.register_profile("search", print_blob=True)
     settings.load_profile("search" if IS_SEARCH else "every day")
@@ -29,6 +35,13 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the suite runs in the background
     quicken()
     compile_once()
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded stays: to look for garbage in it costs a tenth of a run of Dagster."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -93,12 +93,9 @@ def test_month_by_month_equals_one_run(candles: pl.DataFrame, one_run: Installat
         assert decisions(monthly, grid).select(names).equals(decisions(one_run, grid).select(names))
 
 
-def test_live_function_at_each_tick_equals_one_run(
-    candles: pl.DataFrame, one_run: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_live_function_at_each_tick_equals_one_run(candles: pl.DataFrame, one_run: Installation) -> None:
     first = datetime(2025, 5, 14, 0, 15, tzinfo=UTC)  # ticks of three weeks, over the end of a month
     ticks = [first + index * BAR for index in range(0, LIVE_BARS, EVERY)]
-    monkeypatch.setenv("POLARS_MAX_THREADS", "1")
     workers = min(4, os.cpu_count() or 1)
     job = LiveTicks(candles=candles, grids=one_run.folder / "grids", settings_file=one_run.settings_file)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
