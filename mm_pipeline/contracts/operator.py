@@ -20,6 +20,9 @@ _IDENTITY_TOLERANCE_QUOTE: Final = 1e-6
 """Rounding of sums of a capital up to 100,000 quote."""
 _DUST_UTILIZATION: Final = 0.5
 """``account.dust_share`` of one interval is at most half of the capital."""
+_MOST_BOUND: Final = 1.5
+"""``account.quantity_tolerance`` of an interval is at most half of it."""
+_CAPITAL_QUOTE: Final = pl.col("equity_quote") - pl.col("total_pnl_quote") - pl.col("net_flows_quote").fill_null(0.0)
 
 KPIS = Contract(
     "kpis",
@@ -117,6 +120,13 @@ POSITIONS = Contract(
         "no less than nothing is held, but for dust": (pl.col("inventory_base") >= -pl.col("dust_base")).all(),
         "utilization is no less than nothing, but for dust": (
             pl.col("capital_utilization") >= -_DUST_UTILIZATION
+        ).all(),
+        "no more is bound, at cost, than was put in": (
+            (_CAPITAL_QUOTE < _IDENTITY_TOLERANCE_QUOTE)
+            | (
+                (pl.col("capital_utilization") - _MOST_BOUND) * _CAPITAL_QUOTE
+                <= pl.col("unrealised_quote") + _IDENTITY_TOLERANCE_QUOTE
+            )
         ).all(),
     },
 )

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mm_pipeline.adapters.account import AccountReading
-from mm_pipeline.application.account_books import books_of
+from mm_pipeline.application.account_books import Booked, books_of
 from mm_pipeline.application.account_positions import position_in
 from mm_pipeline.application.read_accounts import Accounts
 from mm_pipeline.domain.account import AccountFill, AccountPosition, Balance, EarlierRange, Increments, OpenOrder, Side
@@ -95,12 +95,17 @@ def seen(
     by_market = {MARKET: steps}
     finer = Increments(price=1e-6, base=1e-4)
     read = Accounts(readings={one: account.reading(one, by_market.get(one, finer)) for one in markets})
-    booked = books_of({one.id: one for one in grids}, read, POLICY, earlier=earlier, was_short=lambda _grid: True)
-    assert not read.problems
+    booked = booked_by(read, *grids, earlier=earlier)
     return {
         one.id: position_in(one, booked[one.id], read.readings[one.market], POLICY, start_high=start_high)[0]
         for one in grids
     }
+
+
+def booked_by(read: Accounts, *grids: Grid, earlier: Sequence[EarlierRange] = ()) -> dict[str, Booked]:
+    booked = books_of({one.id: one for one in grids}, read, POLICY, earlier=earlier, was_short=lambda _grid: True)
+    assert not read.problems
+    return booked
 
 
 def doubts(position: AccountPosition) -> str:
@@ -250,3 +255,18 @@ def test_bot_that_trades_a_long_path_is_known_at_each_moment(levels: int, step: 
             found = seen(account, grid, start_high=prices[levels // 2] + 0.01, steps=steps)["grid"]
             assert found.doubts == (), turn
             assert found.inventory_base == pytest.approx(account.base)
+
+
+@pytest.mark.parametrize(("own", "tolerance", "utilization"), [(0, 0.02, 1.0), (1, 0.02, None), (1, 0.4, 4 / 3)])
+def test_capital_at_work_is_not_told_where_more_rests_than_the_grid_can_have_placed(
+    own: int, tolerance: float, utilization: float | None
+) -> None:
+    account = Account()
+    for price, quantity in [*BUYS, *BUYS[:own]]:
+        account.rest(Side.BUY, price, quantity)
+    grid = ladder("grid")
+    booked = booked_by(Accounts(readings={MARKET: account.reading()}), grid)[grid.id]
+    policy = account_policy(quantity_tolerance=tolerance)
+    position, *_ = position_in(grid, booked, account.reading(), policy)
+    assert position.doubts == ()
+    assert position.capital_utilization == (None if utilization is None else pytest.approx(utilization, rel=1e-3))

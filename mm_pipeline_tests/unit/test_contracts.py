@@ -186,6 +186,7 @@ def test_unsorted_rows_and_twins_are_refused(frames: dict[str, pl.DataFrame], na
         ("positions", "uncovered_base", -1.0, "amounts not below 0"),
         ("positions", "position_unknown", "fills are missing", "a position that is not known is not told"),
         ("positions", "capital_utilization", -1.0, "utilization is no less than nothing, but for dust"),
+        ("positions", "capital_utilization", 3.0, "no more is bound, at cost, than was put in"),
         ("positions", "grid", "another", "one grid"),
         ("risk", "giveback_p90_1h_quote", -1e6, "quantiles in order"),
         ("risk", "risk_unknown", "no reason", "figures, or why not"),

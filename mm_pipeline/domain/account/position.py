@@ -60,7 +60,7 @@ class AccountPosition:
     doubts
         Why the position is not known, a sentence each; empty where it is.
     capital_utilization
-        Inventory and locked quote over capital.
+        Inventory and locked quote over capital; None where they are more than the grid can have bound.
     ladder_buys, ladder_sells
         Ladder orders that are filled wholly.
     open_orders
@@ -91,7 +91,7 @@ class AccountPosition:
     uncovered_base: float | None
     sold_by_balance_base: float
     doubts: tuple[str, ...]
-    capital_utilization: float
+    capital_utilization: float | None
     ladder_buys: int
     ladder_sells: int
     open_orders: int
@@ -236,7 +236,14 @@ def position_by(
             unclear=unclear,
             policy=policy,
         ),
-        capital_utilization=capital_utilization(grid, inventory_base=inventory, bid=bid, locked_quote=locked_quote),
+        capital_utilization=capital_utilization(
+            grid,
+            inventory_base=inventory,
+            bid=bid,
+            locked_quote=locked_quote,
+            unrealised_quote=earned["unrealised_quote"],
+            policy=policy,
+        ),
         ladder_buys=_filled_orders(mine, resting, Side.BUY),
         ladder_sells=_filled_orders(mine, resting, Side.SELL),
         open_orders=len(resting),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.values import Balance
 from mm_pipeline.domain.grid import Grid
 
@@ -60,6 +61,23 @@ def account_summary(balances: Iterable[Balance], prices: Mapping[str, float], *,
     )
 
 
-def capital_utilization(grid: Grid, *, inventory_base: float, bid: float, locked_quote: float) -> float:
-    """Inventory's worth and locked quote over capital, 0..1 and above where prices rose; 0 without capital."""
-    return (inventory_base * bid + locked_quote) / grid.capital if grid.capital > 0 else 0.0
+def capital_utilization(
+    grid: Grid,
+    *,
+    inventory_base: float,
+    bid: float,
+    locked_quote: float,
+    unrealised_quote: float | None,
+    policy: AccountPolicy,
+) -> float | None:
+    """Inventory's worth and locked quote over capital, 0..1 and above where prices rose; 0 without capital.
+
+    None where inventory at cost and locked quote are more than the capital by ``account.quantity_tolerance``: orders of
+    the operator's own then rest on the ladder beside the grid's, and nobody can say which.
+    """
+    if grid.capital == 0:
+        return 0.0
+    bound_quote = inventory_base * bid + locked_quote
+    at_cost_quote = bound_quote - (unrealised_quote or 0.0)
+    is_possible = unrealised_quote is None or at_cost_quote <= grid.capital * (1.0 + policy.quantity_tolerance)
+    return bound_quote / grid.capital if is_possible else None
