@@ -12,7 +12,15 @@ from mm_pipeline.application.flat_check import ACCOUNT, MOMENT, FlatChecks
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.read_accounts import Accounts
 from mm_pipeline.application.watch import Watch
-from mm_pipeline.domain.account import AccountFill, AccountPolicy, dust_base, is_closed, is_emptied, traded_again_ms
+from mm_pipeline.domain.account import (
+    AccountFill,
+    AccountPolicy,
+    base_total,
+    dust_base,
+    is_closed,
+    is_emptied,
+    traded_again_ms,
+)
 from mm_pipeline.domain.account.attribution import FillRole
 from mm_pipeline.domain.account.fees import inventory_change_base
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
@@ -51,7 +59,8 @@ def needs_check(watch: Watch, plan: Plan, grid: Grid) -> bool:
 def verify_flats(watch: Watch, plan: Plan, grids: Mapping[str, Grid], accounts: Accounts) -> list[str]:
     """Journal which grids the account shows closed, which trade again, and which were reported flat and are not.
 
-    An account alone proves any of it. That a grid is closed takes two readings in a row, or one that shows the sale.
+    An account alone proves any of it. That a grid is closed takes two readings in a row, or one that shows the sale and
+    no coins.
     It counts from the last fill, and not from before the exit was asked for.
 
     Parameters
@@ -131,7 +140,7 @@ def _look(watch: Watch, plan: Plan, grid: Grid, accounts: Accounts) -> ResponseK
     asked_at = told.decision.episode_at
     is_closed_now = _is_closed(seen, policy)
     is_confirmed = checks.is_confirmed(seen, asked_at, is_closed=is_closed_now)
-    if not is_closed_now or not (is_confirmed or _is_sold_since(seen, asked_at)):
+    if not is_closed_now or not (is_confirmed or _is_sold_since(seen, asked_at, policy)):
         return None
     closed_at = max(from_ms(_last_fill_ms(seen)), asked_at)
     return _journal(watch, grid.id, ResponseKind.VERIFIED_FLAT, _after(last, closed_at))
@@ -152,8 +161,14 @@ def _is_closed(seen: AccountView, policy: AccountPolicy) -> bool:
     return not seen.is_contested and is_closed(seen.grid, seen.position, reading.balances, policy)
 
 
-def _is_sold_since(seen: AccountView, asked_at: datetime) -> bool:
-    """Whether a sale off the ladder is seen since the exit was asked for: with it one reading is enough."""
+def _is_sold_since(seen: AccountView, asked_at: datetime, policy: AccountPolicy) -> bool:
+    """Whether a sale off the ladder since the exit was asked for left nothing: with it one reading is enough.
+
+    Where coins are left a buy of the grid may be listed late: by the fills alone they are the operator's own.
+    """
+    balances = () if seen.reading is None else seen.reading.balances
+    if base_total(seen.grid, balances) > dust_base(seen.grid, policy):
+        return False
     sales = [*seen.mine.of_role(FillRole.EXIT, FillRole.STOP), *_sales_beside(seen)]
     return any(one.time_ms >= to_ms(asked_at) for one in sales)
 

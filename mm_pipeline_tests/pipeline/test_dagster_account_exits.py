@@ -90,6 +90,20 @@ def test_exit_that_was_typed_with_two_decimals_is_verified_at_the_next_tick(trad
     assert told(traded) == [Notice.MANDATORY_EXIT]
 
 
+def test_exit_beside_own_coins_is_verified_by_a_second_reading(traded: Traded) -> None:
+    at = paged(traded)
+    client = signing_client(traded.paper)
+    client.cancel_all_orders("SOL/USDT")
+    client.create_order("SOL/USDT", "market", "sell", client.fetch_balance()["SOL"]["free"])
+    client.session.close()
+    (desk,) = traded.paper.desks
+    desk.move("SOL", Decimal(1))  # as a buy that is listed late would look
+    traded.tick(at + BAR)
+    assert answers(traded) == []
+    traded.tick(at + 2 * BAR)
+    assert answers(traded) == [ResponseKind.VERIFIED_FLAT]
+
+
 def test_half_that_was_sold_by_hand_is_gone_from_the_position(traded: Traded) -> None:
     at = paged(traded)
     client = signing_client(traded.paper)

@@ -226,3 +226,16 @@ def test_dust_that_was_sold_after_both_left_leaves_neither_unclear() -> None:
     whole = HELD + 200 / 110
     found = both_held(fill(9, "sell", 98.0, whole - 0.002), fill(10, "sell", 98.0, 0.001), eth=0.001, locked={})
     assert [(held < 0.002, is_unclear) for held, is_unclear in found.values()] == [(True, False)] * 2
+
+
+def test_coins_of_a_small_grid_are_more_than_the_dust_of_a_large_one_beside_it() -> None:
+    large, small = ladder(id="large", capital=300_000.0), ladder(id="small", lower=205.0, upper=235.0, capital=9.0)
+    bought = [fill(1, "buy", 110.0, 100_000 / 110), fill(2, "buy", 205.0, 3 / 205)]
+    half = 1.5 / 205
+    fills = [*bought, fill(3, "sell", 104.5, half)]
+    mine = {grid.id: fills_of_grid(grid, fills, policy=POLICY, increments=STEPS) for grid in (large, small)}
+    eth = 100_000 / 110 + half
+    books = close_books([large, small], mine, eth, policy=POLICY, locked={"large": 100_000 / 110})
+    assert books["small"].mine.held_base == pytest.approx(half)
+    assert books["small"].sold_by_balance_base == pytest.approx(half)
+    assert not any(book.is_unclear for book in books.values())

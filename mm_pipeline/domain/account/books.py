@@ -74,7 +74,7 @@ def close_books(
         return books
     dust = {grid.id: dust_base(grid, policy) for grid in grids}
     excess = _excess(books, balance_base)
-    if is_confirmed and excess > max(dust.values(), default=0.0):
+    if is_confirmed and excess > min(dust.values(), default=0.0):  # a small grid's coins may be a large one's dust
         books = _with_sales(grids, books, excess, dust, locked)
         excess = _excess(books, balance_base)
     doubtful = _beside_short(grids, books, locked, dust)
