@@ -101,6 +101,23 @@ def test_sale_below_the_stop_while_the_grids_own_sells_rest_is_no_stop() -> None
     assert fills_of_grid(ladder(), [*LOTS, sold], policy=POLICY, increments=STEPS).foreign == ()
 
 
+@pytest.mark.parametrize(("own", "held", "is_known"), [(0.0, HELD - 0.7, True), (5.0, None, False)])
+def test_part_sold_below_the_stop_beside_own_coins_is_nobodys_for_sure(
+    own: float, held: float | None, *, is_known: bool
+) -> None:
+    found = told(*LOTS, fill(3, "sell", 85.0, 0.7), eth=HELD - 0.7 + own)
+    assert (not found.doubts) is is_known
+    if held is not None:
+        assert found.inventory_base == pytest.approx(held)
+    else:
+        assert "0.7 ETH were sold beside the grid" in "; ".join(found.doubts)
+
+
+def test_whole_grid_sold_below_the_stop_beside_own_coins_is_its_stop() -> None:
+    found = told(*LOTS, fill(3, "sell", 85.0, HELD), eth=5.0)
+    assert (found.doubts, round(found.inventory_base, 9)) == ((), 0.0)
+
+
 def test_own_coins_explain_a_sale_while_the_grids_own_orders_rest() -> None:
     orders = (sell_order(120.0, 100 / 110), sell_order(110.0, 1.0))
     position = told(*LOTS, fill(3, "sell", 105.0, 0.5), eth=4.5, orders=orders)

@@ -17,7 +17,16 @@ from mm_pipeline.adapters.account import AccountReading
 from mm_pipeline.application.account_books import Booked, books_of
 from mm_pipeline.application.account_positions import position_in
 from mm_pipeline.application.read_accounts import Accounts
-from mm_pipeline.domain.account import AccountFill, AccountPosition, Balance, EarlierRange, Increments, OpenOrder, Side
+from mm_pipeline.domain.account import (
+    AccountFill,
+    AccountPosition,
+    Balance,
+    EarlierRange,
+    Increments,
+    OpenOrder,
+    Side,
+    fills_of_grid,
+)
 from mm_pipeline.domain.account.closing import is_closed
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.market import Market
@@ -270,3 +279,21 @@ def test_capital_at_work_is_not_told_where_more_rests_than_the_grid_can_have_pla
     position, *_ = position_in(grid, booked, account.reading(), policy)
     assert position.doubts == ()
     assert position.capital_utilization == (None if utilization is None else pytest.approx(utilization, rel=1e-3))
+
+
+def test_first_buy_of_the_ladder_at_a_better_price_right_after_the_start_is_no_part_of_it() -> None:
+    account = Account().trade("buy", 99.8, LOTS[0], time_ms=STARTED_MS + 60_000)
+    account.rest(Side.SELL, 110.0, LOTS[0])
+    for price, quantity in BUYS[1:]:
+        account.rest(Side.BUY, price, quantity)
+    found = seen(account, ladder("grid"))["grid"]
+    assert (found.doubts, found.inventory_base) == ((), LOTS[0])
+
+
+@pytest.mark.parametrize(("near_min", "far_min"), [(2, 25), (-2, -25), (-2, 25), (2, -25)])
+def test_of_two_purchases_of_a_whole_start_the_one_nearer_to_it_counts(near_min: int, far_min: int) -> None:
+    account = Account()
+    for name, minute in (("far", far_min), ("near", near_min)):
+        account.trade("buy", 104.0, LOTS[1] + LOTS[2], time_ms=STARTED_MS + minute * 60_000, order_id=name)
+    found = fills_of_grid(ladder("grid"), account.fills, policy=POLICY, increments=STEPS)
+    assert [one.order_id for one in found.fills] == ["near"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -77,7 +77,8 @@ def fills_of_grid(
       the quantity of that interval (``ladder``); also a part of one, at its level;
     - a buy within ``start_window`` before or after it, not at a level, of those that together come nearest to what the
       grid begins to hold beside its ``initial_base``, and no more (``start``);
-    - a sale at or below the stop, of no more than the grid then holds and no sells of it rest for (``stop``);
+    - a sale at or below the stop, of no more than the grid then holds and no sells of it rest for (``stop``); where
+      the account holds coins beside the grid's, only one that sells all of it;
     - a sale off the ladder that alone, or with those that follow before the ladder trades again, sells all that the
       grid then holds (``exit``): an operator who leaves, in one order or several. While sells of the grid rest and
       nothing was traded since, it was of other coins.
@@ -112,7 +113,13 @@ def fills_of_grid(
     resting = tuple(orders)
     own = orders_of_grid(grid, resting, policy=policy, increments=increments)
     left = _Left(base_behind(own), balance_base)
-    return _Attribution(grid, mine, filled_orders(mine, resting), left, policy=policy, increments=increments).found()
+    orders_of = filled_orders(mine, resting)
+    found = _Attribution(grid, mine, orders_of, left, policy=policy, increments=increments).found()
+    more_base = 0.0 if balance_base is None else balance_base - max(0.0, found.held_base)
+    if more_base <= dust_base(grid, policy) or not found.of_role(FillRole.STOP):
+        return found
+    whole = replace(left, is_beside_own=True)
+    return _Attribution(grid, mine, orders_of, whole, policy=policy, increments=increments).found()
 
 
 def orders_of_grid(
@@ -134,10 +141,14 @@ def base_behind(orders: Iterable[OpenOrder]) -> float:
 
 @dataclass(frozen=True)
 class _Left:
-    """What is there now: base behind the grid's resting sells, and all base on the account where that is known."""
+    """What is there now: base behind the grid's resting sells, and all base on the account where that is known.
+
+    ``is_beside_own``: the account holds more than the grid, so that a sale of a part at the stop may be of other coins.
+    """
 
     locked_base: float
     balance_base: float | None
+    is_beside_own: bool = False
 
 
 class _Attribution:
@@ -206,11 +217,12 @@ class _Attribution:
         order = self._orders[name]
         stop = self._grid.stop_price + tolerance_quote(order.price, self._policy, self._increments)
         locked_base = self._left.locked_base if place > self._last_on_ladder else 0.0
-        if order.price <= stop and order.quantity_base <= self._held - locked_base + self._dust:
+        is_stop, is_within = order.price <= stop, order.quantity_base <= self._held - locked_base + self._dust
+        if is_stop and is_within and not self._left.is_beside_own:
             self._sales[name] = FillRole.STOP
             return
         self._sales[name] = None
-        self._sales |= dict.fromkeys(self._exit_from(place), FillRole.EXIT)
+        self._sales |= dict.fromkeys(self._exit_from(place), FillRole.STOP if is_stop else FillRole.EXIT)
 
     def _exit_from(self, place: int) -> set[OrderName]:
         """Orders that sell all that is held, from ``place`` on and before the ladder trades again; empty for none."""

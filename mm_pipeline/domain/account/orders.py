@@ -94,8 +94,9 @@ def start_purchase(
 ) -> StartPurchase:
     """The purchases around a grid's start that come nearest to what it begins to hold, and not beyond it.
 
-    Of several that come to it within the tolerance those nearest to ``started_at`` count. What was bought before a grid
-    whose ``initial_base`` is told is in that already.
+    Of several that come to it within the tolerance those nearest to ``started_at`` count. An order that fits the ladder
+    at a better price is a part of a whole start, or the ladder's. What was bought before a grid whose ``initial_base``
+    is told is in that already.
     """
     window_ms = int(policy.start_window.total_seconds() * 1000)
     started_ms, ends_ms = grid.started_at_ms, grid.started_at_ms + window_ms
@@ -116,6 +117,8 @@ def start_purchase(
         if missing >= -slack:
             away_ms = min(abs(orders[name].first_ms - started_ms) for name in chosen)
             is_short = missing > slack
+            if is_short and any(_is_on_ladder(orders[name], ladder, started_ms) for name in chosen):
+                continue
             found.append(((is_short, 0 if is_short else away_ms, abs(missing)), frozenset(chosen)))
     (is_short, _, _), nearest = min(found, key=lambda one: one[0], default=((False, 0, 0.0), frozenset[OrderName]()))
     return StartPurchase(nearest, is_short)
@@ -124,6 +127,10 @@ def start_purchase(
 def _is_at_level(order: OrderFills, ladder: AccountLadder) -> bool:
     fit = order.fit(ladder)
     return fit is not None and not fit.is_better
+
+
+def _is_on_ladder(order: OrderFills, ladder: AccountLadder, started_ms: int) -> bool:
+    return order.first_ms >= started_ms and order.fit(ladder) is not None
 
 
 def _choices(names: list[OrderName]) -> Iterable[tuple[OrderName, ...]]:
