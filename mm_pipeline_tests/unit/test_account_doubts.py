@@ -297,3 +297,17 @@ def test_of_two_purchases_of_a_whole_start_the_one_nearer_to_it_counts(near_min:
         account.trade("buy", 104.0, LOTS[1] + LOTS[2], time_ms=STARTED_MS + minute * 60_000, order_id=name)
     found = fills_of_grid(ladder("grid"), account.fills, policy=POLICY, increments=STEPS)
     assert [one.order_id for one in found.fills] == ["near"]
+
+
+@pytest.mark.parametrize(("own", "is_known"), [(0.0, True), (0.8, False)])
+def test_part_sold_by_hand_at_a_level_is_the_grids_where_the_account_holds_nothing_else(
+    own: float, *, is_known: bool
+) -> None:
+    account = Account(base=own)
+    for price, quantity in reversed(BUYS):
+        account.trade("buy", price, quantity)
+    account.trade("sell", 104.37, 1.36).trade("sell", 110.0, 0.68)
+    found = seen(account, ladder("grid"))["grid"]
+    assert (not found.doubts) is is_known
+    if is_known:
+        assert (found.inventory_base, found.foreign_fills) == (pytest.approx(sum(LOTS) - 1.36 - 0.68), 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from mm_pipeline.domain.account.attribution import FillRole, GridFills
 from mm_pipeline.domain.account.fees import inventory_change_base
@@ -17,6 +18,9 @@ from mm_pipeline.domain.account.orders import OrderName, order_name
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.values import AccountFill, Side
 from mm_pipeline.domain.grid import Grid
+
+_HAIR: Final = 1e-9
+"""Sums of floats differ in their last digits: so small a rest of a sale is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +38,15 @@ class GridBook:
         None where the balance is not known. Above dust, fills or transfers are missing.
     is_unclear
         Whether sales may be this grid's or another's.
+    is_sole
+        Whether the account holds its inventory and, but for dust, nothing else, and no fill was anybody else's.
     """
 
     mine: GridFills
     sold_by_balance_base: float = 0.0
     uncovered_base: float | None = None
     is_unclear: bool = False
+    is_sole: bool = False
 
 
 def close_books(
@@ -83,6 +90,7 @@ def close_books(
             book,
             uncovered_base=max(0.0, min(excess, book.mine.held_base)),
             is_unclear=book.is_unclear or name in doubtful,
+            is_sole=len(grids) == 1 and abs(excess) <= dust[name] and not book.mine.foreign,
         )
         for name, book in books.items()
     }
@@ -183,7 +191,8 @@ def _sold(
         sold_base = -inventory_change_base(sale)
         part_base = min(taken_base, sold_base)
         if part_base > 0.0:
-            part, rest = _part(sale, part_base / sold_base), _part(sale, 1.0 - part_base / sold_base)
+            share = 1.0 if sold_base - part_base <= _HAIR * sold_base else part_base / sold_base
+            part, rest = _part(sale, share), _part(sale, 1.0 - share)
             books = {other: replace(book, mine=_without(book.mine, sale, rest)) for other, book in books.items()}
             books[name] = _with_sale(books[name], part, part_base)
             taken_base -= part_base

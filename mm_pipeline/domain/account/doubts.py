@@ -51,10 +51,9 @@ def doubts_about(
         count = orders.on_ladder + orders.strays
         found.append(f"{orders.on_ladder} of {count} orders lie on the declared ladder")
     is_there = balance_base is None or balance_base > dust
-    if unround.parts_base > dust and is_there:
-        found.append(
-            f"orders of {unround.parts_base:,.6g} {base} in all traded parts of its intervals, or were your own"
-        )
+    parts_base = unround.bought_parts_base + (0.0 if book.is_sole else unround.sold_parts_base)
+    if parts_base > dust and is_there:
+        found.append(f"orders of {parts_base:,.6g} {base} in all traded parts of its intervals, or were your own")
     missing = 0.0 if start_high is None else _missing_at_start(grid, book, start_high, policy)
     if missing > dust:
         found.append(f"the grid began with {missing:,.6g} {base} more than the fills about its start buy")

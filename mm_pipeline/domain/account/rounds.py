@@ -23,17 +23,18 @@ class Unround(NamedTuple):
 
     Attributes
     ----------
-    parts_base
+    bought_parts_base, sold_parts_base
         Orders at a level that traded a part of their interval and rest no more, where the parts make no whole.
     excess_base
         What intervals bought beyond what they trade, or sold without having bought it.
     """
 
-    parts_base: float
+    bought_parts_base: float
+    sold_parts_base: float
     excess_base: float
 
 
-NOTHING_OPEN: Final = Unround(0.0, 0.0)
+NOTHING_OPEN: Final = Unround(0.0, 0.0, 0.0)
 
 
 def unround_of(
@@ -138,8 +139,9 @@ class _Walk:
     def found(self) -> Unround:
         """What is left open."""
         parts = [
-            abs(share) * self._size[place]
+            share * self._size[place]
             for place, share in self._parts.items()
             if abs(share - round(share)) > self._tolerance
         ]
-        return Unround(sum(parts), 0.0 if self._is_lost else self._excess_base)
+        bought, sold = (sum(part for part in (sign * one for one in parts) if part > 0.0) for sign in (1.0, -1.0))
+        return Unround(bought, sold, 0.0 if self._is_lost else self._excess_base)
