@@ -11,12 +11,13 @@ from typing import Final
 
 import polars as pl
 
-from mm_pipeline.adapters.frames.rows import BAR_TIME, with_bar_time
+from mm_pipeline.adapters.frames.rows import by_bar
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.decide_states import RISK
 from mm_pipeline.contracts import states as contracts
 from mm_pipeline.contracts.stored import STORED
 from mm_pipeline.domain.columns import conformed
+from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.months import month_start, next_month
 from mm_pipeline.domain.risk.columns import with_risk
 
@@ -40,7 +41,7 @@ def as_made(store: FrameStore, dataset: str, key: str, frame: pl.DataFrame) -> p
     if dataset != EXIT_STATES:
         return frame
     lacking = _bars_without_own(frame)
-    if lacking.is_empty():
+    if not lacking:
         return frame
     span = lacking[0], next_month(lacking[-1])
     positions, figures = (_rows(store, name, key, span) for name in RISK_FRAMES)
@@ -56,9 +57,10 @@ def months_without_risk(store: FrameStore, grid: str, stored: pl.DataFrame) -> M
     return {name: found for name, found in wanting.items() if found}
 
 
-def _bars_without_own(states: pl.DataFrame) -> pl.Series:
+def _bars_without_own(states: pl.DataFrame) -> list[datetime]:
     """Open times of the bars whose row has no ``risk`` of its own, ascending."""
-    return with_bar_time(states.filter(pl.col(RISK).is_null()), EXIT_STATES)[BAR_TIME]
+    opened_ms = by_bar(states.filter(pl.col(RISK).is_null()), EXIT_STATES).opened_ms
+    return [from_ms(one) for one in opened_ms.tolist()]
 
 
 def _rows(store: FrameStore, dataset: str, grid: str, span: tuple[datetime, datetime]) -> pl.DataFrame:

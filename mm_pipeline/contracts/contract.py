@@ -69,6 +69,10 @@ class Contract:
 
     def empty(self) -> pl.DataFrame:
         """A frame of this contract without rows."""
+        return self._empty.clone()
+
+    @cached_property
+    def _empty(self) -> pl.DataFrame:
         return pl.DataFrame(schema=dict(self.columns))
 
     @cached_property

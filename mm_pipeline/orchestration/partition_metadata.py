@@ -10,7 +10,7 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
-from mm_pipeline.adapters.frames.rows import bars_in, with_bar_time
+from mm_pipeline.adapters.frames.rows import by_bar
 from mm_pipeline.application.month_stamp import CANDLES_HASH, joined_hash
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.watch import Watch
@@ -49,9 +49,9 @@ def show_rows(
     context: dg.AssetExecutionContext, frames: Iterable[pl.DataFrame], asset_key: dg.AssetKey | None = None
 ) -> None:
     """Add the rows of each month of the run to its partition."""
-    timed = [with_bar_time(frame, "this asset") for frame in frames]
+    ordered = [by_bar(frame, "this asset") for frame in frames]
     for month in months_of(context):
-        rows = [bars_in(frame, month, next_month(month)) for frame in timed]
+        rows = [one.between(month, next_month(month)) for one in ordered]
         shown: dict[str, Any] = {ROW_COUNT: sum(frame.height for frame in rows)}
         states = [frame["state"] for frame in rows if "state" in frame.columns and "input_hash" in frame.columns]
         if states:

@@ -1,15 +1,19 @@
 """When the rows of a frame count: the bar that each belongs to, and when it was first known."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import numpy as np
 import polars as pl
 
+from mm_pipeline.domain.arrays import Times
+from mm_pipeline.domain.columns import epoch_ms
 from mm_pipeline.domain.errors import StorageError
+from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.market import Timeframe
 
-BAR_TIME: Final = "__bar_time"
-_TIME_TYPE = pl.Datetime("ms", "UTC")
+_TIME_TYPE: Final = pl.Datetime("ms", "UTC")
 
 
 def up_to(frame: pl.DataFrame, newest: datetime) -> pl.DataFrame:
@@ -25,8 +29,38 @@ def known_at(frame: pl.DataFrame) -> pl.Expr:
     return pl.col("open_time") + pl.duration(milliseconds=Timeframe.M15.ms, time_unit="ms")
 
 
-def with_bar_time(frame: pl.DataFrame, dataset: str) -> pl.DataFrame:
-    """The frame with the open time of each row's bar, sorted by it; rows of one bar keep their order."""
+@dataclass(frozen=True)
+class ByBar:
+    """Rows in the order of their bars; rows of one bar keep theirs.
+
+    Attributes
+    ----------
+    frame
+        The rows.
+    opened_ms
+        Open time of each row's bar (epoch ms), ascending, shape ``(rows,)``.
+    """
+
+    frame: pl.DataFrame
+    opened_ms: Times
+
+    def between(self, start: datetime | None, end: datetime) -> pl.DataFrame:
+        """Rows whose bar opened in ``[start, end)``; back to the first without ``start``."""
+        first = 0 if start is None else self._place(start)
+        return self.frame.slice(first, max(0, self._place(end) - first))
+
+    def _place(self, moment: datetime) -> int:
+        return int(np.searchsorted(self.opened_ms, to_ms(moment), side="left"))
+
+
+def by_bar(frame: pl.DataFrame, dataset: str) -> ByBar:
+    """A frame's rows in the order of their bars.
+
+    Raises
+    ------
+    StorageError
+        When it has no time of a bar, or a row lacks it.
+    """
     column = "evaluated_at" if "evaluated_at" in frame.columns else "open_time"
     if frame.schema.get(column) != _TIME_TYPE:
         raise StorageError(
@@ -36,13 +70,5 @@ def with_bar_time(frame: pl.DataFrame, dataset: str) -> pl.DataFrame:
     if frame[column].null_count():
         raise StorageError(f"a frame of {dataset} has rows without {column}.", "Leave such rows out.")
     lag_ms = Timeframe.M15.ms if column == "evaluated_at" else 0
-    bar_time = pl.col(column) - pl.duration(milliseconds=lag_ms, time_unit="ms")
-    return frame.with_columns(bar_time.alias(BAR_TIME)).sort(BAR_TIME, maintain_order=True)
-
-
-def bars_in(timed: pl.DataFrame, start: datetime | None, end: datetime) -> pl.DataFrame:
-    """Rows whose bar opened in ``[start, end)``, without the bar's time."""
-    is_inside = pl.col(BAR_TIME) < end
-    if start is not None:
-        is_inside &= pl.col(BAR_TIME) >= start
-    return timed.filter(is_inside).drop(BAR_TIME)
+    ordered = frame if frame[column].is_sorted() else frame.sort(column, maintain_order=True)
+    return ByBar(ordered, epoch_ms(ordered[column]) - lag_ms)

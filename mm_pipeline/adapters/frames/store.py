@@ -15,9 +15,10 @@ import polars as pl
 
 from mm_pipeline.adapters.frames.files import FrameFiles
 from mm_pipeline.adapters.frames.paths import NAME, checked, context_path, folder_path, month_path
-from mm_pipeline.adapters.frames.rows import BAR_TIME, bars_in, known_at, up_to, with_bar_time
+from mm_pipeline.adapters.frames.rows import by_bar, known_at, up_to
 from mm_pipeline.domain.columns import Type, conformed, united
 from mm_pipeline.domain.errors import FrameDamaged, FrameMissing, StorageError
+from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.months import months_between, next_month, parse_month, previous_month
 
 __all__ = ["FrameMissing", "FrameStore"]
@@ -84,18 +85,18 @@ class FrameStore:
             A range that is not month aligned, a row past it, a name unfit for a path, or a failing disk.
         """
         months = months_between(start, end, aligned=True)
-        timed = with_bar_time(frame, dataset)
-        if timed.filter(pl.col(BAR_TIME) >= end).height:
+        rows = by_bar(frame, dataset)
+        if len(rows.opened_ms) and rows.opened_ms[-1] >= to_ms(end):
             raise StorageError(
                 f"{dataset} of {key} has rows at or after {end:%Y-%m-%d}, outside the months that are written.",
                 "Cut the frame to the partition before writing it.",
             )
-        files = {context_path(dataset, key, months[0]): bars_in(timed, None, start)}
+        files = {context_path(dataset, key, months[0]): rows.between(None, start)}
         for month in months:
             path = month_path(dataset, key, month)
-            rows = bars_in(timed, month, next_month(month))
+            inside = rows.between(month, next_month(month))
             is_past = newest is None or next_month(month) <= newest
-            files[path] = rows if is_past or newest is None else self._with_later(path, rows, newest, is_snapshot)
+            files[path] = inside if is_past or newest is None else self._with_later(path, inside, newest, is_snapshot)
         more = {month_path(dataset, key, month): values for month, values in (by_month or {}).items()}
         self._files.write(files, metadata=metadata or {}, by_file=more)
         for month in months[1:]:
@@ -118,14 +119,14 @@ class FrameStore:
             First instants of the months whose rows changed, in order. A month that already held exactly these rows is
             not written again.
         """
-        timed = with_bar_time(frame, dataset)
-        first, last = timed[BAR_TIME].min(), timed[BAR_TIME].max()
-        if not isinstance(first, datetime) or not isinstance(last, datetime):
+        ordered = by_bar(frame, dataset)
+        if not len(ordered.opened_ms):
             return []
+        first, last = from_ms(int(ordered.opened_ms[0])), from_ms(int(ordered.opened_ms[-1]))
         files: dict[str, pl.DataFrame] = {}
         touched: list[datetime] = []
         for month in months_between(first, next_month(last)):
-            rows = bars_in(timed, month, next_month(month))
+            rows = ordered.between(month, next_month(month))
             if rows.is_empty():
                 continue
             path = month_path(dataset, key, month)
@@ -306,7 +307,7 @@ class FrameStore:
             raise _missing(dataset, key, start, end)
         frames = [frame for _, frame in found]
         joined = self._joined(frames, united([frame.schema for frame in frames]), found[-1][0])
-        return bars_in(with_bar_time(joined, dataset), start, end)
+        return by_bar(joined, dataset).between(start, end)
 
     def _joined(self, frames: list[pl.DataFrame], schema: Mapping[str, Type], path: str) -> pl.DataFrame:
         try:

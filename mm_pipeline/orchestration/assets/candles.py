@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from mm_pipeline.adapters.candles.stored import CandleUpdate
-from mm_pipeline.adapters.frames.rows import bars_in, with_bar_time
+from mm_pipeline.adapters.frames.rows import by_bar
 from mm_pipeline.adapters.journal import ResponseRecord
 from mm_pipeline.application.blind_spots import unconfirmed
 from mm_pipeline.application.incidents import end_incidents, record_incidents
@@ -158,7 +158,7 @@ def _checked(update: CandleUpdate) -> CandleUpdate:
 
 
 def _revised_in(revised: pl.DataFrame, month: datetime) -> int:
-    return bars_in(with_bar_time(revised, "candles"), month, next_month(month)).height
+    return by_bar(revised, "candles").between(month, next_month(month)).height
 
 
 def _report_look_back(
