@@ -31,13 +31,14 @@ class PostgresServer:
         self._server.start()
         self._socket_folder = self._server.get_postmaster_info().socket_dir
 
-    def new_database(self) -> str:
-        """URL of a new, empty database."""
+    def new_database(self, *, like: str | None = None) -> str:
+        """URL of a new database: empty, or a copy of one to which nobody is connected."""
         name = f"journal_{os.getpid()}_{next(_numbers)}"
+        template = "" if like is None else f" TEMPLATE {sa.make_url(like).database}"
         engine = sa.create_engine(self._server.get_uri(), isolation_level="AUTOCOMMIT")
         try:
             with engine.connect() as connection:
-                connection.exec_driver_sql(f"CREATE DATABASE {name}")
+                connection.exec_driver_sql(f"CREATE DATABASE {name}{template}")
         finally:
             engine.dispose()
         return str(self._server.get_uri(database=name))

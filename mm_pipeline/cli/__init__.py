@@ -29,6 +29,7 @@ COMMANDS = {
     "import-fills": "mm_pipeline.cli.operator.import_fills:import_fills",
     "backfill": "mm_pipeline.cli.history.backfill:backfill",
     "frames": "mm_pipeline.cli.history.frames:frames",
+    "housekeep": "mm_pipeline.cli.history.housekeep:housekeep",
     "replay": "mm_pipeline.cli.history.replay:replay",
     "simulate": "mm_pipeline.cli.history.simulate:simulate",
     "calibrate": "mm_pipeline.cli.history.calibrate:calibrate",

@@ -23,6 +23,7 @@ from mm_pipeline.orchestration.assets.replayed_notifications import replayed_not
 from mm_pipeline.orchestration.assets.states import exit_and_entry_states
 from mm_pipeline.orchestration.checks import frames_declared, hourly_reconciliation, hours_agree, replay_parity
 from mm_pipeline.orchestration.dead_runs import dead_runs
+from mm_pipeline.orchestration.housekeeping import housekeeping
 from mm_pipeline.orchestration.io_managers import frames_io_manager
 from mm_pipeline.orchestration.resources import watch_resource
 from mm_pipeline.orchestration.studies import study_definitions
@@ -42,8 +43,8 @@ ASSETS = (
 )
 
 CHECKS = (replay_parity, frames_declared, hourly_reconciliation, hours_agree)
-JOBS = (jobs.exit_evaluation, jobs.hourly_metrics, jobs.history)
-SCHEDULES = (schedules.every_15_minutes, schedules.every_hour)
+JOBS = (jobs.exit_evaluation, jobs.hourly_metrics, jobs.history, housekeeping)
+SCHEDULES = (schedules.every_15_minutes, schedules.every_hour, schedules.every_day)
 SENSORS = (
     sensors.grid_files,
     sensors.watch_is_blind,

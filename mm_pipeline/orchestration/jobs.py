@@ -20,6 +20,7 @@ from mm_pipeline.orchestration.turns import LIVE_TAG
 EVALUATION_JOB: Final = "exit_evaluation"
 HOURLY_JOB: Final = "hourly_metrics"
 HISTORY_JOB: Final = "history"
+HOUSEKEEPING_JOB: Final = "housekeeping"
 RANGE_START_TAG: Final = "dagster/asset_partition_range_start"
 RANGE_END_TAG: Final = "dagster/asset_partition_range_end"
 

@@ -49,6 +49,13 @@ def let_go(instance: dg.DagsterInstance, run_id: str) -> None:
             _path(instance, run_id).unlink()
 
 
+def forget_lock(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Remove the lock file of a run that is removed itself."""
+    if instance.is_persistent:
+        with suppress(OSError):
+            _path(instance, run_id).unlink()
+
+
 def end_dead_runs(instance: dg.DagsterInstance, *, clock: Clock | None = None) -> list[str]:
     """Mark runs as failed whose process is gone; one that was being cancelled is then cancelled.
 

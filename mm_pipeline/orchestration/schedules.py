@@ -9,10 +9,12 @@ from mm_pipeline.application.plan import floor_to_evaluation
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.months import month_start
+from mm_pipeline.orchestration.housekeeping import housekeeping
 from mm_pipeline.orchestration.jobs import (
     EVALUATION_JOB,
     HOURLY_JOB,
     HOURLY_PRIORITY,
+    HOUSEKEEPING_JOB,
     PRIORITY_TAG,
     exit_evaluation,
     hourly_metrics,
@@ -27,6 +29,8 @@ EVALUATION_CRON: Final = "1,16,31,46 * * * *"
 """A minute after each 15m close: exchanges publish a closed candle within seconds."""
 HOURLY_CRON: Final = "5 * * * *"
 """Between two evaluations, so that neither waits for the other."""
+HOUSEKEEPING_CRON: Final = "24 3 * * *"
+"""Between two evaluations as well."""
 
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
 _DAY = timedelta(days=1)
@@ -62,3 +66,13 @@ def every_hour(context: dg.ScheduleEvaluationContext, watch: WatchResource) -> d
     tags = {EVALUATED_AT_TAG: evaluated_at.isoformat(), PRIORITY_TAG: HOURLY_PRIORITY}
     first, last = month_start(evaluated_at - _DAY), month_start(evaluated_at - _BAR)
     return run_request(run_key, not_before(watch.settings.first_month, first, last), last, tags)
+
+
+every_day = dg.ScheduleDefinition(
+    name=HOUSEKEEPING_JOB,
+    job=housekeeping,
+    cron_schedule=HOUSEKEEPING_CRON,
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Runs of the past are removed, so that the home stays bounded.",
+)

@@ -32,6 +32,7 @@ from mm_pipeline.domain.advice import AdvicePolicy
 from mm_pipeline.domain.candles import DataPolicy, ExchangePolicy
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.domain.exit_state import EntryPolicy, ExitStatePolicy
+from mm_pipeline.domain.housekeeping import HousekeepingPolicy
 from mm_pipeline.domain.lookback import longest_lookback_ms
 from mm_pipeline.domain.market import Market
 from mm_pipeline.domain.metrics import MetricsPolicy
@@ -88,6 +89,7 @@ class Settings(Policy):
     last_resort: LastResortPolicy
     writing: WritingPolicy
     backfill: BackfillPolicy
+    housekeeping: HousekeepingPolicy
 
     @field_validator("extra_markets", mode="before")
     @classmethod

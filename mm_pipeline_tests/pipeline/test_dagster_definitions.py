@@ -15,7 +15,7 @@ from mm_pipeline.application.provenance import code_version
 from mm_pipeline.bootstrap import Overrides
 from mm_pipeline.orchestration.assets import declaration as stage
 from mm_pipeline.orchestration.code_location import build_definitions
-from mm_pipeline.orchestration.jobs import EVALUATION_JOB, HISTORY_JOB, HOURLY_JOB
+from mm_pipeline.orchestration.jobs import EVALUATION_JOB, HISTORY_JOB, HOURLY_JOB, HOUSEKEEPING_JOB
 from mm_pipeline.orchestration.runs import dagster_instance
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, FixedSources, Installation
 
@@ -182,6 +182,7 @@ def test_schedules_and_sensors_run_by_default_in_utc(definitions: dg.Definitions
     schedules = {schedule.name: schedule for schedule in definitions.schedules or ()}
     assert schedules[EVALUATION_JOB].cron_schedule == "1,16,31,46 * * * *"
     assert schedules[HOURLY_JOB].cron_schedule == "5 * * * *"
+    assert schedules[HOUSEKEEPING_JOB].cron_schedule == "24 3 * * *"
     assert {schedule.execution_timezone for schedule in schedules.values()} == {"UTC"}
     assert {schedule.default_status for schedule in schedules.values()} == {dg.DefaultScheduleStatus.RUNNING}
     sensors = {sensor.name: sensor.default_status for sensor in definitions.sensors or ()}

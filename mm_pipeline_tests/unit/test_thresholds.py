@@ -124,6 +124,7 @@ ELSEWHERE = {
     "supervision.": "unit/test_supervision.py",
     "writing.": "unit/test_writing_turns.py",
     "backfill.": "unit/test_backfill_estimate.py",
+    "housekeeping.": "faults/test_37_clean_up.py",
     "ui.": "unit/test_ui_guard.py",
     "last_resort.": "unit/test_last_resort.py",
 }
