@@ -36,7 +36,7 @@ class CleanUp:
     Attributes
     ----------
     run_ids
-        Runs that it removes, the oldest first.
+        Runs that it removes, the oldest first, failed ones last.
     kept
         Runs that are old enough and stay: each is the newest that made a partition or a check.
     left
@@ -54,14 +54,14 @@ class CleanUp:
 def due_clean_up(instance: dg.DagsterInstance, policy: HousekeepingPolicy, now: datetime) -> CleanUp:
     """What a pass would remove. Where the clock is ahead of all runs by more than a day, the newest of them counts."""
     last = instance.get_run_records(limit=1)
-    today = min(now, _created(last[0]) + _DAY) if last else now
+    today = min(now, last[0].create_timestamp + _DAY) if last else now
     old = [
-        record
+        run_id
         for statuses, keep in ((_FINISHED, policy.keep_runs_for), (_FAILED, policy.keep_failed_runs_for))
-        for record in instance.get_run_records(dg.RunsFilter(statuses=statuses, created_before=today - keep))
+        for run_id in reversed(instance.get_run_ids(dg.RunsFilter(statuses=statuses, created_before=today - keep)))
     ]
     newest = _newest_runs(instance)
-    due = [one.dagster_run.run_id for one in sorted(old, key=_created) if one.dagster_run.run_id not in newest]
+    due = [run_id for run_id in old if run_id not in newest]
     chosen = tuple(due[: policy.runs_a_pass])
     size = sum(file.stat().st_size for run_id in chosen for file in _files(instance, run_id))
     return CleanUp(run_ids=chosen, kept=len(old) - len(due), left=len(due) - len(chosen), size_bytes=size)
@@ -143,7 +143,3 @@ def _files(instance: dg.DagsterInstance, run_id: str) -> list[Path]:
     shard = [f"{storage.path_for_shard(run_id)}{end}" for end in _BESIDE] if hasattr(storage, "path_for_shard") else []
     printed = Path(instance.storage_directory()) / run_id
     return [file for file in (*map(Path, shard), *printed.rglob("*")) if file.is_file()]
-
-
-def _created(record: dg.RunRecord) -> datetime:
-    return record.create_timestamp

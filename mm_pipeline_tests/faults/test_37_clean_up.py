@@ -161,6 +161,8 @@ def test_37_runs_go_with_all_that_they_left_and_nothing_that_is_asked_for(watche
     found = watched.due()
     assert len(found.run_ids) == 2, "the others are the newest of something"
     assert (found.kept, found.left) == (len(runs) - 2, 0)
+    by_age = [record.dagster_run.run_id for record in watched.instance.get_run_records(ascending=True)]
+    assert list(found.run_ids) == [run_id for run_id in by_age if run_id in found.run_ids], "the oldest first"
     for _step in clean_up(watched.instance, found):
         pass
     assert watched.asked() == before
