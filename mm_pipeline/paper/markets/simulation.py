@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -136,8 +137,6 @@ def _log_path(scenario: Sequence[Segment], draws: _Draws, log_price: float) -> t
 
 
 def _segment_path(segment: Segment, draws: _Draws, chosen: slice, log_price: float) -> tuple[Floats, Flags]:
-    from scipy.signal import lfilter
-
     parameters = segment.resolved
     jumps, is_jump = _jumps(parameters, draws, chosen)
     steps = jumps.size
@@ -148,10 +147,11 @@ def _segment_path(segment: Segment, draws: _Draws, chosen: slice, log_price: flo
     opened = log_price + math.log1p(parameters.opening_jump_pct / 100)
     level = opened if parameters.level is None else math.log(parameters.level)
     decay = 0.5 ** (1 / (parameters.half_life_h * _STEPS_PER_H))
-    deviation, _ = lfilter([1.0], [1.0, -decay], sigma * growth * noise + jumps, zi=[decay * (opened - level)])
+    shocks = (sigma * growth * noise + jumps).tolist()
+    deviation = np.fromiter(accumulate(shocks, lambda last, shock: shock + decay * last, initial=opened - level), float)
     line = level + parameters.drift_pct_per_h / 100 / _STEPS_PER_H * step
     is_jump[0] |= parameters.opening_jump_pct != 0
-    return (line + deviation).reshape(-1, _STEPS), is_jump
+    return (line + deviation[1:]).reshape(-1, _STEPS), is_jump
 
 
 def _jumps(parameters: RegimeParameters, draws: _Draws, chosen: slice) -> tuple[Floats, Flags]:
