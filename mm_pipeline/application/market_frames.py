@@ -7,7 +7,7 @@ import polars as pl
 
 from mm_pipeline.contracts import states as contracts
 from mm_pipeline.contracts.contract import Contract
-from mm_pipeline.domain.errors import FrameMissing
+from mm_pipeline.domain.errors import StorageError
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.pipeline import Frames
 
@@ -22,15 +22,15 @@ T = TypeVar("T")
 
 
 class StoredFrames(dict[str, T]):
-    """Frames by key; a key of which a month is missing is not among them, and ``missing`` says why."""
+    """Frames by key; a key of which a month is missing or unreadable is not among them, and ``missing`` says why."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.missing: dict[str, FrameMissing] = {}
+        self.missing: dict[str, StorageError] = {}
 
 
-def missing_in(frames: Mapping[str, object]) -> Mapping[str, FrameMissing]:
-    """Keys that lack a month that the run needs, with the sentence that names it."""
+def missing_in(frames: Mapping[str, object]) -> Mapping[str, StorageError]:
+    """Keys of which a month that the run needs cannot be had, with the sentence that names it."""
     return frames.missing if isinstance(frames, StoredFrames) else {}
 
 
@@ -41,8 +41,8 @@ def frames_of(
 
     Raises
     ------
-    FrameMissing
-        When a month that the run needs is not stored.
+    FrameMissing, FrameUnreadable
+        When a month that the run needs is not stored, or cannot be read.
     """
     if problem := missing_in(frames).get(market.path_key):
         raise problem

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mm_pipeline.adapters.last_resort import RoomState
 from mm_pipeline.application.watch import Watch
-from mm_pipeline.domain.errors import CandlesLost, ExchangeError
+from mm_pipeline.domain.errors import CandlesLost, ExchangeError, FrameUnreadable
 from mm_pipeline.domain.notifications import TEXT_LIMIT
 
 _LOW = "disk is almost full"
@@ -47,6 +47,15 @@ def warn_of_losses(watch: Watch) -> None:
             f"STORED CANDLES LOST: {market}",
             f"{market}: {'; '.join(losses)}. They are asked for again. Check the disk.\n"[:TEXT_LIMIT],
         )
+
+
+def warn_of_unreadable(watch: Watch, name: str, problem: FrameUnreadable) -> None:
+    """Raise an alarm, once a day and file, where rows of a tick could not be stored: a disk may be dying."""
+    watch.delivery().alarms.raise_about(
+        f"stored {name}",
+        f"NOT STORED: {name}",
+        f"{problem}\nThe tick went on without; nothing was written in its place."[:TEXT_LIMIT],
+    )
 
 
 def with_losses(problem: ExchangeError, losses: Sequence[str]) -> ExchangeError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mm_pipeline.domain.plain_text import plain_text
 
 
@@ -155,6 +157,19 @@ class FrameDamaged(FrameMissing):
     """A stored frame is not what was written: flipped, cut, emptied, or under another's name."""
 
     code = "frame_damaged"
+
+
+class FrameUnreadable(StorageError):
+    """A stored frame is there and cannot be read: the disk fails, or a folder stands where its file should.
+
+    It is no missing frame: what it holds may come back, so that nothing is written in its place.
+    """
+
+    code = "frame_unreadable"
+
+
+NOT_READ: Final = (FrameMissing, FrameUnreadable)
+"""Why an input cannot be had. What was made of it before stays as it is stored."""
 
 
 class CandlesLost(ExchangeError):

@@ -6,13 +6,14 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
-from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
+from mm_pipeline.adapters.frames.store import FrameStore
 from mm_pipeline.application.frames_status import plan_of_month
 from mm_pipeline.application.own_hours import HoursCompared, compare_hours
 from mm_pipeline.application.parity import Frames, Parity, compare
 from mm_pipeline.application.plan import floor_to_evaluation
 from mm_pipeline.application.undeclared import undeclared_frames
 from mm_pipeline.application.watch import Watch
+from mm_pipeline.domain.errors import NOT_READ
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.instants import from_ms, to_ms
 from mm_pipeline.domain.market import Market, Timeframe
@@ -74,7 +75,7 @@ def parity_of(watch: Watch, start: datetime, end: datetime) -> Parity:
         for kind, dataset in _DATASETS.items():
             try:
                 frames[grid, kind] = store.read(dataset, grid, start=start, end=newest)
-            except FrameMissing:
+            except NOT_READ:
                 continue
     journalled = journal.evaluations(since=start + _BAR, until=newest + _BAR)
     recomputed: Frames = frames

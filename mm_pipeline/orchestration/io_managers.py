@@ -17,9 +17,10 @@ from mm_pipeline.application.month_stamp import MIXED, STALE_INPUTS
 from mm_pipeline.application.plan import Plan
 from mm_pipeline.application.planned_keys import planned_keys
 from mm_pipeline.application.stamps import month_plan, stamp_of
+from mm_pipeline.application.storage_alarms import warn_of_unreadable
 from mm_pipeline.application.stored_states import EXIT_STATES, RISK_FRAMES, as_made, as_stored, months_without_risk
 from mm_pipeline.application.watch import Watch
-from mm_pipeline.domain.errors import FrameDamaged, StorageError
+from mm_pipeline.domain.errors import NOT_READ, FrameDamaged, FrameUnreadable, StorageError
 from mm_pipeline.domain.instants import from_ms
 from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.months import months_between, next_month
@@ -38,6 +39,12 @@ SNAPSHOT = "snapshot"
 REMOVED = "removed"
 """Metadata: keys and months that a run took out, since nothing declares them."""
 
+NOT_STORED = "not_stored"
+"""Metadata: keys whose rows could not be stored, since what is stored of them cannot be read."""
+
+TOLD = frozenset({"exit_states", "entry_states"})
+"""Datasets of which a tick keeps what it has decided: what cannot be stored is told all the same."""
+
 ADDED_TO_BY_TICKS = frozenset({"positions", "risk"})
 """Datasets of which a tick keeps the rows that are stored."""
 
@@ -55,6 +62,8 @@ class FramesIOManager(dg.IOManager):
     A run knows nothing later than its own evaluation: it reads no later row, and leaves those that are stored as they
     are. So a backfill, or an old tick that is executed again, takes nothing from the ticks that came after it.
 
+    A key of which a file is there and cannot be read is left as it is, and stops no other.
+
     Parameters
     ----------
     installation
@@ -65,6 +74,7 @@ class FramesIOManager(dg.IOManager):
         self._installation = installation
         self._store: FrameStore | None = None
         self._stale: dict[tuple[str, str, datetime], set[str]] = defaultdict(set)
+        self._decided: dict[tuple[str, str, str], pl.DataFrame] = {}
 
     def store(self) -> FrameStore:
         """The frame store."""
@@ -86,21 +96,40 @@ class FramesIOManager(dg.IOManager):
         # A live run lists all that the journal holds; one over months began before ticks that may have ended since.
         is_whole = plan.is_live and declared.get(FROM_JOURNAL)
         newest = None if is_whole else self._evaluated_at(context)
+        not_stored = {}
         for key, content in obj.items():
             for dataset, frame in _parts(context.asset_key.path[-1], content):
-                self.store().write(
-                    dataset,
-                    key,
-                    as_stored(dataset, frame),
-                    start=window.start,
-                    end=window.end,
-                    metadata=self._installation.written_by,
-                    by_month=self._provenance(context, plan, dataset, key),
-                    newest=newest,
-                    is_snapshot=bool(declared.get(SNAPSHOT)),
-                )
+                if plan.is_live and dataset in TOLD:
+                    self._decided[context.step_context.run_id, dataset, key] = frame
+                try:
+                    self.store().write(
+                        dataset,
+                        key,
+                        as_stored(dataset, frame),
+                        start=window.start,
+                        end=window.end,
+                        metadata=self._installation.written_by,
+                        by_month=self._provenance(context, plan, dataset, key),
+                        newest=newest,
+                        is_snapshot=bool(declared.get(SNAPSHOT)),
+                    )
+                except FrameUnreadable as error:
+                    not_stored[f"{dataset} of {key}"] = error
+        self._tell_not_stored(context, plan, not_stored)
         if not plan.is_live:
             self._remove_undeclared(context, plan, set(obj))
+
+    def _tell_not_stored(
+        self, context: dg.OutputContext, plan: Plan, not_stored: Mapping[str, FrameUnreadable]
+    ) -> None:
+        """Say which rows could not be stored; of a run about the past that is a failure, a tick goes on."""
+        for name, error in not_stored.items():
+            context.log.error(f"{name} are not stored: {error}")
+            if not plan.is_live:
+                raise error
+            warn_of_unreadable(context.resources.watch, name, error)
+        if not_stored:
+            context.add_output_metadata({NOT_STORED: ", ".join(not_stored)})
 
     def _provenance(
         self, context: dg.OutputContext, plan: Plan, dataset: str, key: str
@@ -153,8 +182,8 @@ class FramesIOManager(dg.IOManager):
     def load_input(self, context: dg.InputContext) -> Mapping[str, pl.DataFrame | Parts]:
         """Every key of the run's plan, with the look-back context of the first month, in the present columns.
 
-        Keys that lack a month in which they are declared are left out by name (:class:`StoredFrames`): rows that are
-        made of a part of the months would replace better ones.
+        Keys that lack a month in which they are declared, or have one that cannot be read, are left out by name
+        (:class:`StoredFrames`): rows that are made of a part of the months would replace better ones.
         """
         asset = context.asset_key.path[-1]
         upstream = context.upstream_output
@@ -189,7 +218,11 @@ class FramesIOManager(dg.IOManager):
                 stored_rows = self.store().read_with_context(dataset, key, start=window.start, end=window.end)
                 frame = self._as_made(context, dataset, key, stored_rows)
                 self._note_stale(context, dataset, key)
-            except FrameMissing as error:
+            except NOT_READ as error:
+                decided = self._decided.get((context.step_context.run_id, dataset, key))
+                if isinstance(error, FrameUnreadable) and decided is not None:
+                    found[key] = decided
+                    continue
                 found.missing[key] = error
                 self._note_missing(context, dataset)
                 continue

@@ -208,6 +208,57 @@ def test_45_other_damaged_frames_stop_no_grid(watched: Watched, instance: dg.Dag
     assert watched.states(later) == {"eth": "NORMAL", "btc": "NORMAL"}
 
 
+OF_GRID = ("positions", "risk", "grid_analysis", "exit_states", "notifications", "deliveries")
+OF_MARKET = ("candles", "regime_metrics_1h", "regime_4h")
+JUDGED_ALL_THE_SAME = ("exit_states", "notifications", "deliveries")
+"""What a tick writes, and reads nothing from: the state is known, and is told."""
+
+
+def unreadable(watched: Watched, dataset: str) -> Path:
+    """A folder where a file of ETH should be: what root too cannot read."""
+    key = ETH.path_key if dataset in OF_MARKET else "eth"
+    file = frames_dir(watched.made.home) / dataset / key / "2025-03.parquet"
+    file.unlink(missing_ok=True)
+    file.mkdir(parents=True)
+    return file
+
+
+@pytest.mark.parametrize("dataset", [*OF_GRID, *OF_MARKET])
+def test_45_unreadable_file_costs_its_own_grid_or_market_and_is_named(
+    watched: Watched, instance: dg.DagsterInstance, dataset: str
+) -> None:
+    watched.made.tick_once(AT)
+    file = unreadable(watched, dataset)
+    later = AT + (datetime(2025, 1, 1, 0, BAR_MIN, tzinfo=UTC) - JAN)
+    watched.made.tick(later, instance)
+    expected = "NORMAL" if dataset in JUDGED_ALL_THE_SAME else "UNKNOWN"
+    assert watched.states(later) == {"eth": expected, "btc": "NORMAL"}
+    with watched.made.journal() as journal:
+        pages = journal.notifications.pages(since=JAN, notice="ALARM")
+    assert not any(page.title.startswith("BLIND") for page in pages)
+    told = watched.reasons(later) if expected == "UNKNOWN" else " ".join(page.text for page in pages)
+    assert f"{file} cannot be read" in told
+    assert file.is_dir(), "nothing was written in its place"
+
+    file.rmdir()
+    again = later + (later - AT)
+    watched.made.tick(again, instance)
+    assert watched.states(again) == {"eth": "NORMAL", "btc": "NORMAL"}
+
+
+@pytest.mark.parametrize("dataset", ["positions", *JUDGED_ALL_THE_SAME])
+def test_45_unreadable_file_keeps_no_page_back(tmp_path: Path, instance: dg.DagsterInstance, dataset: str) -> None:
+    watched = Watched(tmp_path)
+    for grid, symbol in (("eth", "ETH/USDT"), ("btc", "BTC/USDT")):
+        watched.made.grid(grid, symbol=symbol, lower=3900, upper=4100, stop_loss=3800)
+    unreadable(watched, dataset)
+    watched.made.tick(AT, instance)
+    with watched.made.journal() as journal:
+        pages = journal.notifications.pages(since=JAN, notice="MANDATORY_EXIT")
+    paged = {grid for page in pages for grid in page.grids}
+    assert paged == ({"btc", "eth"} if dataset in JUDGED_ALL_THE_SAME else {"btc"})
+
+
 def test_45_damage_on_a_store_that_cannot_be_changed_is_named(
     stored: tuple[FrameStore, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

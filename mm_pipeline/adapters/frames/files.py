@@ -17,7 +17,7 @@ import polars as pl
 
 from mm_pipeline.adapters.frames import checksums as frame_checksums
 from mm_pipeline.adapters.frames import folders as frame_folders
-from mm_pipeline.domain.errors import FrameDamaged, StorageError
+from mm_pipeline.domain.errors import FrameDamaged, FrameUnreadable, StorageError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
@@ -42,6 +42,8 @@ class FrameFiles:
         From every method, naming the file and the hint.
     FrameDamaged
         From reading a file whose content is not what was written; it is moved aside first.
+    FrameUnreadable
+        From reading a file that is there and cannot be read, or writing one where a folder stands.
     """
 
     def __init__(self, root: str) -> None:
@@ -139,6 +141,8 @@ class FrameFiles:
             if self._is_local:
                 for folder in {os.path.dirname(self.full_path(path)) for path in files}:
                     _sync_folder(folder)
+        except IsADirectoryError as error:
+            raise self._unreadable(path, error) from error
         except Exception as error:  # backends raise their own library's errors beside OSError
             raise StorageError(
                 f"{self.full_path(path)} could not be written: {error}.",
@@ -182,9 +186,14 @@ class FrameFiles:
         except FileNotFoundError:
             return None
         except Exception as error:
-            raise StorageError(
-                f"{self.full_path(path)} cannot be read: {error}.", "Check the disk, the network and the permissions."
-            ) from error
+            raise self._unreadable(path, error) from error
+
+    def _unreadable(self, path: str, error: Exception) -> FrameUnreadable:
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        return FrameUnreadable(
+            f"{self.full_path(path)} cannot be read: {told}.",
+            "Check the disk, the network and the permissions; where it is a folder, move that away.",
+        )
 
     def _checked(self, path: str) -> bytes | None:
         """The file's content, once it is known to be what was written under this path."""

@@ -13,7 +13,7 @@ from mm_pipeline.application.market_views import analysis_of, market_view_of
 from mm_pipeline.application.plan import Plan, WatchedGrid
 from mm_pipeline.application.subjects import grid_subject
 from mm_pipeline.contracts import states as contracts
-from mm_pipeline.domain.errors import FrameMissing, PipelineError
+from mm_pipeline.domain.errors import NOT_READ, PipelineError
 from mm_pipeline.orchestration import metadata
 from mm_pipeline.orchestration.assets.declaration import contract_result, monthly_asset, plan_of
 from mm_pipeline.orchestration.resources import WatchResource
@@ -33,7 +33,7 @@ def grid_analysis(
     bars = watch.bars(plan)
     views = isolated(bars, lambda market: market_view_of(market, bars[market], regime_metrics, regime), context.log)
     grids = {grid.grid_id: grid for grid in plan.grids if grid.versions}
-    missing = {market: problem for market, problem in views.problems.items() if isinstance(problem, FrameMissing)}
+    missing = {market: problem for market, problem in views.problems.items() if isinstance(problem, NOT_READ)}
 
     def analysis(grid: WatchedGrid) -> pl.DataFrame:
         for market in grid.markets:
@@ -44,7 +44,7 @@ def grid_analysis(
     outcome = isolated(grids, lambda grid: analysis(grids[grid]), context.log)
     record_incidents(watch, plan, {grid_subject(grid): problem for grid, problem in outcome.problems.items()})
     empty = contracts.GRID_ANALYSIS.empty()
-    failed = [grid for grid, problem in outcome.problems.items() if not isinstance(problem, FrameMissing)]
+    failed = [grid for grid, problem in outcome.problems.items() if not isinstance(problem, NOT_READ)]
     problems: dict[str, PipelineError] = {**short_grids(plan, outcome.made, analysed), **outcome.problems}
     yield dg.MaterializeResult(
         value=outcome.made | dict.fromkeys(failed, empty),

@@ -10,7 +10,7 @@ from mm_pipeline.application.isolation import Outcome, by_name, isolated
 from mm_pipeline.application.market_frames import ByMarket, frames_of
 from mm_pipeline.contracts import states as contracts
 from mm_pipeline.contracts.contract import Contract
-from mm_pipeline.domain.errors import ContractError, FrameMissing, PipelineError
+from mm_pipeline.domain.errors import NOT_READ, ContractError, PipelineError
 from mm_pipeline.domain.market import Market, Timeframe
 from mm_pipeline.domain.pipeline import COARSE, Frames, metrics_of, regime_of
 from mm_pipeline.orchestration import metadata
@@ -73,11 +73,11 @@ def _result(
 ) -> dg.MaterializeResult[ByMarket]:
     """Frames to store; of a market that failed, frames without rows: what stood there can no longer be trusted.
 
-    Of a market whose input is missing what stood there stays.
+    Of a market whose input cannot be had what stood there stays.
     """
     empty = {timeframe: contract.empty() for timeframe, contract in of.items()}
     value = {market.path_key: frames for market, frames in outcome.made.items()}
-    failed = {market for market, problem in outcome.problems.items() if not isinstance(problem, FrameMissing)}
+    failed = {market for market, problem in outcome.problems.items() if not isinstance(problem, NOT_READ)}
     value |= {market.path_key: empty for market in failed}
     problems: dict[Market, PipelineError] = {**outcome.problems, **short}
     return dg.MaterializeResult(

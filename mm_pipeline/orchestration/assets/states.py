@@ -26,7 +26,7 @@ from mm_pipeline.application.subjects import grid_subject
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.contracts import states as contracts
 from mm_pipeline.domain.advice import Advice
-from mm_pipeline.domain.errors import PipelineError
+from mm_pipeline.domain.errors import FrameUnreadable, PipelineError
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.orchestration import metadata
@@ -77,6 +77,9 @@ def _advice(grid: WatchedGrid, analyses: ByGrid, known: DecisionInputs) -> Advic
         return Advice(unknown_rows(grid, known), contracts.ENTRY.empty())
     if (missing := missing_in(analyses).get(grid.grid_id)) is not None:
         raise missing
+    for frames in (known.positions, known.figures):
+        if isinstance(unreadable := missing_in(frames).get(grid.grid_id), FrameUnreadable):
+            raise unreadable
     analysis = analyses.get(grid.grid_id)
     if analysis is None or not _reaches(analysis, grid, known):
         at = f"{known.plan.evaluated_at:%Y-%m-%d %H:%M}"
@@ -124,6 +127,8 @@ def _has_rows(watch: Watch, plan: Plan, grid: str) -> bool:
                 return True
         except FrameMissing:
             continue
+        except FrameUnreadable:
+            return True
     return False
 
 
