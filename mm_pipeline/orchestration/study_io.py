@@ -8,7 +8,8 @@ import polars as pl
 
 from mm_pipeline.adapters.frames.study_frames import STUDY_HASH
 from mm_pipeline.application.study_grids.opened import OpenStudies
-from mm_pipeline.application.study_grids.run import Partition, store
+from mm_pipeline.application.study_grids.run import Partition, candles_hash_of, store
+from mm_pipeline.application.study_grids.study import DATASETS
 from mm_pipeline.contracts.contract import Contract
 from mm_pipeline.contracts.study import SIGNAL_OUTCOMES, STUDY_GRIDS, STUDY_STATES
 from mm_pipeline.domain.columns import conformed
@@ -16,6 +17,7 @@ from mm_pipeline.domain.errors import FrameMissing
 from mm_pipeline.orchestration.assets.study_grids import partition_of
 
 _DECIDES: Final = (STUDY_HASH, "settings_hash")
+_LAUNCH_ALL: Final = f"Launch {', '.join(DATASETS[:-1])} and {DATASETS[-1]} of that month again, together."
 _STORED: Final[Mapping[str, Contract]] = {each.name: each for each in (STUDY_GRIDS, STUDY_STATES, SIGNAL_OUTCOMES)}
 
 
@@ -44,7 +46,9 @@ class StudyIOManager(dg.IOManager):
 def _check_made_by(
     dataset: str, partition: Partition, stamps: Mapping[str, Mapping[str, str]], today: Mapping[str, str]
 ) -> None:
-    """Refuse what is upstream where another declaration, or other settings, made it.
+    """Refuse what is upstream where another declaration, other settings or other candles made it.
+
+    Of a market whose candles cannot be had today nothing is compared: its own stage says so.
 
     Raises
     ------
@@ -54,8 +58,14 @@ def _check_made_by(
     for market, stamp in stamps.items():
         for name in _DECIDES:
             if stamp.get(name) != today[name]:
-                problem = f"{dataset} of {market} {partition} has another {name} than the study has today."
-                raise FrameMissing(problem, f"Make {dataset} of that month first: select it together with this asset.")
+                raise FrameMissing(
+                    f"{dataset} of {market} {partition} has another {name} than the study has today.", _LAUNCH_ALL
+                )
+        candles = candles_hash_of(market)
+        if candles in today and stamp.get(candles) != today[candles]:
+            raise FrameMissing(
+                f"{dataset} of {market} {partition} was made of other candles than there are today.", _LAUNCH_ALL
+            )
 
 
 def _partition(context: dg.OutputContext | dg.InputContext) -> Partition:

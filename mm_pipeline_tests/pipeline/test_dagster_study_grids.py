@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from mm_pipeline.application.study_grids.opened import OpenStudies
@@ -236,6 +237,23 @@ def test_outcomes_are_made_of_no_grids_of_another_declaration(made: Installation
     assert not result.success
     failed = [str(event.step_failure_data.error) for event in result.all_events if event.is_step_failure]
     assert any("has another study_hash than the study has today" in text for text in failed), failed
+
+
+@pytest.mark.parametrize("stage", ["study_states", OUTCOMES])
+def test_stage_is_made_of_no_grids_of_other_candles(made: Installation, stage: str) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert materialized(made, instance, *DATASETS).success
+        revised = pl.col("volume") + pl.when(pl.col("open_time") == MARCH).then(1.0).otherwise(0.0)
+        candles = pl.read_parquet(made.folder / ETH).with_columns(revised)
+        candles.write_parquet(made.folder / ETH)
+        result = materialized(made, instance, stage)
+        again = materialized(made, instance, *DATASETS)
+    assert not result.success
+    failed = [str(event.step_failure_data.error) for event in result.all_events if event.is_step_failure]
+    told = "study_grids of binance_ETH-USDT 2024-03 seed was made of other candles than there are today. "
+    told += "Launch study_grids, study_states and signal_outcomes of that month again, together."
+    assert any(told in text for text in failed), failed
+    assert again.success
 
 
 def test_failed_run_of_a_study_is_no_incident_of_the_watch(made: Installation) -> None:

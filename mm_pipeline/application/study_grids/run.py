@@ -113,24 +113,32 @@ class StudyRun:
         return StageResult(made.made, made.problems)
 
     def made_by(self, partition: Partition) -> Mapping[str, str]:
-        """What decides the rows of a partition: declaration, settings under its policy, code, and candles."""
+        """What decides the rows of a partition: declaration, settings under its policy, code, and candles.
+
+        Candles have a hash together, and one of each market that could be read.
+        """
+        by_market = self._candles_hashes(partition)
         return {
             STUDY_HASH: self._study.declaration.hash,
             "settings_hash": self._study.settings(partition.policy).hash,
             "code_version": code_version(),
-            CANDLES_HASH: self._candles_hash(partition),
-        }
+            CANDLES_HASH: joined_hash(by_market.values()),
+        } | {candles_hash_of(market): found for market, found in by_market.items()}
 
-    def _candles_hash(self, partition: Partition) -> str:
+    def _candles_hashes(self, partition: Partition) -> Mapping[str, str]:
         settings, month = self._study.settings(partition.policy), partition.month
         end = max((span.end for span in self._study.spans(month)), default=next_month(month))
         start = month - self._study.lookback(settings)
-        found = self._each(lambda market: self.markets.get(market).hash_between(start, end)).made
-        return joined_hash(found.values())
+        return self._each(lambda market: self.markets.get(market).hash_between(start, end)).made
 
     def _each(self, work: Callable[[Market], T]) -> Outcome[str, T]:
         markets = {market.path_key: market for market in self._study.declaration.all_markets}
         return isolated(markets, lambda key: work(markets[key]), self._log)
+
+
+def candles_hash_of(market: str) -> str:
+    """Name, in a stamp, of the hash of one market's candles; ``market`` is its ``path_key``."""
+    return f"{CANDLES_HASH} {market}"
 
 
 def _frame_of(frames: ByMarket, market: Market, dataset: str) -> pl.DataFrame:
