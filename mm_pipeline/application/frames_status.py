@@ -11,7 +11,7 @@ from typing import Final
 from mm_pipeline.adapters.frames.store import FrameMissing, FrameStore
 from mm_pipeline.application.month_stamp import CANDLES_HASH, GRID_HASH, MADE_TO, MIXED, PAST_HASH, STALE_INPUTS
 from mm_pipeline.application.plan import Plan, floor_to_evaluation
-from mm_pipeline.application.planned_keys import planned_keys
+from mm_pipeline.application.planned_keys import WATCH_KEY, planned_keys
 from mm_pipeline.application.stamps import stamp_of
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.errors import FrameDamaged, StorageError
@@ -26,7 +26,10 @@ DATASETS: Final = {
     **{asset: asset for asset in ("grid_analysis", "positions", "risk")},
     **{asset: asset for asset in ("exit_states", "entry_states", "replayed_notifications")},
 }
-"""What is computed from candles, with its asset; frames that list the journal are never stale."""
+"""What is computed from candles, with its asset; those that list the journal are never made of other settings."""
+
+LISTS: Final = dict.fromkeys(("notifications", "deliveries"), "replayed_notifications")
+"""What lists the journal, with the asset whose keys they have: of them it is only told that a file is lost."""
 
 _MADE_BY: Final = {"settings_hash": "settings", "code_version": "code"}
 _MADE_OF: Final = {CANDLES_HASH: "candles", PAST_HASH: "candles", MADE_TO: "unfinished", GRID_HASH: "grids"}
@@ -44,7 +47,7 @@ class MonthStatus:
         files were made by several settings or codes.
     changed
         What is another today: ``settings``, ``code``, ``candles``, ``grids``; ``unfinished``, where the month went on
-        after it was made; ``inputs``, where it was made of stale frames; ``files``, where one is damaged.
+        after it was made; ``inputs``, where it was made of stale frames; ``files``, where one is damaged or lost.
     """
 
     dataset: str
@@ -66,14 +69,35 @@ def frames_status(watch: Watch, months: Collection[datetime] | None = None) -> l
             for month in store.months(dataset, key):
                 if months is None or month in months:
                     stored[month, dataset].append(key)
+    lost = _lost(store, months)
     found = []
-    for month in sorted({month for month, _ in stored}):
+    for month in sorted({month for month, _ in (*stored, *lost)}):
         plan = plan_of_month(watch, month)
-        found += [
-            _status(watch, store, name, plan, stored[month, name]) for name in DATASETS if (month, name) in stored
-        ]
+        for name in (*DATASETS, *LISTS):
+            gone = lost.get((month, name), set()) & _remade(name, plan)
+            if name in LISTS and gone:
+                found.append(MonthStatus(name, f"{month:%Y-%m}", len(gone), STALE, ("files",)))
+            elif (month, name) in stored or gone:
+                found.append(_status(watch, store, name, plan, stored[month, name], gone=gone))
         watch.let_go()
     return found
+
+
+def _lost(store: FrameStore, months: Collection[datetime] | None) -> dict[tuple[datetime, str], set[str]]:
+    """Keys of files that cannot be had, by month and dataset; what is there of computed ones is looked at by itself."""
+    found: dict[tuple[datetime, str], set[str]] = defaultdict(set)
+    files = [(name, *of) for name in (*DATASETS, *LISTS) for of in store.lost(name)]
+    there = [(name, key, month) for name in LISTS for key in store.keys(name) for month in store.months(name, key)]
+    for name, key, month in files + [of for of in there if metadata_of(store, *of) is None]:
+        if months is None or month in months:
+            found[month, name].add(key)
+    return found
+
+
+def _remade(dataset: str, plan: Plan) -> frozenset[str]:
+    """Keys that a run over the month would make again; what nothing declares any more is not missed."""
+    keys = planned_keys((DATASETS | LISTS)[dataset], plan) or frozenset()
+    return keys | {WATCH_KEY} if dataset == "deliveries" else keys
 
 
 def plan_of_month(watch: Watch, month: datetime) -> Plan:
@@ -82,10 +106,12 @@ def plan_of_month(watch: Watch, month: datetime) -> Plan:
     return watch.plan(start=month, end=next_month(month), evaluated_ms=newest_ms, is_live=False)
 
 
-def _status(watch: Watch, store: FrameStore, dataset: str, plan: Plan, keys: list[str]) -> MonthStatus:
+def _status(
+    watch: Watch, store: FrameStore, dataset: str, plan: Plan, keys: list[str], *, gone: Collection[str]
+) -> MonthStatus:
     found = {key: metadata_of(store, dataset, key, plan.start) for key in keys}
     readable = {key: metadata for key, metadata in found.items() if metadata is not None}
-    changed = {"files"} if len(readable) < len(found) else set()
+    changed = {"files"} if gone or len(readable) < len(found) else set()
     for key, metadata in readable.items():
         changed |= changed_in(watch, plan, dataset, key, metadata)
     if _undeclared(watch, store, dataset, plan, keys):
@@ -93,7 +119,7 @@ def _status(watch: Watch, store: FrameStore, dataset: str, plan: Plan, keys: lis
     several = {tuple(metadata.get(name) for name in _MADE_BY) for metadata in readable.values()}
     is_mixed = len(several) > 1 or any(MIXED in metadata for metadata in readable.values())
     state = MIXED_STATE if is_mixed else STALE if changed else CURRENT
-    return MonthStatus(dataset, f"{plan.start:%Y-%m}", len(keys), state, tuple(sorted(changed)))
+    return MonthStatus(dataset, f"{plan.start:%Y-%m}", len({*keys, *gone}), state, tuple(sorted(changed)))
 
 
 def metadata_of(store: FrameStore, dataset: str, key: str, month: datetime) -> Mapping[str, str] | None:

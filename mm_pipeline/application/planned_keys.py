@@ -9,6 +9,9 @@ from mm_pipeline.domain.evaluation_kind import EvaluationKind
 
 Keys = frozenset[str]
 
+WATCH_KEY: Final = "watch"
+"""Key of frames about the watch itself."""
+
 
 def planned_keys(asset: str, plan: Plan) -> Keys | None:
     """Keys that a run makes, or would make if nothing failed; None of an asset whose keys the journal alone knows."""

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from mm_pipeline.adapters.config.home import frames_dir
 from mm_pipeline.application.frames_status import MonthStatus, frames_status
 from mm_pipeline.cli import main
 from mm_pipeline.orchestration.jobs import HOURLY_JOB
@@ -96,6 +97,20 @@ def test_months_are_current_until_settings_or_candles_change(
 
     change_settings(installation)
     assert {(one.state, one.changed) for one in status(installation).values()} == {("stale", ("settings",))}
+
+
+@pytest.mark.parametrize(("dataset", "key"), [("deliveries", "watch"), ("notifications", "eth"), ("risk", "eth")])
+def test_month_of_which_a_file_is_lost_is_named_until_it_is_made_again(
+    installation: Installation, instance: dg.DagsterInstance, dataset: str, key: str
+) -> None:
+    months = ("2025-02", "2025-02")
+    installation.run(AT, instance, months=months)
+    assert {one.state for one in status(installation).values()} == {"current"}
+    (frames_dir(installation.home) / dataset / key / "2025-02.parquet").unlink()
+    other = [one for one in status(installation).values() if one.state != "current"]
+    assert other == [MonthStatus(dataset, "2025-02", 1, "stale", ("files",))]
+    installation.run(AT, instance, months=months)
+    assert {one.state for one in status(installation).values()} == {"current"}
 
 
 def test_rows_that_a_tick_keeps_of_other_settings_make_the_month_mixed(

@@ -207,6 +207,16 @@ class FrameStore:
                 found[month] = f"missing: {why}"
         return found
 
+    def lost(self, dataset: str) -> list[tuple[str, datetime]]:
+        """Key and month of each file of a dataset that was written and is not there: deleted, or moved aside."""
+        return [
+            (key, parse_month(name))
+            for key in self._files.names(checked(dataset))
+            if NAME.fullmatch(key)
+            for name in self._files.lost(folder_path(dataset, key))
+            if _MONTH_FILE.fullmatch(name)
+        ]
+
     def settle(self, dataset: str, key: str, months: Iterable[datetime]) -> None:
         """Let months that are lost count as never written: what they held was asked for again."""
         self._files.settle(folder_path(dataset, key), [f"{month:%Y-%m}.parquet" for month in months])

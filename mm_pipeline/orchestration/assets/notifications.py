@@ -10,6 +10,7 @@ from mm_pipeline.application.isolation import isolated
 from mm_pipeline.application.market_frames import ByGrid
 from mm_pipeline.application.notify import DecisionRun, States, alarm_unclear_files, decide_and_page
 from mm_pipeline.application.plan import Plan, WatchedGrid
+from mm_pipeline.application.planned_keys import WATCH_KEY
 from mm_pipeline.application.storage_alarms import note_recovery
 from mm_pipeline.application.watch import Watch
 from mm_pipeline.contracts import operator as operator_contracts
@@ -25,8 +26,6 @@ from mm_pipeline.reporting.notification_frame import GridStates, notification_fr
 from mm_pipeline.reporting.pages.text import PageText
 
 _BAR = timedelta(milliseconds=Timeframe.M15.ms)
-WATCH_KEY = "watch"
-"""Key of frames about the watch itself."""
 
 
 @monthly_asset(
