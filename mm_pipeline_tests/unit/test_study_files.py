@@ -65,6 +65,12 @@ def test_refusal_names_file_line_key_and_what_to_write(
     assert told in str(error)
 
 
+def test_policy_file_whose_name_fits_no_partition_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "my policy.yaml").write_text(MY_POLICY)
+    error = refused(write_study(tmp_path / "studies", policies=["seed", "../my policy.yaml"]))
+    assert "policies[1]: (line 7) 'my policy' cannot be the name of a policy. Rename the file" in str(error)
+
+
 def test_missing_key_of_the_template_names_the_templates_line(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     path.write_text(path.read_text().replace("  levels: 11\n", ""))

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from mm_pipeline.adapters.candles.candle_files import CandleFile
 from mm_pipeline.adapters.config.strict_yaml import load_mapping, read_text, shown, validation_errors
+from mm_pipeline.adapters.frames.paths import NAME
 from mm_pipeline.domain.errors import ConfigError, PipelineError
 from mm_pipeline.domain.study import StudyDeclaration
 
@@ -183,6 +184,9 @@ def _policies(declaration: StudyDeclaration, path: Path, packaged: Collection[st
         place = {"file": shown(path), "key": f"policies[{number}]"}
         own = _file_named(text, path, place) if text.endswith(STUDY_SUFFIXES) else None
         name = text if own is None else own.stem
+        if own is not None and not NAME.fullmatch(name):
+            hint = "Rename the file: letters, digits, - and _, beginning with a letter or digit, like my_policy.yaml."
+            raise ConfigError(f"{name!r} cannot be the name of a policy.", hint, **place)
         if own is None and name not in packaged:
             hint = f"Write one of {', '.join(sorted(packaged))}, or the path of a .yaml file."
             raise ConfigError(f"there is no policy {name!r}.", hint, **place)
