@@ -15,6 +15,7 @@ from mm_pipeline.application.watch import Watch
 from mm_pipeline.domain.account import (
     AccountFill,
     AccountPolicy,
+    OpenOrder,
     base_total,
     dust_base,
     is_closed,
@@ -23,6 +24,7 @@ from mm_pipeline.domain.account import (
 )
 from mm_pipeline.domain.account.attribution import FillRole
 from mm_pipeline.domain.account.fees import inventory_change_base
+from mm_pipeline.domain.account.ladder import AccountLadder
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.instants import from_ms, to_ms
@@ -150,7 +152,8 @@ def _is_closed(seen: AccountView, policy: AccountPolicy) -> bool:
     """By its own fills, where they are nobody else's; or because nothing is left on the account to belong to anybody.
 
     A grid of which the account has no fill may be traded elsewhere: an empty account says nothing of it. Nor does one
-    that lacks what its fills have bought: no sale explains it, and the answer may be a part of the account.
+    that lacks what its fills have bought: no sale explains it, and the answer may be a part of the account. An order at
+    a level, or of an interval's size beside one, may be that of a bot that trades on.
     """
     reading, missing = seen.reading, seen.position.uncovered_base or 0.0
     sold = -sum(map(inventory_change_base, _sales_beside(seen)))
@@ -158,16 +161,25 @@ def _is_closed(seen: AccountView, policy: AccountPolicy) -> bool:
         return False
     if is_emptied(seen.grid, reading.balances, reading.orders, policy):
         return True
+    ladder = AccountLadder(seen.grid, policy, reading.increments)
+    if any(ladder.may_be_its_own(order) for order in _orders(seen)):
+        return False
     return not seen.is_contested and is_closed(seen.grid, seen.position, reading.balances, policy)
+
+
+def _orders(seen: AccountView) -> list[OpenOrder]:
+    """All orders of the grid's symbol that rest on the account."""
+    return [] if seen.reading is None else [one for one in seen.reading.orders if one.symbol == seen.grid.symbol]
 
 
 def _is_sold_since(seen: AccountView, asked_at: datetime, policy: AccountPolicy) -> bool:
     """Whether a sale off the ladder since the exit was asked for left nothing: with it one reading is enough.
 
-    Where coins are left a buy of the grid may be listed late: by the fills alone they are the operator's own.
+    Where coins are left a buy of the grid may be listed late: by the fills alone they are the operator's own. Where an
+    order of the symbol rests a bot may trade on.
     """
     balances = () if seen.reading is None else seen.reading.balances
-    if base_total(seen.grid, balances) > dust_base(seen.grid, policy):
+    if _orders(seen) or base_total(seen.grid, balances) > dust_base(seen.grid, policy):
         return False
     sales = [*seen.mine.of_role(FillRole.EXIT, FillRole.STOP), *_sales_beside(seen)]
     return any(one.time_ms >= to_ms(asked_at) for one in sales)

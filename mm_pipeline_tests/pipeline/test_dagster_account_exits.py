@@ -104,6 +104,24 @@ def test_exit_beside_own_coins_is_verified_by_a_second_reading(traded: Traded) -
     assert answers(traded) == [ResponseKind.VERIFIED_FLAT]
 
 
+@pytest.mark.parametrize(("side", "verified"), [("buy", [ResponseKind.VERIFIED_FLAT]), ("sell", [])])
+def test_exit_beside_orders_that_rest_takes_a_second_reading_and_none_of_them_at_a_level(
+    traded: Traded, side: str, verified: list[ResponseKind]
+) -> None:
+    at = paged(traded)
+    client, ladder = sell_all(traded, 1.0), GridLadder.of(sol_grid())
+    (desk,) = traded.paper.desks
+    desk.move("SOL", Decimal("0.3"))
+    far_below = client.fetch_ticker("SOL/USDT")["last"] * 0.97
+    price = round(far_below if side == "buy" else float(ladder.levels[3]), 2)
+    client.create_order("SOL/USDT", "limit", side, 0.3, price)
+    client.session.close()
+    traded.tick(at + BAR)
+    assert answers(traded) == []
+    traded.tick(at + 2 * BAR)
+    assert answers(traded) == verified
+
+
 def test_half_that_was_sold_by_hand_is_gone_from_the_position(traded: Traded) -> None:
     at = paged(traded)
     client = signing_client(traded.paper)

@@ -33,6 +33,7 @@ from mm_pipeline.domain.account import (
     third_currencies,
     traded_again_ms,
 )
+from mm_pipeline.domain.account.ladder import AccountLadder
 from mm_pipeline.domain.errors import ConflictingFills, UnknownFeeRate
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline_tests.account_samples import STARTED, account_policy, fill, flow
@@ -452,3 +453,25 @@ def test_grid_holds_what_its_fills_bought_and_the_account_still_has(
     balances = holding(ETH=amount)
     position = told(*fills, balances=balances)
     assert held_base(ladder(), position, balances, ANY_SIZE) == pytest.approx(held)
+
+
+@pytest.mark.parametrize(
+    ("price", "quantity", "may_be"),
+    [
+        (110.0, 0.5, True),  # a part at a level
+        (105.0, 1.0, True),  # an interval's size beside one
+        (105.0, 0.5, False),
+        (80.0, 1.25, False),  # far below
+    ],
+)
+def test_order_that_rests_may_be_a_bots_that_trades_on(price: float, quantity: float, *, may_be: bool) -> None:
+    order = OpenOrder(
+        order_id="rests",
+        symbol="ETH/USDT",
+        time_ms=0,
+        side=Side.BUY,
+        price=price,
+        quantity_base=quantity,
+        filled_base=0.0,
+    )
+    assert AccountLadder(hundreds_grid(), account_policy(), None).may_be_its_own(order) is may_be

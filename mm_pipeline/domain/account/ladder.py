@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from mm_pipeline.domain.account.policy import AccountPolicy
-from mm_pipeline.domain.account.values import Increments, Side
+from mm_pipeline.domain.account.values import Increments, OpenOrder, Side
 from mm_pipeline.domain.arrays import Bools, Floats
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.position.trading import GridLadder
@@ -113,6 +113,12 @@ class AccountLadder:
         spent, slack = self._grid.interval_capital_quote, 1 + self._policy.quantity_tolerance
         return worth * (price - width) <= spent * slack and worth * (price + width) >= spent / slack
 
+    def may_be_its_own(self, order: OpenOrder) -> bool:
+        """Whether an order that rests may be the grid's, or its bot's on another ladder: at a level, or of its size."""
+        gaps = np.abs(self._levels[order.side] - order.price)
+        is_at_level = bool((gaps <= tolerance_quote(order.price, self._policy, self._increments)).any())
+        return is_at_level or self.is_beside(order.price, order.quantity_base)
+
     def start_base(self, price: float) -> float:
         """What the grid begins to hold where it starts at a price."""
         return float(self._quantity_base[self._levels[Side.BUY] >= price].sum())
@@ -122,9 +128,17 @@ class AccountLadder:
         from_top = np.cumsum(self._quantity_base[::-1])[::-1]
         return set(np.flatnonzero(from_top - self._quantity_base / 2 < held_base).tolist()) if held_base > 0 else set()
 
-    def start_slack(self, price: float) -> float:
-        """How far a purchase at the start may be off that."""
-        return self.start_base(price) * self._policy.quantity_tolerance + self._step
+    def starts_base(self, price: float) -> list[float]:
+        """What it may begin to hold where its coins were bought at a price, the likeliest first.
+
+        Who starts at the price of a level pays a little more or less than that, and lacks the interval of the level.
+        """
+        slip = self._policy.start_slippage
+        return list(dict.fromkeys(self.start_base(price * share) for share in (1.0, 1.0 - slip, 1.0 + slip)))
+
+    def start_slack(self, wanted_base: float) -> float:
+        """How far a purchase at the start may be off what is wanted."""
+        return wanted_base * self._policy.quantity_tolerance + self._step
 
     def _better(self, side: Side, price: float) -> Floats:
         """How much better than each level a price is for a side, in quote; below 0 worse."""
