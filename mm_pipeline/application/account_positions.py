@@ -253,7 +253,9 @@ def position_in(
         rates=reading.prices,
         net_flows=net_flows,
         orders=followed,
-        unround=unround_of(grid, booked.book.mine, orders, policy=policy, increments=steps),
+        unround=unround_of(
+            grid, booked.book.mine, orders, policy=policy, increments=steps, is_sole=booked.book.is_sole
+        ),
         start_high=start_high,
         unclear=(*_missing(grid, share, reading, policy), *_whose_is_open(share)),
         start_price=start_price,

@@ -26,6 +26,7 @@ from mm_pipeline.domain.account import (
     OpenOrder,
     Side,
     fills_of_grid,
+    position_of,
 )
 from mm_pipeline.domain.account.closing import is_closed
 from mm_pipeline.domain.grid import Grid
@@ -311,3 +312,71 @@ def test_part_sold_by_hand_at_a_level_is_the_grids_where_the_account_holds_nothi
     assert (not found.doubts) is is_known
     if is_known:
         assert (found.inventory_base, found.foreign_fills) == (pytest.approx(sum(LOTS) - 1.36 - 0.68), 0)
+
+
+@pytest.mark.parametrize(("slippage", "is_known"), [(0.002, True), (0.0, False)])
+@pytest.mark.parametrize("paid", [110.01, 109.95, 110.2])
+def test_start_at_a_level_that_paid_a_little_more_or_less_is_the_start(
+    paid: float, slippage: float, *, is_known: bool
+) -> None:
+    account = Account().trade("buy", paid, LOTS[1] + LOTS[2], time_ms=STARTED_MS + 1_000)
+    account.rest(Side.SELL, 120.0, LOTS[1]).rest(Side.SELL, 130.0, LOTS[2]).rest(Side.BUY, 100.0, LOTS[0])
+    policy = account_policy(start_slippage=slippage)
+    found = fills_of_grid(ladder("grid"), account.fills, account.orders, policy=policy, increments=STEPS)
+    is_below = paid < 110.0  # the level lies above what was paid: no slippage is needed
+    assert (found.held_base > 1.7) is (is_known or is_below)
+
+
+@pytest.mark.parametrize("own", [0.0, 0.5])
+def test_lot_sold_by_hand_inside_the_range_is_gone_where_the_account_holds_nothing_else(own: float) -> None:
+    fine = ladder("grid", lower=104.0, upper=112.0, stop_loss=100.0, levels=9, capital=800.0)
+    lot = 0.9081
+    account = Account(base=own).trade("buy", 110.0, lot).trade("sell", 109.4, lot)
+    found = seen(account, fine)["grid"]
+    assert (found.doubts == ()) is (own == 0.0)
+    assert own or found.inventory_base == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("sold", [0.0, 0.9])
+def test_bot_that_began_anew_without_a_word_leaves_the_position_not_known(sold: float) -> None:
+    account = Account().trade("buy", 110.0, LOTS[1]).trade("sell", 104.0, LOTS[1])
+    account.trade("buy", 104.0, LOTS[1] + LOTS[2], time_ms=STARTED_MS + 9 * 3_600_000)
+    if sold:
+        account.trade("sell", 104.3, sold, time_ms=STARTED_MS + 10 * 3_600_000)
+    assert "bought beside the grid as a new start would" in doubts(seen(account, ladder("grid"))["grid"])
+
+
+def test_own_purchase_of_another_size_than_a_start_says_nothing_of_the_grid() -> None:
+    account = Account().trade("buy", 110.0, LOTS[1]).trade("sell", 120.0, LOTS[1])
+    account.trade("buy", 104.0, 5.0, time_ms=STARTED_MS + 9 * 3_600_000)
+    found = seen(account, ladder("grid"))["grid"]
+    assert (found.doubts, found.inventory_base) == ((), pytest.approx(0.0))
+
+
+def test_own_coins_or_another_grid_may_have_sold_a_part_at_a_level() -> None:
+    account = Account(base=0.8)
+    for price, quantity in reversed(BUYS):
+        account.trade("buy", price, quantity)
+    assert "traded parts of its intervals" in doubts(seen(account.trade("sell", 110.0, 0.68), ladder("grid"))["grid"])
+    both = Account().trade("buy", 120.0, LOTS[2]).trade("buy", 110.0, LOTS[1]).trade("buy", 100.0, LOTS[0])
+    both.trade("buy", 140.0, 0.7135).trade("sell", 110.0, 0.68)
+    high = ladder("high", lower=140.0, upper=170.0, stop_loss=130.0, levels=4, capital=300.0)
+    assert "traded parts of its intervals" in doubts(seen(both, ladder("grid"), high)["grid"])
+
+
+def test_import_in_which_coins_were_sold_beside_the_grid_does_not_say_whose() -> None:
+    account = Account().trade("buy", 110.0, LOTS[1]).trade("buy", 100.0, LOTS[0]).trade("sell", 104.3, 1.0)
+    found = position_of(ladder("grid"), account.fills, (), None, 105.0, policy=POLICY, increments=STEPS)
+    assert "1 ETH were sold beside the grid" in doubts(found)
+
+
+def test_sale_from_before_twins_began_says_nothing_of_them() -> None:
+    account = Account(base=0.4).trade("sell", 104.0, 0.4, time_ms=STARTED_MS - 30 * 86_400_000)
+    for price, quantity in reversed(BUYS):
+        for _ in range(2):
+            account.trade("buy", price, quantity)
+    found = seen(account, ladder("one"), ladder("two"))
+    assert {name: (position.doubts, round(position.inventory_base, 4)) for name, position in found.items()} == {
+        "one": ((), round(sum(LOTS), 4)),
+        "two": ((), round(sum(LOTS), 4)),
+    }

@@ -26,6 +26,7 @@ from mm_pipeline.domain.account import (
     steps_told,
 )
 from mm_pipeline.domain.errors import ConfigError, ConflictingFills
+from mm_pipeline.domain.position.trading import GridLadder
 from mm_pipeline.paper.exchange import PaperExchange
 from mm_pipeline.paper.http.faults import Delayed
 from mm_pipeline.settings import load_settings
@@ -175,6 +176,21 @@ def test_start_window_bounds_purchases_off_the_ladder(start_window: str, role: F
     bought = fill(100, "buy", between, 0.01)
     found = fills_of_grid(grid, [bought], policy=account_policy(start_window=start_window))
     assert found.roles == (() if role is None else (role,))
+
+
+@pytest.mark.parametrize(("start_slippage", "role"), [(0.002, FillRole.START), (0.0, None)])
+def test_start_slippage_bounds_what_a_start_at_a_level_may_have_paid(
+    start_slippage: float, role: FillRole | None
+) -> None:
+    grid = traded_grid(SEED)
+    ladder = GridLadder.of(grid)
+    level, wanted = float(ladder.levels[-3]), float(ladder.quantity_base[-2:].sum())
+    bought = fill(100, "buy", level * 1.0005, wanted)
+    found = fills_of_grid(grid, [bought], policy=account_policy(start_slippage=start_slippage))
+    assert (found.roles[0] if found.roles else None, found.held_base == pytest.approx(wanted)) == (
+        role,
+        role is not None,
+    )
 
 
 @pytest.mark.parametrize(("ladder_tolerance_bps", "is_mine"), [(0.5, False), (5.0, True)])

@@ -9,8 +9,10 @@ from mm_pipeline.domain.account.books import GridBook
 from mm_pipeline.domain.account.fees import inventory_change_base
 from mm_pipeline.domain.account.following import LadderOrders
 from mm_pipeline.domain.account.ladder import AccountLadder, dust_base
+from mm_pipeline.domain.account.orders import filled_orders
 from mm_pipeline.domain.account.policy import AccountPolicy
 from mm_pipeline.domain.account.rounds import Unround
+from mm_pipeline.domain.account.values import Side
 from mm_pipeline.domain.grid import Grid
 
 
@@ -21,6 +23,7 @@ def doubts_about(
     inventory_base: float,
     oversold_base: float,
     locked_base: float,
+    is_trading: bool,
     balance_base: float | None,
     orders: LadderOrders,
     unround: Unround,
@@ -34,6 +37,8 @@ def doubts_about(
     ----------
     inventory_base, oversold_base, locked_base
         By the grid's fills, sales that no buy stands against, and what its resting sells stand for.
+    is_trading
+        Whether an order of it rests: what it holds then shows by what it sells.
     balance_base
         All base on the account; None where it is not known.
     orders
@@ -70,7 +75,14 @@ def doubts_about(
         found.append(f"sells of {locked_base:,.6g} {base} rest, fills say {inventory_base:,.6g}")
     if book.is_unclear:
         found.append(f"sales of {base} may be this grid's or another's of this account")
-    sold = _unexplained_sales(book) if balance_base is not None else 0.0
+    begun = (
+        0.0
+        if balance_base is None or balance_base <= max(0.0, inventory_base) + dust
+        else _begun_anew(grid, book, policy)
+    )
+    if begun > dust:
+        found.append(f"{begun:,.6g} {base} were bought beside the grid as a new start would: declare its started_at")
+    sold = _unexplained_sales(book)
     if sold > dust and inventory_base > dust and locked_base < inventory_base - dust:
         found.append(f"{sold:,.6g} {base} were sold beside the grid, of it or of coins of your own")
     return tuple(found)
@@ -86,6 +98,22 @@ def _missing_at_start(grid: Grid, book: GridBook, start_high: float, policy: Acc
     )
     wanted = AccountLadder(grid, policy, None).start_base(start_high) * (1.0 - policy.quantity_tolerance)
     return wanted - book.mine.initial_base - bought
+
+
+def _begun_anew(grid: Grid, book: GridBook, policy: AccountPolicy) -> float:
+    """What a purchase after the grid's last fill bought, where it is what the grid would begin with at that price."""
+    ladder, last_ms = AccountLadder(grid, policy, None), max((fill.time_ms for fill in book.mine.fills), default=0)
+    bought = [
+        order
+        for name, order in filled_orders(book.mine.foreign, ()).items()
+        if name[1] is Side.BUY
+        and order.first_ms > last_ms
+        and any(
+            wanted > 0.0 and abs(order.quantity_base - wanted) <= ladder.start_slack(wanted)
+            for wanted in ladder.starts_base(order.price)
+        )
+    ]
+    return max((order.quantity_base for order in bought), default=0.0)
 
 
 def _unexplained_sales(book: GridBook) -> float:

@@ -108,19 +108,20 @@ def start_purchase(
         and begins_ms <= order.first_ms < ends_ms
         and (order.first_ms < started_ms or not _is_at_level(order, ladder))
     ]
-    found: list[tuple[tuple[bool, int, float], frozenset[OrderName]]] = []
+    found: list[tuple[tuple[bool, int, int, float], frozenset[OrderName]]] = []
     for chosen in _choices(candidates):
         bought = math.fsum(orders[name].quantity_base for name in chosen)
         price = math.fsum(orders[name].price * orders[name].quantity_base for name in chosen) / bought
-        wanted = max(0.0, ladder.start_base(price) - (grid.initial_base or 0.0))
-        missing, slack = wanted - bought, ladder.start_slack(price)
-        if missing >= -slack:
-            away_ms = min(abs(orders[name].first_ms - started_ms) for name in chosen)
+        away_ms = min(abs(orders[name].first_ms - started_ms) for name in chosen)
+        is_on_ladder = any(_is_on_ladder(orders[name], ladder, started_ms) for name in chosen)
+        for slipped, wanted in enumerate(ladder.starts_base(price)):
+            missing = max(0.0, wanted - (grid.initial_base or 0.0)) - bought
+            slack = ladder.start_slack(wanted)
             is_short = missing > slack
-            if is_short and any(_is_on_ladder(orders[name], ladder, started_ms) for name in chosen):
-                continue
-            found.append(((is_short, 0 if is_short else away_ms, abs(missing)), frozenset(chosen)))
-    (is_short, _, _), nearest = min(found, key=lambda one: one[0], default=((False, 0, 0.0), frozenset[OrderName]()))
+            if missing >= -slack and not (is_short and is_on_ladder):
+                found.append(((is_short, slipped, 0 if is_short else away_ms, abs(missing)), frozenset(chosen)))
+    none: tuple[tuple[bool, int, int, float], frozenset[OrderName]] = ((False, 0, 0, 0.0), frozenset())
+    (is_short, *_), nearest = min(found, key=lambda one: one[0], default=none)
     return StartPurchase(nearest, is_short)
 
 

@@ -79,6 +79,12 @@ class AccountPolicy(Policy):
         ge=timedelta(minutes=1),
         le=timedelta(days=1),
     )
+    start_slippage: float = threshold(
+        unit="share of the price",
+        source="a market order of a few hundred USDT pays a few bps more than the price that the bot started at",
+        ge=0.0,
+        le=0.05,
+    )
     ladder_tolerance_bps: float = threshold(
         unit="bps of the price",
         source="a tick of 0.01 at KuCoin's ETH-USDT is 0.03 bps; bots round levels by a tick or two",

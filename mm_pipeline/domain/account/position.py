@@ -161,7 +161,7 @@ def position_of(
         orders=followed,
         unround=NOTHING_OPEN
         if balances is None  # orders that rest are not known either
-        else unround_of(grid, book.mine, mine_resting, policy=policy, increments=increments),
+        else unround_of(grid, book.mine, mine_resting, policy=policy, increments=increments, is_sole=book.is_sole),
         unclear=unclear,
         start_price=start_price,
     )
@@ -229,6 +229,7 @@ def position_by(
             inventory_base=inventory,
             oversold_base=earned["oversold_base"] or 0.0,
             locked_base=locked_base,
+            is_trading=bool(resting),
             balance_base=balance_base,
             orders=orders,
             unround=unround,

@@ -44,6 +44,7 @@ def unround_of(
     *,
     policy: AccountPolicy,
     increments: Increments | None,
+    is_sole: bool = False,
 ) -> Unround:
     """Walk a grid's orders in the order of their first fills, from what it began with.
 
@@ -51,10 +52,13 @@ def unround_of(
     ----------
     mine, resting
         The grid's fills and resting orders. After its whole inventory was sold by hand the walk begins anew.
+    is_sole
+        Whether the account holds what the grid does and nothing else: a sale of what no interval had bought was then
+        one by hand, of its coins.
     """
     if grid.capital == 0:
         return NOTHING_OPEN
-    walk = _Walk(AccountLadder(grid, policy, increments), max(policy.quantity_tolerance, policy.dust_share))
+    walk = _Walk(AccountLadder(grid, policy, increments), max(policy.quantity_tolerance, policy.dust_share), is_sole)
     # Of coins that it began with nobody knows which intervals they were for.
     bought = sum(fill.quantity_base for fill in mine.of_role(FillRole.START))
     walk.begin(None if grid.initial_base else bought)
@@ -77,8 +81,8 @@ def unround_of(
 class _Walk:
     """What each interval holds, as a share of what it trades."""
 
-    def __init__(self, ladder: AccountLadder, tolerance: float) -> None:
-        self._ladder, self._tolerance = ladder, tolerance
+    def __init__(self, ladder: AccountLadder, tolerance: float, is_sole: bool) -> None:
+        self._ladder, self._tolerance, self._is_sole = ladder, tolerance, is_sole
         self._held: dict[int, float] = {}
         self._parts: dict[int, float] = defaultdict(float)
         self._size: dict[int, float] = {}
@@ -114,7 +118,9 @@ class _Walk:
         if fit.is_part and not is_resting:
             self._parts[place] += share
         beyond = self._beyond(place, share)
-        if abs(beyond) > self._tolerance:
+        if beyond < -self._tolerance and self._is_sole:
+            self.lose()
+        elif abs(beyond) > self._tolerance:
             self._excess_base += beyond * base
         after = min(1.0, max(0.0, self._held_before(place, sign) + share))
         self._held[place] = after if after > self._tolerance else 0.0

@@ -148,7 +148,9 @@ def shares_of(
         mine[grid.id] = market.own(grid, taken)
         taken |= mine[grid.id]
     guessed = intervals.guessed(policy.quantity_tolerance) | market.changed_by(alone, mine)
-    if any(fill.side is Side.SELL and order_name(fill) not in traded.owners for fill in every_fill):
+    rivals_ms = min((grid.started_at_ms for grid in by_start if grid.id in intervals.rivals), default=_FOR_GOOD_MS)
+    sales = (fill for fill in every_fill if fill.side is Side.SELL and fill.time_ms >= rivals_ms)
+    if any(order_name(fill) not in traded.owners for fill in sales):
         guessed |= intervals.rivals  # a sale off the ladders may have emptied any of their intervals
     return {
         grid.id: Share(
