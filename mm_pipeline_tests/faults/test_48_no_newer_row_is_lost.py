@@ -13,9 +13,12 @@ import polars as pl
 import pytest
 
 from mm_pipeline.adapters.clock import Clock
+from mm_pipeline.adapters.config.home import frames_dir, journal_file
+from mm_pipeline.adapters.journal import sqlite_url
+from mm_pipeline.adapters.writing import turns_of
 from mm_pipeline.domain.candles import CandleSource, CircuitStore
 from mm_pipeline.domain.instants import to_ms
-from mm_pipeline.settings import Settings
+from mm_pipeline.settings import Settings, load_settings
 from mm_pipeline_tests.dagster_samples import DAGSTER_WARNINGS, ETH, FixedSources, Installation, ranging_candles
 
 pytestmark = [*DAGSTER_WARNINGS, pytest.mark.fault]
@@ -101,6 +104,21 @@ def test_48_backfill_that_began_before_two_ticks_ends_after_them_and_keeps_their
         column = "evaluated_at" if "evaluated_at" in frame.columns else "open_time"
         assert after[dataset, key][column].to_list() == frame[column].to_list() or dataset in {"positions", "risk"}
         assert after[dataset, key].filter(pl.col(column) > AT).equals(frame.filter(pl.col(column) > AT)), dataset
+
+
+def test_48_backfill_writes_nothing_while_another_process_holds_the_frames(
+    tmp_path: Path, instance: dg.DagsterInstance, sources: InterruptedSources
+) -> None:
+    made = Installation(tmp_path, sources, settings={"writing": {"give_up_after": "1s"}})
+    made.grid("eth")
+    made.tick(AT, instance)
+    before = frames(made)
+    other = turns_of(str(frames_dir(made.home)), sqlite_url(journal_file(made.home)), load_settings().writing)
+    with other.ordinary("another backfill"):
+        done = made.run(AT + BAR, instance, months=("2025-03", "2025-03"), raises=False)
+    assert not done.success
+    assert frames(made).keys() == before.keys()
+    assert_nothing_was_lost(before, made)
 
 
 def test_48_tick_executed_again_changes_no_later_row_and_journals_nothing(
