@@ -6,7 +6,7 @@ Ladders of 100 to 130 in three intervals, which trade 0.999, 0.9081 and 0.8325; 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -368,6 +368,14 @@ def test_import_in_which_coins_were_sold_beside_the_grid_does_not_say_whose() ->
     account = Account().trade("buy", 110.0, LOTS[1]).trade("buy", 100.0, LOTS[0]).trade("sell", 104.3, 1.0)
     found = position_of(ladder("grid"), account.fills, (), None, 105.0, policy=POLICY, increments=STEPS)
     assert "1 ETH were sold beside the grid" in doubts(found)
+
+
+def test_row_that_cannot_be_read_leaves_the_position_not_known_by_its_name() -> None:
+    grid, account = ladder("grid"), Account().trade("buy", 110.0, LOTS[1])
+    reading = replace(account.reading(), unreadable=("fill 7 of order-7 cannot be read: price 0", "another"))
+    booked = booked_by(Accounts(readings={MARKET: reading}), grid)["grid"]
+    position, *_ = position_in(grid, booked, reading, POLICY)
+    assert position.doubts == ("fill 7 of order-7 cannot be read: price 0 (and 1 more)",)
 
 
 def test_sale_from_before_twins_began_says_nothing_of_them() -> None:
