@@ -46,10 +46,10 @@ def _seen(deployment: Deployment, width: int) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    from mm_pipeline.cli.operator.status import standing
+    from mm_pipeline.cli.operator.status import standing, standing_lines
     from mm_pipeline.domain.errors import PipelineError
 
     try:
-        return Group(*standing(deployment).lines(width))
+        return Group(*standing_lines(standing(deployment), width))
     except PipelineError as error:
         return Text(f"UNKNOWN: {error}", style="bold red")
