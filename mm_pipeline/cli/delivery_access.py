@@ -41,18 +41,12 @@ def end_alarms(settings: Settings, journal: Journal, grids: Collection[str]) -> 
     Grids of the alarms that were ended.
     """
     from mm_pipeline.adapters.clock import SystemClock
-    from mm_pipeline.domain.notifications import ResponseKind
+    from mm_pipeline.application.operator import answers
 
-    now = SystemClock().now()
-    heard = delivery_for(settings, journal).answers.follow()
-    for problem in heard.problems:
-        click.echo(f"note: an alarm rings on for now, the watch will end it: {problem}", err=True)
-    ringing = {one.channel for one in journal.outbox.open_receipts(now=now) if set(one.page.grids) <= set(grids)}
-    if ringing and not heard.problems:
-        told = f"{', '.join(sorted(ringing))} cannot be asked from this shell (are its keys set?)"
-        click.echo(f"note: an alarm may ring on for now, the watch will end it: {told}", err=True)
-    ended = (one.response for one in heard.answers)
-    return frozenset(one.grid for one in ended if one.kind is ResponseKind.CANCELLED)
+    ended = answers.end_alarms(journal, delivery_for(settings, journal).answers, grids, now=SystemClock().now())
+    for note in ended.notes:
+        click.echo(f"note: {note}", err=True)
+    return ended.grids
 
 
 def written_by(settings: Settings) -> Mapping[str, str]:

@@ -1,12 +1,12 @@
-"""What a command checks before it notes an answer: a word that changes nothing is refused, never confirmed."""
+"""What is checked before an answer is noted: a word that changes nothing is refused, never confirmed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from mm_pipeline.domain.errors import ConfigError
+from mm_pipeline.domain.errors import ConfigError, PipelineError
 from mm_pipeline.domain.notifications import ASKS_FOR_EXIT, SEEN_OPEN
 
 if TYPE_CHECKING:
@@ -40,6 +40,33 @@ def moment_to_record(journal: Journal, grids: Iterable[str], *, now: datetime) -
         newest = [*(one.recorded_at for one in answers), *(one.decided_at for one in decisions)]
         known_at = max([known_at, *(at + _MOMENT for at in newest)])
     return known_at
+
+
+def check_moment(at: datetime | None, now: datetime) -> None:
+    """Refuse a moment that has not come; None is now.
+
+    Raises
+    ------
+    ConfigError
+        When it lies in the future.
+    """
+    if at is not None and at > now:
+        raise ConfigError(f"{at.isoformat()} is in the future.", "Give a moment that has passed.")
+
+
+def check_nothing_newer(journal: Journal, grid: str, shown: Collection[str]) -> None:
+    """Refuse a word about a grid of which something stands that was not shown to whoever says it.
+
+    Raises
+    ------
+    PipelineError
+        Naming what is newer.
+    """
+    standing = [one.decision for one in journal.notifications.standing(grid)]
+    newer = [one for one in standing if one.page not in shown]
+    if newer:
+        told = " and ".join(f"{one.notice.value} of {_time(one.evaluated_at)}" for one in newer)
+        raise PipelineError(f"{grid}: nothing was noted, for {told} is newer than what you saw.", "Look at it first.")
 
 
 def range_closed_by(journal: Journal, grid: str, closed_at: datetime) -> datetime | None:
