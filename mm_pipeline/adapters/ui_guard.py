@@ -1,8 +1,9 @@
-"""The check in front of the web UI: what a foreign web page sends is refused before Dagster reads it.
+"""The check in front of what is served to browsers: what a foreign web page sends is refused before anybody reads it.
 
 Dagster's webserver runs a mutation that comes by plain GET, from any Origin, under any Host. So every page that an
 operator opens could stop the watch, and a name that resolves to loopback could read it. The check is an ASGI
-application around the webserver's own, so nothing listens that does not pass it.
+application around the webserver's own, so nothing listens that does not pass it. The operator's page stands behind the
+same check; it takes forms where the UI takes JSON.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 GRAPHQL: Final = "/graphql"
+JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 _OWN_SITES: Final = ("same-origin", "none")
 _BLANK: Final = b" \t\r\n"
@@ -50,18 +53,21 @@ class UiGuard:
         The webserver's application.
     hosts
         Every ``host:port`` (or ``host`` alone for port 80 and 443) under which the UI may be asked.
+    takes
+        Content type of what may change something: ``JSON``, or ``FORM`` of an application that checks a token itself.
     """
 
-    def __init__(self, app: App, *, hosts: Collection[str]) -> None:
+    def __init__(self, app: App, *, hosts: Collection[str], takes: str = JSON) -> None:
         self._app = app
         self._hosts = frozenset(hosts)
+        self._takes = takes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection (ASGI)."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        refusal = refusal_of(scope, self._hosts)
+        refusal = refusal_of(scope, self._hosts, takes=self._takes)
         if refusal is None and scope["type"] == "http" and _is_graphql(scope) and scope["method"] not in _READING:
             refusal, receive = await _checked_body(receive)
         if refusal is not None:
@@ -70,9 +76,9 @@ class UiGuard:
         await self._app(scope, receive, _unframed(send))
 
 
-def refusal_of(scope: Scope, hosts: Collection[str]) -> Refusal | None:
+def refusal_of(scope: Scope, hosts: Collection[str], *, takes: str = JSON) -> Refusal | None:
     """Why this request is refused, by its first line and headers alone; None where it is passed on."""
-    return _foreign(scope, hosts) or (_unsafe(scope) if scope["type"] == "http" else None)
+    return _foreign(scope, hosts) or (_unsafe(scope, takes) if scope["type"] == "http" else None)
 
 
 def _foreign(scope: Scope, hosts: Collection[str]) -> Refusal | None:
@@ -96,14 +102,17 @@ def _is_own(origin: str, hosts: Collection[str]) -> bool:
     return bool(separator) and scheme in ("http", "https") and host in hosts
 
 
-def _unsafe(scope: Scope) -> Refusal | None:
+def _unsafe(scope: Scope, takes: str) -> Refusal | None:
     """Whether it could change something although no browser asked first."""
     if scope["method"] in _READING:
         return _changing_query(scope) if _is_graphql(scope) else None
     kinds = _values(scope, b"content-type")
     # What comes before the semicolon decides whether a browser asks first; "text/plain; application/json" is text.
-    if len(kinds) != 1 or kinds[0].partition(";")[0].strip() != "application/json":
-        return Refusal(415, "Send the body as Content-Type: application/json.")
+    if len(kinds) != 1 or kinds[0].partition(";")[0].strip() != takes:
+        return Refusal(415, f"Send the body as Content-Type: {takes}.")
+    # A browser sends any site's form without asking first, but says whose page it stands on.
+    if takes == FORM and not _values(scope, b"origin"):
+        return Refusal(403, "The request does not say of which Origin it is; send it from the page itself.")
     return None
 
 

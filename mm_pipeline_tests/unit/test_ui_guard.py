@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from mm_pipeline.adapters.ui_guard import UiGuard, loopback_hosts
+from mm_pipeline.adapters.ui_guard import FORM, UiGuard, loopback_hosts
 from mm_pipeline.domain.errors import ConfigError
 from mm_pipeline.settings import load_settings
 
@@ -44,6 +44,7 @@ def ask(
     body: Sequence[bytes] = (b"",),
     kind: str = "http",
     hosts: Sequence[str] = HOSTS,
+    takes: str = JSON[1],
 ) -> list[dict[str, Any]]:
     """What the guarded application sends for one request."""
     sent: list[dict[str, Any]] = []
@@ -64,7 +65,7 @@ def ask(
         "query_string": query.encode(),
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
     }
-    asyncio.run(UiGuard(_echo, hosts=hosts)(scope, receive, send))
+    asyncio.run(UiGuard(_echo, hosts=hosts, takes=takes)(scope, receive, send))
     return sent
 
 
@@ -211,6 +212,17 @@ def test_refusal_names_where_the_ui_is_and_the_setting() -> None:
     assert "'evil.example'" in text
     assert "127.0.0.1:3000" in text
     assert "ui.allowed_hosts" in text
+
+
+def test_form_is_taken_from_the_page_itself_alone() -> None:
+    form, own = ("content-type", f"{FORM}; charset=utf-8"), ("origin", "http://127.0.0.1:3000")
+    post = {"method": "POST", "path": "/grid/eth/flat", "body": [b"token=a"], "takes": FORM}
+    assert status(OWN, own, form, **post) == 200
+    assert status(OWN, form, **post) == 403
+    assert status(OWN, ("origin", "http://evil.example"), form, **post) == 403
+    assert status(OWN, ("origin", "null"), form, **post) == 403
+    assert status(OWN, own, JSON, **post) == 415
+    assert status(OWN, own, form, **post | {"takes": JSON[1]}) == 415
 
 
 def test_allowed_hosts_lets_a_proxy_in(tmp_path: Path) -> None:
