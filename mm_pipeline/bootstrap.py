@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -114,16 +114,39 @@ def following(overrides: Overrides | None = None) -> Callable[[], Installation]:
     ConfigError
         When it cannot be read at first.
     """
-    made = installation(overrides)
-    seen = _stamp(made.deployment.file)
+    chosen = overrides or Overrides()
+    fixed = chosen.deployment
+    deployment = following_deployment() if fixed is None else lambda: fixed
+    made = installation(replace(chosen, deployment=deployment()))
 
     def current() -> Installation:
+        nonlocal made
+        if deployment() is not made.deployment:
+            with suppress(ConfigError):
+                made = installation(replace(chosen, deployment=deployment()))
+        return made
+
+    return current
+
+
+def following_deployment(file: Path | None = None) -> Callable[[], Deployment]:
+    """Settings by their file as it is whenever this is called; the last ones where it cannot be read any more.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read at first.
+    """
+    made = load_deployment(file)
+    seen = _stamp(made.file)
+
+    def current() -> Deployment:
         nonlocal made, seen
-        stamp = _stamp(made.deployment.file)
-        if stamp != seen and (overrides is None or overrides.deployment is None):
+        stamp = _stamp(made.file)
+        if stamp != seen:
             seen = stamp
             with suppress(ConfigError):
-                made = installation(overrides)
+                made = load_deployment(file)
         return made
 
     return current
