@@ -17,6 +17,7 @@ from mm_pipeline.application.operator.last_pages import Due, LastPage, PageBook
 from mm_pipeline.domain.evaluation_kind import EvaluationKind
 from mm_pipeline.domain.exit_state import TRIGGERS
 from mm_pipeline.domain.grid import Grid, GridVersion, unwatched
+from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.domain.policy import print_duration
 from mm_pipeline.domain.risk.columns import RISK_STRUCT
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading
@@ -78,6 +79,12 @@ class Pulse:
     evaluated_at: datetime | None
     age: timedelta
     is_silent: bool
+
+    @property
+    def next_at(self) -> datetime | None:
+        """Bar whose evaluation is due next; None where there never was one."""
+        bar = timedelta(milliseconds=Timeframe.M15.ms)
+        return None if self.evaluated_at is None else self.evaluated_at + bar
 
 
 def pulse_of(statuses: Sequence[GridStatus], *, now: datetime, max_lateness: timedelta) -> Pulse:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mm_pipeline.application.operator.journal_line import JournalLine
 from mm_pipeline.application.operator.last_pages import Due, LastPage
 from mm_pipeline.application.operator.status import GridStatus, Pulse, by_urgency
-from mm_pipeline.domain.market import Timeframe
 from mm_pipeline.rendering.terminal.evaluation_tables import (
     WIDE_COLUMNS,
     price_age_text,
@@ -68,8 +67,7 @@ def pulse_line(pulse: Pulse) -> Text:
     last = f"{pulse.evaluated_at:%m-%d %H:%M} UTC, {seconds_text(pulse.age.total_seconds())} ago"
     if pulse.is_silent:
         return Text(f"THE WATCH IS SILENT: evaluated {last}. Start it: mm up", style=_URGENT)
-    due = pulse.evaluated_at + timedelta(milliseconds=Timeframe.M15.ms)
-    return Text(f"the watch is alive: evaluated {last}; next {due:%H:%M}", style="dim")
+    return Text(f"the watch is alive: evaluated {last}; next {pulse.next_at:%H:%M}", style="dim")
 
 
 def alarm_lines(alarms: Iterable[tuple[datetime, str]]) -> list[Text]:
