@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "mm_pipeline.cli.evaluate:evaluate",
     "status": "mm_pipeline.cli.operator.status:status",
     "watch": "mm_pipeline.cli.operator.watch:watch",
+    "page": "mm_pipeline.cli.page.command:page",
     "why": "mm_pipeline.cli.operator.why:why",
     "history": "mm_pipeline.cli.operator.history:history",
     "ack": "mm_pipeline.cli.operator.answer:ack",

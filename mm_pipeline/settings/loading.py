@@ -26,6 +26,7 @@ from mm_pipeline.adapters.config.home import mm_home, project_root
 from mm_pipeline.adapters.config.strict_yaml import load_mapping, parse_mapping, validation_errors
 from mm_pipeline.adapters.frames.policy import BackfillPolicy
 from mm_pipeline.adapters.last_resort.policy import LastResortPolicy
+from mm_pipeline.adapters.page.policy import PagePolicy
 from mm_pipeline.adapters.writing import WritingPolicy
 from mm_pipeline.domain.account import AccountPolicy
 from mm_pipeline.domain.advice import AdvicePolicy
@@ -86,6 +87,7 @@ class Settings(Policy):
     archive: ArchivePolicy
     supervision: SupervisionPolicy
     ui: UiPolicy
+    page: PagePolicy
     last_resort: LastResortPolicy
     writing: WritingPolicy
     backfill: BackfillPolicy

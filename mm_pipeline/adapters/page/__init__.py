@@ -1,0 +1,1 @@
+"""Who may read and answer on the operator's page, and its settings. What it shows does not belong here."""

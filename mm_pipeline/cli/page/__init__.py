@@ -1,0 +1,1 @@
+"""``mm page``: the operator's page, served to a browser."""

@@ -1,0 +1,96 @@
+"""A real server of the operator's page on loopback, and a browser's requests to it."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+from mm_pipeline.cli.page.server import page_server
+from mm_pipeline.cli.up.processes import listen
+
+TOKEN = "correct-horse-battery"  # noqa: S105 - of tests alone
+FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+    @property
+    def form_token(self) -> str:
+        """What the forms of this page bring back."""
+        found = re.search(r'name="token" value="([0-9a-f]{64})"', self.body)
+        assert found is not None, self.body
+        return found[1]
+
+    def pages(self, grid: str) -> list[str]:
+        """Ids of the pages that the acknowledgement of a grid is about."""
+        form = self.body.split(f'action="/grid/{grid}/acknowledge"')[1].split("</form>")[0]
+        return re.findall(r'name="page" value="([^"]+)"', form)
+
+
+@dataclass
+class PageBrowser:
+    """Keeps a cookie as a browser does, and sends exactly the headers that it is told."""
+
+    url: str
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def ask(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: str | None = None) -> Reply:
+        """One request."""
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())} if self.cookies else {}
+        try:
+            connection.request(method, path, body=body, headers=sent | dict(headers or {}))
+            answer = connection.getresponse()
+            return self._kept(
+                Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode())
+            )
+        finally:
+            connection.close()
+
+    def get(self, path: str = "/") -> Reply:
+        """A page as it is opened by hand."""
+        return self.ask("GET", path, {"Sec-Fetch-Site": "none"})
+
+    def post(self, path: str, **fields: str | list[str]) -> Reply:
+        """A form of the page itself."""
+        headers = {"Origin": self.url, "Sec-Fetch-Site": "same-origin", "Content-Type": FORM}
+        return self.ask("POST", path, headers, urlencode(fields, doseq=True))
+
+    def login(self, token: str = TOKEN, name: str = "ann") -> Reply:
+        """Log in by the form."""
+        return self.post("/login", token=token, name=name)
+
+    def _kept(self, reply: Reply) -> Reply:
+        found = re.match(r"mm_page=([^;]*);", reply.headers.get("set-cookie", ""))
+        if found is not None:
+            self.cookies["mm_page"] = found[1].strip('"')
+        return reply
+
+
+@contextmanager
+def served_page(settings_file: Path) -> Iterator[PageBrowser]:
+    """The page of an installation; its environment holds ``MM_HOME`` and ``MM_PAGE_TOKEN``."""
+    with listen(0) as listening:
+        server = page_server(listening, settings_file)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            while not server.started:
+                time.sleep(0.01)
+            yield PageBrowser("http://{}:{}".format(*listening.getsockname()))
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -1,0 +1,320 @@
+"""The operator's page over real HTTP: who is let in, what every answer carries, and what the front says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from mm_pipeline.adapters.clock import SystemClock
+from mm_pipeline.adapters.config.home import JOURNAL_VARIABLE
+from mm_pipeline.adapters.journal import Journal
+from mm_pipeline.adapters.page.sessions import PageKeys
+from mm_pipeline.cli import main
+from mm_pipeline.domain.grid import Grid
+from mm_pipeline.domain.instants import to_ms
+from mm_pipeline.domain.notifications import Notice
+from mm_pipeline_tests.journal_samples import evaluation
+from mm_pipeline_tests.journal_samples import grid as sample_grid
+from mm_pipeline_tests.operator_samples import OperatedHome, commit, decision, operated_home, send
+from mm_pipeline_tests.page_client import FORM, TOKEN, PageBrowser, Reply, served_page
+from mm_pipeline_tests.page_samples import RISK, a_report, with_cost
+
+MINUTE = timedelta(minutes=1)
+BAR = 15 * MINUTE
+AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
+NOW = AT + 4 * MINUTE
+
+
+@pytest.fixture(autouse=True)
+def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long other tests take."""
+    monkeypatch.setattr(SystemClock, "now_ms", lambda _self: to_ms(NOW))
+
+
+def grid(grid_id: str = "eth", **changes: Any) -> Grid:
+    return sample_grid(grid_id, started_at=AT - timedelta(days=2), **changes)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OperatedHome:
+    monkeypatch.setenv("MM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MM_PAGE_TOKEN", TOKEN)
+    monkeypatch.delenv(JOURNAL_VARIABLE, raising=False)
+    return operated_home(tmp_path)
+
+
+@pytest.fixture
+def journal(home: OperatedHome) -> Iterator[Journal]:
+    home.declare(grid())
+    with home.journal() as opened:
+        opened.observe_grids([grid()], AT - timedelta(days=1))
+        yield opened
+
+
+@pytest.fixture
+def browser(home: OperatedHome) -> Iterator[PageBrowser]:
+    with served_page(home.settings_file) as opened:
+        yield opened
+
+
+def judged(journal: Journal, state: str, *, name: str = "eth", **changes: Any) -> None:
+    values = {"fired": (), "triggers": {}, "evaluated_at": AT, "as_of": AT, "recorded_at": AT + MINUTE} | changes
+    journal.record_evaluations([replace(evaluation(), grid=name, state=state, **values)])
+
+
+def text_of(reply: Reply) -> str:
+    """What a reader sees, in one line."""
+    return " ".join(re.sub(r"<[^>]+>", " ", reply.body.split("<main")[1]).split())
+
+
+def test_page_without_a_token_refuses_to_start_and_says_what_to_set(
+    home: OperatedHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MM_PAGE_TOKEN")
+    result = CliRunner().invoke(main, ["page", "--port", "0", "--settings", str(home.settings_file)])
+    assert result.exit_code == 2
+    assert "MM_PAGE_TOKEN is not set" in result.stderr
+    assert "Set it to a secret of 16 letters or more" in result.stderr
+
+
+def test_nothing_is_shown_without_a_login(journal: Journal, browser: PageBrowser) -> None:
+    judged(journal, "MANDATORY_EXIT")
+    front = browser.get()
+    assert (front.status, front.headers["location"]) == (303, "/login")
+    assert browser.get("/json").status == 401
+    assert "MANDATORY" not in browser.get("/json").body + front.body
+    assert browser.get("/login").status == 200
+    assert browser.get("/alive").body == "alive\n"
+
+
+def test_wrong_token_is_told_and_opens_nothing(journal: Journal, browser: PageBrowser) -> None:
+    wrong = browser.login("another-horse-battery")
+    assert (wrong.status, "This is not the token." in wrong.body) == (403, True)
+    assert "set-cookie" not in wrong.headers
+    assert browser.get().status == 303
+
+
+def test_cookie_is_kept_from_scripts_and_from_other_sites(journal: Journal, browser: PageBrowser) -> None:
+    cookie = browser.login().headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert f"max-age={30 * 86400}" in cookie
+    assert browser.get().status == 200
+
+
+def test_session_ends_when_the_settings_say_so(home: OperatedHome, journal: Journal) -> None:
+    home.settings_file.write_text(home.settings_file.read_text() + "page: {session: 1h}\n")
+    cookie = PageKeys(TOKEN).begin(TOKEN, name="ann", now=NOW - 2 * timedelta(hours=1))
+    fresh = PageKeys(TOKEN).begin(TOKEN, name="ann", now=NOW - timedelta(minutes=1))
+    assert cookie is not None
+    assert fresh is not None
+    with served_page(home.settings_file) as browser:
+        browser.cookies["mm_page"] = cookie
+        assert browser.get().status == 303
+        browser.cookies["mm_page"] = fresh
+        assert browser.get().status == 200
+
+
+def test_link_opens_the_page_for_reading(journal: Journal, browser: PageBrowser) -> None:
+    judged(journal, "MANDATORY_EXIT")
+    commit(journal, decision(Notice.MANDATORY_EXIT, AT), decided_at=AT + MINUTE)
+    assert browser.get("/link/0123456789abcdef").headers["location"] == "/login"
+    assert browser.get(f"/link/{PageKeys(TOKEN).link}").headers["location"] == "/"
+    front = browser.get()
+    assert "MANDATORY EXIT" in front.body
+    assert "reading only" in front.body
+
+
+def test_program_reads_json_by_the_token(journal: Journal, browser: PageBrowser) -> None:
+    judged(journal, "NORMAL")
+    reply = browser.ask("GET", "/json", {"Authorization": f"Bearer {TOKEN}"})
+    (one,) = json.loads(reply.body)["grids"]
+    assert (reply.status, one["grid"], one["state"]) == (200, "eth", "NORMAL")
+    assert browser.ask("GET", "/json", {"Authorization": "Bearer wrong"}).status == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        ("GET", {"Host": "evil.example"}),
+        ("GET", {"Host": "127.0.0.1"}),
+        ("GET", {"Origin": "http://evil.example"}),
+        ("GET", {"Sec-Fetch-Site": "cross-site"}),
+        ("POST", {"Origin": "http://evil.example", "Content-Type": FORM}),
+        ("POST", {"Origin": "null", "Content-Type": FORM}),
+        ("POST", {"Content-Type": FORM}),
+    ],
+)
+def test_request_of_another_site_is_refused_although_the_cookie_came_along(
+    method: str, headers: dict[str, str], journal: Journal, browser: PageBrowser
+) -> None:
+    browser.login()
+    path = "/" if method == "GET" else "/logout"
+    assert browser.ask(method, path, headers, body=None if method == "GET" else "token=a").status == 403
+
+
+def test_every_answer_forbids_what_is_inline_or_from_elsewhere(journal: Journal, browser: PageBrowser) -> None:
+    judged(journal, "NORMAL")
+    browser.login()
+    for path in ("/", "/json", "/login", "/static/page.css", "/static/page.js", "/static/none", "/nothing"):
+        headers = browser.get(path).headers
+        assert headers["content-security-policy"].startswith("default-src 'self'; "), path
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "same-origin"
+        assert headers["cache-control"] == ("max-age=300" if path.startswith("/static/") else "no-store")
+
+
+class Tags(HTMLParser):
+    """Every tag of a page, as a browser finds them."""
+
+    def __init__(self, body: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.feed(body)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+
+def no_inline(body: str) -> None:
+    """Nothing in a page that the policy would refuse, and no address but its own."""
+    for tag, attributes in Tags(body).found:
+        assert tag not in ("style", "img", "iframe", "object"), tag
+        assert tag != "script" or attributes == {"src": "/static/page.js", "defer": ""}
+        assert not [name for name in attributes if name == "style" or name.startswith("on")], attributes
+        for name in ("src", "href", "action"):
+            assert re.match(r"/(?!/)|$", attributes.get(name, "")), attributes
+
+
+def test_front_has_nothing_inline_and_loads_itself_again_without_javascript(
+    journal: Journal, browser: PageBrowser
+) -> None:
+    judged(journal, "NORMAL")
+    browser.login()
+    body = browser.get().body
+    no_inline(body)
+    assert '<noscript><meta http-equiv="refresh" content="15"></noscript>' in body
+    assert "After 20 min without an evaluation a state counts as UNKNOWN" in body
+
+
+def test_front_says_worst_state_cost_and_what_is_due(
+    home: OperatedHome, journal: Journal, browser: PageBrowser
+) -> None:
+    home.declare(grid(), grid("btc"))
+    journal.observe_grids([grid(), grid("btc")], AT - timedelta(days=1))
+    risk = dict(with_cost(a_report("WARNING"), RISK).risk or {}) | {"level": "HIGH"}
+    trigger = {"value": 3.0, "threshold": 2.0, "margin": 1.0, "fired": True, "since": AT}
+    judged(journal, "MANDATORY_EXIT", fired=("closes_outside",), triggers={"closes_outside": trigger}, risk=risk)
+    judged(journal, "NORMAL", name="btc")
+    page = commit(journal, decision(Notice.MANDATORY_EXIT, AT), decided_at=AT + MINUTE)
+    send(journal, page, AT + 2 * MINUTE)
+    browser.login()
+    front = browser.get()
+    seen = text_of(front)
+    assert "MANDATORY EXIT: eth" in seen
+    assert re.search(r"(Answer by|ANSWER OVERDUE since) .* UTC.*: eth", seen)
+    assert "ETH closed outside your grid 3 h in a row." in seen
+    assert "Stopping the bot and selling its ETH now leaves about -31.60 USDT" in seen
+    assert "At risk in 1 h 25.30 USDT" in seen
+    assert "Stop touched within 24 h 62%" in seen
+    assert "PnL since the start -31.60 USDT" in seen
+    assert f"Sent: phone {AT + 2 * MINUTE:%H:%M:%S}." in seen
+    assert "above the stop" in seen
+    assert "The watch is alive" in seen
+    assert front.body.index(">eth <small>") < front.body.index(">btc <small>")
+    assert front.body.count("<svg") == 2
+
+
+def test_blind_grid_shows_no_figure_of_cost_or_risk(journal: Journal, browser: PageBrowser) -> None:
+    risk = dict(with_cost(a_report("WARNING"), RISK).risk or {}) | {"level": "HIGH"}
+    judged(journal, "UNKNOWN", risk=risk, reasons=("newest bar closed 47 min ago",))
+    browser.login()
+    seen = text_of(browser.get())
+    assert "UNKNOWN: eth" in seen
+    assert "nobody knows how it stands" in seen
+    assert "newest bar closed 47 min ago" in seen
+    for figure in ("PnL", "At risk", "Stop touched", "31.60", "25.30"):
+        assert figure not in seen
+
+
+def test_silent_watch_is_the_headline_and_no_state_is_believed(journal: Journal, browser: PageBrowser) -> None:
+    judged(journal, "NORMAL", evaluated_at=AT - 3 * BAR, as_of=AT - 3 * BAR)
+    browser.login()
+    seen = text_of(browser.get())
+    assert "THE WATCH IS SILENT" in seen
+    assert "more than 20min (notify.max_lateness)" in seen
+    assert 'data-state="NORMAL"' not in browser.get().body
+
+
+def test_journal_that_cannot_be_read_is_unknown_and_no_older_page(home: OperatedHome, browser: PageBrowser) -> None:
+    browser.login()
+    front = browser.get()
+    assert front.status == 503
+    assert 'data-state="UNKNOWN"' in front.body
+    assert "nobody knows how any grid stands" in front.body
+    assert "there is no journal" in front.body
+    reply = browser.get("/json")
+    assert (reply.status, json.loads(reply.body)["state"]) == (503, "UNKNOWN")
+
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}"
+
+
+def test_hostile_text_from_files_and_answers_appears_as_text(
+    home: OperatedHome, journal: Journal, browser: PageBrowser
+) -> None:
+    (home.folder / "grids" / "<img src=x onerror=alert(1)>.yaml").write_text(f"id: {json.dumps(HOSTILE)}\n")
+    (home.folder / "grids" / "odd.yaml").write_text(
+        f"id: odd\nsymbol: {json.dumps(HOSTILE)}\nlower: .nan\nupper: -1e999\n"
+    )
+    judged(journal, "UNKNOWN", reasons=(HOSTILE,))
+    page = commit(journal, decision(Notice.WARNING, AT), decided_at=AT + MINUTE)
+    send(journal, page, AT + 2 * MINUTE)
+    browser.login(name=HOSTILE[:40])
+    body = browser.get().body
+    no_inline(body)
+    assert "{{ 7*7 }}" in body
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in body
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;&#34;" in body.split("</header>")[0]
+
+
+@pytest.mark.parametrize("refresh", ["2s", "1min"])
+def test_pace_of_an_open_page_is_a_setting(refresh: str, home: OperatedHome, journal: Journal) -> None:
+    judged(journal, "NORMAL")
+    home.settings_file.write_text(home.settings_file.read_text() + f"page: {{refresh: {refresh}}}\n")
+    with served_page(home.settings_file) as browser:
+        browser.login()
+        body = browser.get().body
+    assert f'data-refresh-s="{ {"2s": 2, "1min": 60}[refresh] }"' in body
+
+
+def test_settings_that_change_are_followed(home: OperatedHome, journal: Journal, browser: PageBrowser) -> None:
+    judged(journal, "NORMAL")
+    browser.login()
+    assert 'data-refresh-s="15"' in browser.get().body
+    home.settings_file.write_text(home.settings_file.read_text() + "page: {refresh: 30s}\n")
+    assert 'data-refresh-s="30"' in browser.get().body
+
+
+def test_form_that_is_too_long_is_refused(journal: Journal, browser: PageBrowser) -> None:
+    assert browser.post("/login", token="a" * 20_000).status == 413
+
+
+def test_logout_takes_the_token_of_the_form(journal: Journal, browser: PageBrowser) -> None:
+    judged(journal, "NORMAL")
+    browser.login()
+    front = browser.get()
+    assert browser.post("/logout", token="0" * 64).status == 403
+    assert browser.get("/logout").status == 405
+    assert browser.post("/logout", token=front.form_token).headers["location"] == "/login"
+    assert browser.get().status == 303
