@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -19,17 +17,13 @@ from mm_pipeline.adapters.config.home import JOURNAL_VARIABLE
 from mm_pipeline.adapters.journal import Journal
 from mm_pipeline.adapters.page.sessions import PageKeys
 from mm_pipeline.cli import main
-from mm_pipeline.domain.grid import Grid
 from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.notifications import Notice
-from mm_pipeline_tests.journal_samples import evaluation
-from mm_pipeline_tests.journal_samples import grid as sample_grid
 from mm_pipeline_tests.operator_samples import OperatedHome, commit, decision, operated_home, send
 from mm_pipeline_tests.page_client import FORM, TOKEN, PageBrowser, Reply, served_page
+from mm_pipeline_tests.page_home import BAR, MINUTE, declared, judged
 from mm_pipeline_tests.page_samples import RISK, a_report, with_cost
 
-MINUTE = timedelta(minutes=1)
-BAR = 15 * MINUTE
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 NOW = AT + 4 * MINUTE
 
@@ -38,10 +32,6 @@ NOW = AT + 4 * MINUTE
 def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long other tests take."""
     monkeypatch.setattr(SystemClock, "now_ms", lambda _self: to_ms(NOW))
-
-
-def grid(grid_id: str = "eth", **changes: Any) -> Grid:
-    return sample_grid(grid_id, started_at=AT - timedelta(days=2), **changes)
 
 
 @pytest.fixture
@@ -54,9 +44,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OperatedHome:
 
 @pytest.fixture
 def journal(home: OperatedHome) -> Iterator[Journal]:
-    home.declare(grid())
     with home.journal() as opened:
-        opened.observe_grids([grid()], AT - timedelta(days=1))
+        declared(home, opened, "eth", at=AT)
         yield opened
 
 
@@ -64,11 +53,6 @@ def journal(home: OperatedHome) -> Iterator[Journal]:
 def browser(home: OperatedHome) -> Iterator[PageBrowser]:
     with served_page(home.settings_file) as opened:
         yield opened
-
-
-def judged(journal: Journal, state: str, *, name: str = "eth", **changes: Any) -> None:
-    values = {"fired": (), "triggers": {}, "evaluated_at": AT, "as_of": AT, "recorded_at": AT + MINUTE} | changes
-    journal.record_evaluations([replace(evaluation(), grid=name, state=state, **values)])
 
 
 def text_of(reply: Reply) -> str:
@@ -87,7 +71,7 @@ def test_page_without_a_token_refuses_to_start_and_says_what_to_set(
 
 
 def test_nothing_is_shown_without_a_login(journal: Journal, browser: PageBrowser) -> None:
-    judged(journal, "MANDATORY_EXIT")
+    judged(journal, "MANDATORY_EXIT", at=AT)
     front = browser.get()
     assert (front.status, front.headers["location"]) == (303, "/login")
     assert browser.get("/json").status == 401
@@ -125,7 +109,7 @@ def test_session_ends_when_the_settings_say_so(home: OperatedHome, journal: Jour
 
 
 def test_link_opens_the_page_for_reading(journal: Journal, browser: PageBrowser) -> None:
-    judged(journal, "MANDATORY_EXIT")
+    judged(journal, "MANDATORY_EXIT", at=AT)
     commit(journal, decision(Notice.MANDATORY_EXIT, AT), decided_at=AT + MINUTE)
     assert browser.get("/link/0123456789abcdef").headers["location"] == "/login"
     assert browser.get(f"/link/{PageKeys(TOKEN).link}").headers["location"] == "/"
@@ -135,7 +119,7 @@ def test_link_opens_the_page_for_reading(journal: Journal, browser: PageBrowser)
 
 
 def test_program_reads_json_by_the_token(journal: Journal, browser: PageBrowser) -> None:
-    judged(journal, "NORMAL")
+    judged(journal, "NORMAL", at=AT)
     reply = browser.ask("GET", "/json", {"Authorization": f"Bearer {TOKEN}"})
     (one,) = json.loads(reply.body)["grids"]
     assert (reply.status, one["grid"], one["state"]) == (200, "eth", "NORMAL")
@@ -163,7 +147,7 @@ def test_request_of_another_site_is_refused_although_the_cookie_came_along(
 
 
 def test_every_answer_forbids_what_is_inline_or_from_elsewhere(journal: Journal, browser: PageBrowser) -> None:
-    judged(journal, "NORMAL")
+    judged(journal, "NORMAL", at=AT)
     browser.login()
     for path in ("/", "/json", "/login", "/static/page.css", "/static/page.js", "/static/none", "/nothing"):
         headers = browser.get(path).headers
@@ -199,7 +183,7 @@ def no_inline(body: str) -> None:
 def test_front_has_nothing_inline_and_loads_itself_again_without_javascript(
     journal: Journal, browser: PageBrowser
 ) -> None:
-    judged(journal, "NORMAL")
+    judged(journal, "NORMAL", at=AT)
     browser.login()
     body = browser.get().body
     no_inline(body)
@@ -210,18 +194,18 @@ def test_front_has_nothing_inline_and_loads_itself_again_without_javascript(
 def test_front_says_worst_state_cost_and_what_is_due(
     home: OperatedHome, journal: Journal, browser: PageBrowser
 ) -> None:
-    home.declare(grid(), grid("btc"))
-    journal.observe_grids([grid(), grid("btc")], AT - timedelta(days=1))
+    declared(home, journal, "eth", "btc", at=AT)
     risk = dict(with_cost(a_report("WARNING"), RISK).risk or {}) | {"level": "HIGH"}
     trigger = {"value": 3.0, "threshold": 2.0, "margin": 1.0, "fired": True, "since": AT}
-    judged(journal, "MANDATORY_EXIT", fired=("closes_outside",), triggers={"closes_outside": trigger}, risk=risk)
-    judged(journal, "NORMAL", name="btc")
+    judged(journal, "MANDATORY_EXIT", at=AT, fired=("closes_outside",), triggers={"closes_outside": trigger}, risk=risk)
+    judged(journal, "NORMAL", at=AT, name="btc")
     page = commit(journal, decision(Notice.MANDATORY_EXIT, AT), decided_at=AT + MINUTE)
     send(journal, page, AT + 2 * MINUTE)
     browser.login()
     front = browser.get()
     seen = text_of(front)
-    assert "MANDATORY EXIT: eth" in seen
+    assert "MANDATORY EXIT: eth Exit: stop the bot and sell what it holds." in seen
+    assert "Nothing to do. Nothing that asks to leave has fired." in seen
     assert re.search(r"(Answer by|ANSWER OVERDUE since) .* UTC.*: eth", seen)
     assert "ETH closed outside your grid 3 h in a row." in seen
     assert "Stopping the bot and selling its ETH now leaves about -31.60 USDT" in seen
@@ -237,18 +221,18 @@ def test_front_says_worst_state_cost_and_what_is_due(
 
 def test_blind_grid_shows_no_figure_of_cost_or_risk(journal: Journal, browser: PageBrowser) -> None:
     risk = dict(with_cost(a_report("WARNING"), RISK).risk or {}) | {"level": "HIGH"}
-    judged(journal, "UNKNOWN", risk=risk, reasons=("newest bar closed 47 min ago",))
+    judged(journal, "UNKNOWN", at=AT, risk=risk, reasons=("newest bar closed 47 min ago",))
     browser.login()
     seen = text_of(browser.get())
     assert "UNKNOWN: eth" in seen
-    assert "nobody knows how it stands" in seen
+    assert "Look at the exchange yourself. Nobody knows how it stands." in seen
     assert "newest bar closed 47 min ago" in seen
     for figure in ("PnL", "At risk", "Stop touched", "31.60", "25.30"):
         assert figure not in seen
 
 
 def test_silent_watch_is_the_headline_and_no_state_is_believed(journal: Journal, browser: PageBrowser) -> None:
-    judged(journal, "NORMAL", evaluated_at=AT - 3 * BAR, as_of=AT - 3 * BAR)
+    judged(journal, "NORMAL", at=AT - 3 * BAR)
     browser.login()
     seen = text_of(browser.get())
     assert "THE WATCH IS SILENT" in seen
@@ -277,7 +261,7 @@ def test_hostile_text_from_files_and_answers_appears_as_text(
     (home.folder / "grids" / "odd.yaml").write_text(
         f"id: odd\nsymbol: {json.dumps(HOSTILE)}\nlower: .nan\nupper: -1e999\n"
     )
-    judged(journal, "UNKNOWN", reasons=(HOSTILE,))
+    judged(journal, "UNKNOWN", at=AT, reasons=(HOSTILE,))
     page = commit(journal, decision(Notice.WARNING, AT), decided_at=AT + MINUTE)
     send(journal, page, AT + 2 * MINUTE)
     browser.login(name=HOSTILE[:40])
@@ -290,7 +274,7 @@ def test_hostile_text_from_files_and_answers_appears_as_text(
 
 @pytest.mark.parametrize("refresh", ["2s", "1min"])
 def test_pace_of_an_open_page_is_a_setting(refresh: str, home: OperatedHome, journal: Journal) -> None:
-    judged(journal, "NORMAL")
+    judged(journal, "NORMAL", at=AT)
     home.settings_file.write_text(home.settings_file.read_text() + f"page: {{refresh: {refresh}}}\n")
     with served_page(home.settings_file) as browser:
         browser.login()
@@ -299,7 +283,7 @@ def test_pace_of_an_open_page_is_a_setting(refresh: str, home: OperatedHome, jou
 
 
 def test_settings_that_change_are_followed(home: OperatedHome, journal: Journal, browser: PageBrowser) -> None:
-    judged(journal, "NORMAL")
+    judged(journal, "NORMAL", at=AT)
     browser.login()
     assert 'data-refresh-s="15"' in browser.get().body
     home.settings_file.write_text(home.settings_file.read_text() + "page: {refresh: 30s}\n")
@@ -311,7 +295,7 @@ def test_form_that_is_too_long_is_refused(journal: Journal, browser: PageBrowser
 
 
 def test_logout_takes_the_token_of_the_form(journal: Journal, browser: PageBrowser) -> None:
-    judged(journal, "NORMAL")
+    judged(journal, "NORMAL", at=AT)
     browser.login()
     front = browser.get()
     assert browser.post("/logout", token="0" * 64).status == 403

@@ -7,12 +7,13 @@ place.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -21,7 +22,8 @@ from mm_pipeline.adapters.clock import Clock
 from mm_pipeline.adapters.page.sessions import PageKeys, Session
 from mm_pipeline.adapters.ui_guard import FORM, App, Message, Receive, Scope, Send, UiGuard
 from mm_pipeline.cli.output import as_json_text
-from mm_pipeline.cli.page.forms import read_form
+from mm_pipeline.cli.page.answering import AnswerReply, acknowledge_shown, report_shown_flat
+from mm_pipeline.cli.page.forms import PageForm, read_form
 from mm_pipeline.cli.page.reading import read_front
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.rendering.page.cards import card_of, headline_of, watch_line
@@ -55,6 +57,14 @@ class Visit:
     now: datetime
 
 
+class Note(Protocol):
+    """Notes an answer about a grid."""
+
+    def __call__(self, deployment: Deployment, grid: str, form: PageForm, *, by_whom: str) -> AnswerReply:
+        """What is read then."""
+        ...
+
+
 class OperatorPage:
     """What the addresses of the page answer.
 
@@ -76,6 +86,8 @@ class OperatorPage:
         return [
             Route("/", self._seen(self.front)),
             Route("/json", self._seen(self.front_json)),
+            Route("/grid/{grid_id}/acknowledge", self._answered(acknowledge_shown), methods=["POST"]),
+            Route("/grid/{grid_id}/flat", self._answered(report_shown_flat), methods=["POST"]),
             Route("/login", self.ask_login, methods=["GET"]),
             Route("/login", self.login, methods=["POST"]),
             Route("/logout", self.logout, methods=["POST"]),
@@ -175,6 +187,35 @@ class OperatorPage:
                 return self._unread(visit, error)
 
         return answer
+
+    def _answered(self, note: Note) -> Callable[[Request], Awaitable[Response]]:
+        """What notes an answer: from a form of the same login alone, and of one that may answer."""
+
+        async def answer(request: Request) -> Response:
+            visit, form = self._visit(request), await read_form(request)
+            if visit is None:
+                return _refused("Nothing was noted: log in first.")
+            if not visit.session.may_answer:
+                return _refused("Nothing was noted: this login may read alone.")
+            if not self._keys.is_form_token(form.token, visit.cookie):
+                return _refused("Nothing was noted: this form is not of your login. Open the page again.")
+            return await run_in_threadpool(self._reply, visit, note, form)
+
+        return answer
+
+    def _reply(self, visit: Visit, note: Note, form: PageForm) -> Response:
+        grid, by_whom = visit.request.path_params["grid_id"], visit.session.name or "operator"
+        try:
+            reply = note(visit.deployment, grid, form, by_whom=by_whom)
+        except PipelineError as error:
+            reply = AnswerReply(f"{grid}: NOTHING WAS NOTED", (error.problem, error.hint), is_noted=False)
+        except Exception as error:  # whatever it is, nobody may believe that it was noted
+            _log.exception("an answer was not noted")
+            problem = f"A fault of the program: {type(error).__name__}. Use mm ack or mm flat."
+            reply = AnswerReply(f"{grid}: NOT KNOWN WHETHER NOTED", (problem,), is_noted=False)
+        return self._html(
+            "reply", visit, status_code=200 if reply.is_noted else 409, title=reply.title, lines=reply.lines, back="/"
+        )
 
     def _unread(self, visit: Visit, error: Exception) -> Response:
         if not isinstance(error, PipelineError):

@@ -25,6 +25,14 @@ from mm_pipeline.reporting.price_words import age_text, price_text, stop_text
 _HORIZONS: Final = (("1h", "1 h"), ("4h", "4 h"), ("24h", "24 h"))
 _STOP_WITHIN: Final = ("4h", "24h")
 _SHOWN_REASONS: Final = 3
+_ACTIONS: Final = {
+    "MANDATORY_EXIT": "Exit: stop the bot and sell what it holds.",
+    "LATEST_ACCEPTABLE_EXIT": "Exit soon: stop the bot and sell what it holds.",
+    "WARNING": "Prepare to exit, decide.",
+    "NORMAL": "Nothing to do.",
+    UNKNOWN: "Look at the exchange yourself.",
+}
+"""What each state asks of an operator who still holds something; entry states ask for nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +44,7 @@ class Headline:
 
     state: str
     words: str
+    action: str
     since: str
     due: str
     age_s: int
@@ -65,6 +74,7 @@ class Card:
     shown_state: str
     since: str
     age_s: int
+    action: str
     sentence: str
     reasons: tuple[str, ...]
     price: str
@@ -90,12 +100,14 @@ def headline_of(standing: Standing) -> Headline:
         return _blind("THE WATCH IS SILENT", f"last evaluation {last}", "start it: mm up")
     if not standing.grids:
         return _blind("NO GRID IS WATCHED", "", "declare one: mm init")
-    worst = by_urgency(standing.grids)[0].report
+    first = by_urgency(standing.grids)[0]
+    worst = first.report
     same = sum(one.report.state == worst.state for one in standing.grids) - 1
     ages = [_age_s(one.report, now) for one in standing.grids if one.report.state != UNKNOWN]
     return Headline(
         state=worst.state,
         words=f"{_words(worst.state)}: {worst.grid_id}{f' and {same} more' if same else ''}",
+        action=_action(first),
         since="" if worst.since is None else f"for {age_text(worst.since, now)}, since {_moment(worst.since)}",
         due=_first_due(standing),
         age_s=max(ages, default=0),
@@ -103,7 +115,7 @@ def headline_of(standing: Standing) -> Headline:
 
 
 def _blind(words: str, since: str, due: str) -> Headline:
-    return Headline(state=UNKNOWN, words=words, since=since, due=due, age_s=0)
+    return Headline(state=UNKNOWN, words=words, action=_ACTIONS[UNKNOWN], since=since, due=due, age_s=0)
 
 
 def watch_line(standing: Standing) -> str:
@@ -135,6 +147,7 @@ def card_of(status: GridStatus, *, now: datetime, shown: Sequence[str]) -> Card:
         shown_state=_words(report.shown_state),
         since="" if report.since is None else f"for {age_text(report.since, now)}",
         age_s=_age_s(report, now),
+        action=_action(status),
         sentence=_sentence(status),
         reasons=tuple(clean_reason(reason) for reason in report.other_reasons[:_SHOWN_REASONS]),
         price=""
@@ -161,17 +174,24 @@ def _is_open(status: GridStatus) -> bool:
     return not is_seen or status.due.respond_by is not None or bool(status.due.open_emergencies)
 
 
+def _action(status: GridStatus) -> str:
+    if status.flat_at is not None:
+        return "You reported flat."
+    return _ACTIONS.get(status.report.state, "")
+
+
 def _sentence(status: GridStatus) -> str:
     """What happened and what waiting costs, as a page says it; of a blind grid that nothing is known."""
     report = status.report
     if report.state == UNKNOWN:
         known = "" if report.last_known_state is None else f" Last known: {_words(report.last_known_state)}."
-        return f"Not watched now: nobody knows how it stands.{known} Look at the exchange yourself."
+        return f"Nobody knows how it stands.{known}"
     if report.grid is not None and not report.grid.enabled:
         proposal = f" {proposal_text(report).capitalize()}." if report.proposal else ""
         return f"No bot runs on it.{proposal}"
     said = led_by((), report, report.delay_risk, is_held=status.flat_at is None)[0]
-    return said or "Nothing that asks to leave has fired."
+    calm = "" if report.fired else "Nothing that asks to leave has fired."
+    return f"{calm} {said}".strip()
 
 
 def _figures(report: GridReport) -> list[tuple[str, str]]:
