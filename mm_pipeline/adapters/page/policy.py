@@ -14,7 +14,7 @@ _DAY = timedelta(days=1)
 
 
 class PagePolicy(Policy):
-    """Port and pace of the page, and how long a login counts."""
+    """Port, pace and memory of the page."""
 
     port: int = threshold(
         unit="TCP port on loopback; 0 takes a free one",
@@ -33,4 +33,10 @@ class PagePolicy(Policy):
         source="nobody types a token at three in the morning; a phone that is lost is out within a month",
         ge=_HOUR,
         le=365 * _DAY,
+    )
+    history: Duration = threshold(
+        unit="duration that the page of a grid looks back",
+        source="mm history shows a week too; its quarter hours are as many as a phone has pixels",
+        ge=_HOUR,
+        le=31 * _DAY,
     )

@@ -84,8 +84,13 @@ def state_runs(journal: Journal, grid_id: str, *, since: datetime, until: dateti
     """Runs of a grid's states in ``[since, until)``, oldest first."""
     found = newest_of_each(journal.evaluations(grid_id, since=since, until=until))
     decided = [one.decision for one in journal.notifications.decisions(grid_id, since=since, until=until)]
+    return runs_of(found, decided)
+
+
+def runs_of(evaluations: Sequence[Evaluation], decided: Sequence[Decision]) -> list[StateRun]:
+    """Runs of states among evaluations of one grid, one a bar and ascending, with what was decided in each."""
     runs = []
-    for (kind, state), group in groupby(found, key=lambda one: (one.kind.value, one.state)):
+    for (kind, state), group in groupby(evaluations, key=lambda one: (one.kind.value, one.state)):
         rows = list(group)
         begins, ends = rows[0].evaluated_at, rows[-1].evaluated_at
         runs.append(

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import click
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from mm_pipeline.adapters.clock import Clock
-from mm_pipeline.adapters.page.sessions import PageKeys, Session
 from mm_pipeline.adapters.ui_guard import FORM, App, Message, Receive, Scope, Send, UiGuard
-from mm_pipeline.cli.output import as_json_text
+from mm_pipeline.cli.options import UTC_TIME
 from mm_pipeline.cli.page.answering import AnswerReply, acknowledge_shown, report_shown_flat
 from mm_pipeline.cli.page.forms import PageForm, read_form
-from mm_pipeline.cli.page.reading import read_front
-from mm_pipeline.domain.errors import PipelineError
+from mm_pipeline.cli.page.logins import Logins, Visit, json_answer, not_logged_in, refused
+from mm_pipeline.cli.page.reading import GridView, read_front, read_grid
+from mm_pipeline.domain.errors import ConfigError, PipelineError
 from mm_pipeline.rendering.page.cards import card_of, headline_of, watch_line
+from mm_pipeline.rendering.page.grid_view import line_rows, moment_words, pnl_rows, run_rows, story_chart, trigger_rows
 from mm_pipeline.rendering.page.templates import STATIC, page_html, static_file
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from mm_pipeline.settings import Deployment
 
-COOKIE: Final = "mm_page"
-_BEARER: Final = "Bearer "
 _MOST_BYTES: Final = 16_384
 """Of a form: a token and the ids of a few pages."""
 _HEADERS: Final = (
@@ -44,17 +42,6 @@ _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
 )
 _log: Final = logging.getLogger("mm_pipeline.page")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Visit:
-    """A request of somebody who is logged in."""
-
-    request: Request
-    cookie: str
-    session: Session
-    deployment: Deployment
-    now: datetime
 
 
 class Note(Protocol):
@@ -70,28 +57,23 @@ class OperatorPage:
 
     Parameters
     ----------
-    deployment
-        Settings as they are now.
-    keys
-        What opens the page.
+    logins
+        Who is let in.
     """
 
-    def __init__(self, deployment: Callable[[], Deployment], keys: PageKeys, clock: Clock) -> None:
-        self._deployment = deployment
-        self._keys = keys
-        self._clock = clock
+    def __init__(self, logins: Logins) -> None:
+        self._logins = logins
 
     def routes(self) -> list[Route]:
         """Every address."""
         return [
             Route("/", self._seen(self.front)),
             Route("/json", self._seen(self.front_json)),
+            Route("/grid/{grid_id}", self._seen(self.grid)),
+            Route("/grid/{grid_id}/json", self._seen(self.grid_json)),
             Route("/grid/{grid_id}/acknowledge", self._answered(acknowledge_shown), methods=["POST"]),
             Route("/grid/{grid_id}/flat", self._answered(report_shown_flat), methods=["POST"]),
-            Route("/login", self.ask_login, methods=["GET"]),
-            Route("/login", self.login, methods=["POST"]),
-            Route("/logout", self.logout, methods=["POST"]),
-            Route("/link/{link}", self.link),
+            *self._logins.routes(),
             Route("/static/{name}", self.static),
             Route("/alive", self.alive),
         ]
@@ -113,33 +95,35 @@ class OperatorPage:
 
     def front_json(self, visit: Visit) -> Response:
         """What ``mm status --json`` prints."""
-        return _json(read_front(visit.deployment).standing.as_json())
+        return json_answer(read_front(visit.deployment).standing.as_json())
 
-    def ask_login(self, request: Request) -> Response:
-        """The form that asks for the token."""
-        return HTMLResponse(page_html("login", session=None, problem=""))
+    def grid(self, visit: Visit) -> Response:
+        """One grid with its past, and one moment of it in full."""
+        seen = _grid_of(visit)
+        status, story = seen.status, seen.story
+        shown = seen.front.shown.get(story.grid_id, ())
+        report = None if story.moment is None else story.moment.report
+        return self._html(
+            "grid",
+            visit,
+            grid_id=story.grid_id,
+            card=None if status is None else card_of(status, now=visit.now, shown=shown),
+            problem=seen.problem,
+            moment=None if report is None else moment_words(report),
+            triggers=() if report is None else trigger_rows(report),
+            pnl=() if status is None else pnl_rows(status.report),
+            chart=story_chart(story, grid=None if status is None else status.report.grid),
+            runs=run_rows(story),
+            lines=line_rows(story),
+            since=story.since,
+            until=story.until,
+        )
 
-    async def login(self, request: Request) -> Response:
-        """A cookie for whoever brings the token."""
-        form = await read_form(request)
-        cookie = self._keys.begin(form.token, name=form.name, now=self._clock.now())
-        if cookie is None:
-            return HTMLResponse(page_html("login", session=None, problem="This is not the token."), status_code=403)
-        return self._begun(cookie)
-
-    def link(self, request: Request) -> Response:
-        """A cookie that may read alone, for whoever has the link."""
-        cookie = self._keys.begin_reading(request.path_params["link"], now=self._clock.now())
-        return RedirectResponse("/login", 303) if cookie is None else self._begun(cookie)
-
-    async def logout(self, request: Request) -> Response:
-        """The login form; this browser has no cookie any more."""
-        form, cookie = await read_form(request), request.cookies.get(COOKIE, "")
-        if not self._keys.is_form_token(form.token, cookie):
-            return _refused("This form is not of your login.")
-        answer = RedirectResponse("/login", 303)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
-        return answer
+    def grid_json(self, visit: Visit) -> Response:
+        """The same for programs."""
+        seen = _grid_of(visit)
+        status = None if seen.status is None else seen.status.as_json(now=visit.now)
+        return json_answer({"status": status, "problem": seen.problem or None} | seen.story.as_json(now=visit.now))
 
     def static(self, request: Request) -> Response:
         """Style, script and icon."""
@@ -152,37 +136,17 @@ class OperatorPage:
         """That the server runs, for whoever supervises it; nothing of any grid."""
         return PlainTextResponse("alive\n")
 
-    def _begun(self, cookie: str) -> Response:
-        answer = RedirectResponse("/", 303)
-        lasts = int(self._deployment().settings.page.session.total_seconds())
-        answer.set_cookie(COOKIE, cookie, max_age=lasts, httponly=True, samesite="strict")
-        return answer
-
-    def _visit(self, request: Request) -> Visit | None:
-        """Who asks; None where nobody is logged in."""
-        deployment, now = self._deployment(), self._clock.now()
-        cookie = self._cookie(request, now)
-        session = self._keys.session(cookie, now=now, lasts=deployment.settings.page.session)
-        if session is None:
-            return None
-        return Visit(request=request, cookie=cookie, session=session, deployment=deployment, now=now)
-
-    def _cookie(self, request: Request, now: datetime) -> str:
-        """The session of a browser, or one for this request of a program that brings the token."""
-        offered = request.headers.get("authorization", "")
-        if offered.startswith(_BEARER) and request.method in ("GET", "HEAD"):
-            return self._keys.begin(offered.removeprefix(_BEARER), name="", now=now) or ""
-        return request.cookies.get(COOKIE, "")
-
     def _seen(self, show: Callable[[Visit], Response]) -> Callable[[Request], Response]:
         """The same for those who are logged in; what fails is UNKNOWN."""
 
         def answer(request: Request) -> Response:
-            visit = self._visit(request)
+            visit = self._logins.visit(request)
             if visit is None:
-                return _not_logged_in(request)
+                return not_logged_in(request)
             try:
                 return show(visit)
+            except HTTPException:
+                raise
             except Exception as error:  # whatever it is, an operator must read that nothing is known
                 return self._unread(visit, error)
 
@@ -192,13 +156,13 @@ class OperatorPage:
         """What notes an answer: from a form of the same login alone, and of one that may answer."""
 
         async def answer(request: Request) -> Response:
-            visit, form = self._visit(request), await read_form(request)
+            visit, form = self._logins.visit(request), await read_form(request)
             if visit is None:
-                return _refused("Nothing was noted: log in first.")
+                return refused("Nothing was noted: log in first.")
             if not visit.session.may_answer:
-                return _refused("Nothing was noted: this login may read alone.")
-            if not self._keys.is_form_token(form.token, visit.cookie):
-                return _refused("Nothing was noted: this form is not of your login. Open the page again.")
+                return refused("Nothing was noted: this login may read alone.")
+            if not self._logins.is_form_of(visit, form):
+                return refused("Nothing was noted: this form is not of your login. Open the page again.")
             return await run_in_threadpool(self._reply, visit, note, form)
 
         return answer
@@ -213,23 +177,22 @@ class OperatorPage:
             _log.exception("an answer was not noted")
             problem = f"A fault of the program: {type(error).__name__}. Use mm ack or mm flat."
             reply = AnswerReply(f"{grid}: NOT KNOWN WHETHER NOTED", (problem,), is_noted=False)
-        return self._html(
-            "reply", visit, status_code=200 if reply.is_noted else 409, title=reply.title, lines=reply.lines, back="/"
-        )
+        status_code = 200 if reply.is_noted else 409
+        return self._html("reply", visit, status_code=status_code, title=reply.title, lines=reply.lines, back="/")
 
     def _unread(self, visit: Visit, error: Exception) -> Response:
         if not isinstance(error, PipelineError):
             _log.exception("the page cannot be made")
         problem = str(error) if isinstance(error, PipelineError) else f"A fault of the program: {type(error).__name__}."
         if visit.request.url.path.endswith("/json"):
-            return _json({"state": "UNKNOWN", "problem": problem}, 503)
+            return json_answer({"state": "UNKNOWN", "problem": problem}, 503)
         return self._html("unread", visit, status_code=503, problem=problem)
 
     def _html(self, name: str, visit: Visit, *, status_code: int = 200, **values: Any) -> Response:
         settings = visit.deployment.settings
         shared: Mapping[str, Any] = {
             "session": visit.session,
-            "form_token": self._keys.form_token(visit.cookie),
+            "form_token": visit.form_token,
             "now": visit.now,
             "refresh_s": int(settings.page.refresh.total_seconds()),
             "stale_after_s": int(settings.notify.max_lateness.total_seconds()),
@@ -262,15 +225,20 @@ def _with_headers(app: App) -> App:
     return answer
 
 
-def _not_logged_in(request: Request) -> Response:
-    if request.url.path.endswith("/json"):
-        return _json({"problem": "Log in, or send the token as Authorization: Bearer."}, 401)
-    return RedirectResponse("/login", 303)
+def _grid_of(visit: Visit) -> GridView:
+    """What the address asks for: a grid, and a moment of it.
 
-
-def _refused(reason: str) -> Response:
-    return PlainTextResponse(f"{reason}\n", 403)
-
-
-def _json(data: Any, status: int = 200) -> Response:
-    return Response(as_json_text(data) + "\n", status, media_type="application/json")
+    Raises
+    ------
+    HTTPException
+        404 where there is no such grid.
+    """
+    asked = visit.request.query_params.get("at")
+    try:
+        at = None if asked is None else UTC_TIME.convert(asked, None, None)
+    except click.BadParameter as error:
+        raise HTTPException(400, error.message) from error
+    try:
+        return read_grid(visit.deployment, visit.request.path_params["grid_id"], at=at)
+    except ConfigError as error:
+        raise HTTPException(404, str(error)) from error

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from mm_pipeline.adapters.clock import SystemClock
+from mm_pipeline.application.operator.grid_story import GridStory, grid_story
 from mm_pipeline.application.operator.standing import Standing, standing_in
 from mm_pipeline.application.operator.status import GridStatus, by_urgency
 from mm_pipeline.cli.delivery_access import delivery_for
-from mm_pipeline.cli.journal_access import open_journal
+from mm_pipeline.cli.journal_access import check_grid, open_journal
+from mm_pipeline.domain.errors import PipelineError, StorageError
 from mm_pipeline.settings import Deployment
 
 
@@ -24,6 +27,43 @@ class FrontView:
     def ordered(self) -> list[GridStatus]:
         """What needs an operator first comes first."""
         return by_urgency(self.standing.grids)
+
+
+@dataclass(frozen=True)
+class GridView:
+    """One grid: how it stands, None where it is not watched any more, and its past.
+
+    ``problem`` says why the moment that was asked for cannot be opened.
+    """
+
+    front: FrontView
+    status: GridStatus | None
+    story: GridStory
+    problem: str
+
+
+def read_grid(deployment: Deployment, grid_id: str, *, at: datetime | None) -> GridView:
+    """A grid with its past.
+
+    Raises
+    ------
+    ConfigError
+        When the journal knows no such grid.
+    PipelineError
+        When the journal cannot be read.
+    """
+    front = read_front(deployment)
+    now, history = front.standing.now, deployment.settings.page.history
+    with open_journal(deployment) as journal:
+        check_grid(journal, grid_id)
+        try:
+            story, problem = grid_story(journal, grid_id, since=now - history, until=now, at=at), ""
+        except StorageError:
+            raise
+        except PipelineError as error:  # nothing was evaluated then
+            story, problem = grid_story(journal, grid_id, since=now - history, until=now), error.problem
+    found = (one for one in front.standing.grids if one.report.grid_id == grid_id)
+    return GridView(front, next(found, None), story, problem)
 
 
 def read_front(deployment: Deployment) -> FrontView:

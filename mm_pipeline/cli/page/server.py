@@ -47,9 +47,10 @@ def page_server(listening: socket.socket, settings_file: Path | None) -> uvicorn
     from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.adapters.ui_guard import loopback_hosts
     from mm_pipeline.cli.page.app import OperatorPage, page_app
+    from mm_pipeline.cli.page.logins import Logins
 
     deployment = bootstrap.following_deployment(settings_file)
-    page = OperatorPage(deployment, page_keys(), SystemClock())
+    page = OperatorPage(Logins(deployment, page_keys(), SystemClock()))
     hosts = (*loopback_hosts(listening.getsockname()[1]), *deployment().settings.ui.allowed_hosts)
     config = uvicorn.Config(
         page_app(page, hosts=hosts),
