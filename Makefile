@@ -14,7 +14,7 @@ install = $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecod
 # processes and clocks wait for most of their time.
 pytest = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo up test test-unit test-pipeline test-properties test-faults check bench lock
+.PHONY: help demo up test test-unit test-pipeline test-properties test-faults test-browser check bench lock
 help: ## list the targets
 	@grep -hE '^[a-z -]+:.*## ' Makefile | sed -E 's/^([a-z-]+)[^#]*## /  make \1	/'
 
@@ -27,7 +27,7 @@ up: $(VENV)/runtime.done ## the same with the Dagster UI and schedules, until st
 test: $(VENV)/dev.done ## every test
 	$(pytest)
 
-test-unit test-pipeline test-properties test-faults: test-%: $(VENV)/dev.done ## one folder of tests; -pipeline, -properties, -faults likewise
+test-unit test-pipeline test-properties test-faults test-browser: test-%: $(VENV)/dev.done ## one folder of tests; -pipeline, -properties, -faults, -browser likewise
 	$(pytest) mm_pipeline_tests/$*
 
 check: $(VENV)/dev.done ## lint, format, types, import contracts, locks, links of the papers
