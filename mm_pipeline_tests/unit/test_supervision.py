@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mm_pipeline.cli.up.health import Signs, StorageLook
-from mm_pipeline.cli.up.services import CODE_SERVER, DAEMON, WEBSERVER
+from mm_pipeline.cli.up.services import CODE_SERVER, DAEMON, PAGE, WEBSERVER
 from mm_pipeline.cli.up.supervisor import START_WITHIN_S, Supervisor
 from mm_pipeline.cli.up.terminal import Conditions
 from mm_pipeline.domain.errors import PipelineError
@@ -31,6 +31,7 @@ class FakeChild:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.is_vital = name != PAGE
         self.is_running = False
         self.started = 0
         self.killed = 0
@@ -59,11 +60,11 @@ class Recorder:
 
 
 class House:
-    """A supervisor over three fake services, with a clock that a test moves."""
+    """A supervisor over fake services, with a clock that a test moves."""
 
     def __init__(self, policy: SupervisionPolicy = POLICY) -> None:
         self.now_s = 1000.0
-        self.children = {name: FakeChild(name) for name in (CODE_SERVER, DAEMON, WEBSERVER)}
+        self.children = {name: FakeChild(name) for name in (CODE_SERVER, DAEMON, WEBSERVER, PAGE)}
         self.seen = Recorder()
         self.signs = Signs(lambda: self.now_s)
         self.beats = 0
@@ -101,12 +102,12 @@ class House:
 def test_others_start_once_the_code_server_answers() -> None:
     house = House()
     house.supervisor.step()
-    assert [child.started for child in house.children.values()] == [1, 0, 0]
+    assert [child.started for child in house.children.values()] == [1, 0, 0, 1]
     house.live(5)
-    assert [child.started for child in house.children.values()] == [1, 1, 1]
+    assert [child.started for child in house.children.values()] == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("name", [CODE_SERVER, DAEMON, WEBSERVER])
+@pytest.mark.parametrize("name", [CODE_SERVER, DAEMON, WEBSERVER, PAGE])
 def test_process_that_dies_is_started_again_and_said_and_alarmed_when_it_repeats(name: str) -> None:
     house = House().ready()
     house.children[name].is_running = False
@@ -118,6 +119,36 @@ def test_process_that_dies_is_started_again_and_said_and_alarmed_when_it_repeats
     house.live(10)
     assert house.children[name].started == 3
     assert house.seen.alarms == [f"{name} dies again"]
+
+
+def test_page_that_cannot_be_kept_running_is_given_up_and_alarmed_and_the_watch_goes_on() -> None:
+    house = House(changed(restarts=2)).ready()
+    for _ in range(4):
+        house.children[PAGE].is_running = False
+        house.live(40)
+    assert house.children[PAGE].started == 3
+    assert f"{PAGE} is given up, the watch goes on without it" in house.seen.lines[-1]
+    assert house.seen.alarms == [f"{PAGE} dies again", f"{PAGE} is given up"]
+    house.children[DAEMON].is_running = False
+    house.live(5)
+    assert house.children[DAEMON].started == 2
+
+
+def test_watch_is_ready_without_the_page() -> None:
+    house = House(changed(restarts=0))
+    house.supervisor.step()
+    house.children[PAGE].is_running = False
+    house.live(10, but=PAGE)
+    assert house.supervisor.is_ready()
+
+
+def test_page_is_started_again_while_dagster_s_storage_is_away() -> None:
+    house = House().ready()
+    house.signs.storage_is_away = True
+    for name in (PAGE, DAEMON):
+        house.children[name].is_running = False
+    house.live(5)
+    assert (house.children[PAGE].started, house.children[DAEMON].started) == (2, 1)
 
 
 @pytest.mark.parametrize("restarts", [0, 2, 5])
@@ -140,7 +171,7 @@ def test_restart_window_forgets_old_restarts(window_min: int, left: int) -> None
 
 
 @pytest.mark.parametrize(("silent_min", "killed"), [(1, 1), (3, 0)])
-@pytest.mark.parametrize("name", [CODE_SERVER, DAEMON, WEBSERVER])
+@pytest.mark.parametrize("name", [CODE_SERVER, DAEMON, WEBSERVER, PAGE])
 def test_silent_for_decides_when_a_process_that_hangs_is_killed(name: str, silent_min: int, killed: int) -> None:
     house = House(changed(silent_for=timedelta(minutes=silent_min))).ready()
     house.live(100, but=name)

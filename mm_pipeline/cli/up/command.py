@@ -29,17 +29,19 @@ _MOST_STUDIED: Final = 10
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=UI_PORT, show_default=True, help="Of the UI; 0: free.")
 def up(*, settings_file: Path | None, without_pages: bool, without_heartbeat: bool, port: int) -> None:
-    """Run the Dagster UI, daemon and schedules until stopped.
+    """Run the Dagster UI, daemon, schedules and the operator's page until stopped.
 
     Where the settings say `exchange: paper`, the paper exchange is started too, with every market that a grid trades.
     A real exchange is not watched while pages could reach nobody, or while nobody would miss a dead watch.
-    Everything listens on loopback alone. Each evaluation is told in one line as the journal gets it. A process that
-    dies or hangs is started again, within the bounds of the settings. One runs on a home. Ctrl-C, SIGTERM or SIGHUP
-    stops it all; a tick in progress is ended, and made up for at the next start.
+    The page needs MM_PAGE_TOKEN (mm page --help). Everything listens on loopback alone. Each evaluation is told in one
+    line as the journal gets it. A process that dies or hangs is started again, within the bounds of the settings. One
+    runs on a home. Ctrl-C, SIGTERM or SIGHUP stops it all; a tick in progress is ended, and made up for at the next
+    start.
     """
     from mm_pipeline.adapters.clock import SystemClock
     from mm_pipeline.adapters.config.home import mm_home
     from mm_pipeline.cli.up.family import only_one
+    from mm_pipeline.cli.up.page import page_socket
     from mm_pipeline.cli.up.processes import Stop, listen
     from mm_pipeline.cli.up.watch import watch_until_stopped
     from mm_pipeline.domain.errors import ConfigError
@@ -62,10 +64,11 @@ def up(*, settings_file: Path | None, without_pages: bool, without_heartbeat: bo
         killed = running.enter_context(only_one(home))
         _end_leftovers(home)
         listening = running.enter_context(listen(port))
+        page = running.enter_context(page_socket(deployment.settings))
         if deployment.settings.is_paper:
             write_example_study(home)
             _serve_paper(deployment, home, running)
-        watch_until_stopped(deployment, home, listening, stop, killed=killed)
+        watch_until_stopped(deployment, home, listening, stop, page=page, killed=killed)
 
 
 def _end_leftovers(home: Path) -> None:

@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mm_pipeline.cli.up.services import CODE_SERVER, DAEMON, WEBSERVER
+from mm_pipeline.cli.up.services import CODE_SERVER, DAEMON, PAGE, WEBSERVER
 from mm_pipeline.domain.supervision import Freshness, SupervisionPolicy
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Signs:
         self._of: dict[str, tuple[Freshness, ...]] = {
             CODE_SERVER: (Freshness(now_s),),
             WEBSERVER: (Freshness(now_s),),
+            PAGE: (Freshness(now_s),),
             DAEMON: tuple(Freshness(now_s) for _ in BEATING),
         }
 

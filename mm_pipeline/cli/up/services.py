@@ -1,4 +1,4 @@
-"""The three processes behind ``mm up``, each started by itself: code server, daemon, and UI behind its check.
+"""The processes behind ``mm up``, each started by itself: code server, daemon, UI behind its check, operator's page.
 
 ``dagster dev`` would start them too, but ends all when one dies, and starts none again.
 """
@@ -24,6 +24,7 @@ from mm_pipeline.cli.up.family import MARK, mark_of
 CODE_SERVER: Final = "code server"
 DAEMON: Final = "daemon"
 WEBSERVER: Final = "webserver"
+PAGE: Final = "page"
 MODULE: Final = "mm_pipeline.definitions"
 LOCATION: Final = MODULE
 """Name of the code location, as ``dagster dev -m`` gives it: schedules that were switched off stay so."""
@@ -33,15 +34,19 @@ _KILLED_WITHIN_S: Final = 5.0
 
 @dataclass(frozen=True)
 class Service:
-    """What is started: its name, its command, and the file descriptors that it is given."""
+    """What is started: its name, its command, and the file descriptors that it is given.
+
+    ``is_vital`` says whether the watch ends where it cannot be kept running.
+    """
 
     name: str
     command: tuple[str, ...]
     pass_fds: tuple[int, ...] = ()
+    is_vital: bool = True
 
 
 def services(folder: Path, listening: socket.socket, allowed_hosts: Sequence[str]) -> tuple[Service, ...]:
-    """The three, in the order of their start.
+    """Those of Dagster, in the order of their start.
 
     Parameters
     ----------
@@ -68,6 +73,18 @@ def services(folder: Path, listening: socket.socket, allowed_hosts: Sequence[str
     )
 
 
+def page_service(listening: socket.socket) -> Service:
+    """The operator's page, which the watch does without where it cannot be kept running.
+
+    Parameters
+    ----------
+    listening
+        Where it listens, on loopback.
+    """
+    fd = listening.fileno()
+    return Service(PAGE, ("-m", "mm_pipeline.cli.page.server", "--fd", str(fd)), (fd,), is_vital=False)
+
+
 def code_server_socket(folder: Path) -> Path:
     """Where the code server listens."""
     return folder / "code.sock"
@@ -86,6 +103,7 @@ class Child:
 
     def __init__(self, service: Service, *, environment: dict[str, str], log: Path) -> None:
         self.name = service.name
+        self.is_vital = service.is_vital
         self._service = service
         self._environment = environment
         self._log = log

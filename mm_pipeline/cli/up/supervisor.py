@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mm_pipeline.cli.up.services import CODE_SERVER, DAEMON, Child, last_lines
+from mm_pipeline.cli.up.services import CODE_SERVER, DAEMON, PAGE, Child, last_lines
 from mm_pipeline.domain.errors import PipelineError
 from mm_pipeline.domain.policy import print_duration
 from mm_pipeline.domain.supervision import RestartBudget, SupervisionPolicy
@@ -31,11 +31,12 @@ class _Watched:
     child: Child
     budget: RestartBudget
     is_up: bool = False
+    is_given_up: bool = False
     start_at_s: float = 0.0
 
 
 class Supervisor:
-    """Code server, daemon and webserver, kept running.
+    """Code server, daemon, webserver and page, kept running; the watch goes on where the page alone cannot be.
 
     Raises
     ------
@@ -64,14 +65,15 @@ class Supervisor:
         self._is_ready = False
 
     def is_ready(self) -> bool:
-        """Whether all have answered once."""
+        """Whether all that are vital have answered once."""
         if not self._is_ready:
-            self._is_ready = all(self._signs.has_answered(watched.child.name) for watched in self._watched)
+            vital = (watched.child for watched in self._watched if watched.child.is_vital)
+            self._is_ready = all(self._signs.has_answered(child.name) for child in vital)
         return self._is_ready
 
     def step(self) -> None:
         """Look at each once, and start what is due; waits for nothing."""
-        for watched in self._watched:
+        for watched in (one for one in self._watched if not one.is_given_up):
             name = watched.child.name
             if not watched.is_up:
                 self._start_when_due(watched)
@@ -91,9 +93,12 @@ class Supervisor:
             watched.child.wait(end_s - time.monotonic())
 
     def _start_when_due(self, watched: _Watched) -> None:
-        """The others follow the code server, whose definitions they load first; all but it need Dagster's storage."""
+        """The others follow the code server, whose definitions they load first, and need Dagster's storage.
+
+        The page needs neither: it is what an operator looks at while they are away.
+        """
         name = watched.child.name
-        is_first = name == CODE_SERVER
+        is_first = name in (CODE_SERVER, PAGE)
         is_served = self._is_ready or self._signs.has_answered(CODE_SERVER)
         may_start = is_first or (is_served and not self._signs.storage_is_away)
         if may_start and self._clock_s() >= watched.start_at_s:
@@ -114,13 +119,15 @@ class Supervisor:
     def _plan_restart(self, watched: _Watched, why: str) -> None:
         name, now_s = watched.child.name, self._clock_s()
         watched.is_up = False
-        if not self._is_ready:
+        if not self._is_ready and watched.child.is_vital:
             raise PipelineError(f"the {name} {why} before all was ready. {last_lines(self._log)}", f"See {self._log}.")
         used, window = watched.budget.used(now_s), print_duration(self._policy.restart_window)
         if not watched.budget.spend(now_s):
-            raise PipelineError(
-                f"the {name} {why}, after {used} restarts within {window}. {last_lines(self._log)}", f"See {self._log}."
-            )
+            problem = f"the {name} {why}, after {used} restarts within {window}. {last_lines(self._log)}"
+            if watched.child.is_vital:
+                raise PipelineError(problem, f"See {self._log}.")
+            self._give_up(watched, problem)
+            return
         watched.start_at_s = now_s + (_BACKOFF_S * 2 ** (used - 1) if used else 0.0)
         line = f"{name} {why}; started again ({used + 1} of at most {self._policy.restarts} restarts in {window})"
         self._terminal.say_at(line)
@@ -128,6 +135,14 @@ class Supervisor:
             self._pager.alarm(
                 f"{name} dies again", f"WATCH: the {name} dies again and again", f"{line}.\nLook into {self._log}."
             )
+
+    def _give_up(self, watched: _Watched, problem: str) -> None:
+        """Go on without it: to end the watch for it would be the worse fault."""
+        watched.is_given_up = True
+        name = watched.child.name
+        self._terminal.say_at(f"{name} is given up, the watch goes on without it; see {self._log}")
+        text = f"{problem}\nThe watch goes on, and pages as before. mm status tells how it stands."
+        self._pager.alarm(f"{name} is given up", f"WATCH: the {name} cannot be kept running", text)
 
     def _act_on_missing_tick(self) -> None:
         """Its beats say that the daemon lives; a fresh one has lost what kept the old one from asking for a tick."""

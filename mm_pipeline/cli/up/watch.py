@@ -28,7 +28,18 @@ from mm_pipeline.cli.up.health import (
     count_answers,
     look_regularly,
 )
-from mm_pipeline.cli.up.services import CODE_SERVER, WEBSERVER, Child, code_server_socket, environment_of, services
+from mm_pipeline.cli.up.page import PageSocket
+from mm_pipeline.cli.up.services import (
+    CODE_SERVER,
+    PAGE,
+    WEBSERVER,
+    Child,
+    Service,
+    code_server_socket,
+    environment_of,
+    page_service,
+    services,
+)
 from mm_pipeline.cli.up.supervisor import PAGE_WITHIN_S, Supervisor
 from mm_pipeline.cli.up.terminal import Conditions, Terminal, hush_libraries
 from mm_pipeline.cli.up.ticks import JournalLook
@@ -48,12 +59,20 @@ _KILLED: Final = (
 
 
 def watch_until_stopped(
-    deployment: Deployment, home: Path, listening: socket.socket, stop: Stop, *, killed: int | None
+    deployment: Deployment,
+    home: Path,
+    listening: socket.socket,
+    stop: Stop,
+    *,
+    page: PageSocket,
+    killed: int | None,
 ) -> None:
-    """Run code server, daemon and UI until a signal comes.
+    """Run code server, daemon, UI and page until a signal comes.
 
     Parameters
     ----------
+    page
+        Where the page listens, where it is served.
     killed
         Process id of an earlier ``mm up`` that ended without a word: an alarm.
 
@@ -72,7 +91,7 @@ def watch_until_stopped(
         pager.alarm("mm up was killed", "WATCH: mm up was killed and runs again", _KILLED.format(killed=killed))
     log = _fresh_log(home)
     url = "http://{}:{}".format(*listening.getsockname())
-    greeting = f"UI          {url}\nhome        {home}\ngrids       {deployment.grids_folder}"
+    places = [f"UI          {url}", *page.lines, f"home        {home}", f"grids       {deployment.grids_folder}"]
     try:
         _make_storage(home)
         with _Family(home, deployment.file) as family:
@@ -80,6 +99,7 @@ def watch_until_stopped(
                 deployment,
                 home,
                 listening=listening,
+                page=page,
                 stop=stop,
                 voices=(terminal, conditions, pager),
                 family=family,
@@ -87,7 +107,7 @@ def watch_until_stopped(
             )
             terminal.say(f"starting Dagster, log in {log} ...")
             try:
-                _supervise(supervisor, family, stop, terminal, greeting)
+                _supervise(supervisor, family, stop, terminal, "\n".join(places))
             finally:
                 stop.ask()
                 terminal.say("stopping ...")
@@ -119,24 +139,28 @@ def _wired(
     home: Path,
     *,
     listening: socket.socket,
+    page: PageSocket,
     stop: Stop,
     voices: tuple[Terminal, Conditions, Pager],
     family: _Family,
     log: Path,
 ) -> Supervisor:
-    """The supervisor of three children, with every look at them running."""
+    """The supervisor of the children, with every look at them running."""
     terminal, conditions, pager = voices
-    started = services(family.folder, listening, deployment.settings.ui.allowed_hosts)
+    started = [*services(family.folder, listening, deployment.settings.ui.allowed_hosts), *_page_services(page)]
     children = [Child(service, environment=family.environment, log=log) for service in started]
     socket_path = code_server_socket(family.folder)
     signs, policy = Signs(), deployment.settings.supervision
-    page = "http://{}:{}/server_info".format(*listening.getsockname())
+    ui = "http://{}:{}/server_info".format(*listening.getsockname())
     looks: dict[str, Callable[[], None]] = {
         "code server": count_answers(signs.of(CODE_SERVER)[0], lambda: code_server_answers(socket_path)),
-        "webserver": count_answers(signs.of(WEBSERVER)[0], lambda: answers(page)),
+        "webserver": count_answers(signs.of(WEBSERVER)[0], lambda: answers(ui)),
         "Dagster's storage": StorageLook(home, policy, signs, conditions=conditions, pager=pager),
         "journal": JournalLook(journal_url(deployment), terminal),
     }
+    if page.listening is not None:
+        alive = "http://{}:{}/alive".format(*page.listening.getsockname())
+        looks["page"] = count_answers(signs.of(PAGE)[0], lambda: answers(alive))
     for name, look in looks.items():
         look_regularly(stop, look, name=name, conditions=conditions)
     guard = installation(Overrides(deployment=deployment)).storage_guard()
@@ -144,6 +168,10 @@ def _wired(
         stop, lambda: check_storage(guard), name="journal or disk", conditions=conditions, every_s=GUARD_EVERY_S
     )
     return Supervisor(children, policy, signs=signs, terminal=terminal, pager=pager, log=log)
+
+
+def _page_services(page: PageSocket) -> list[Service]:
+    return [] if page.listening is None else [page_service(page.listening)]
 
 
 def _supervise(supervisor: Supervisor, family: _Family, stop: Stop, terminal: Terminal, greeting: str) -> None:
