@@ -55,7 +55,11 @@ class PageBrowser:
             connection.request(method, path, body=body, headers=sent | dict(headers or {}))
             answer = connection.getresponse()
             return self._kept(
-                Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode())
+                Reply(
+                    answer.status,
+                    {k.lower(): v for k, v in answer.getheaders()},
+                    answer.read().decode(errors="replace"),
+                )
             )
         finally:
             connection.close()

@@ -294,6 +294,23 @@ def test_form_that_is_too_long_is_refused(journal: Journal, browser: PageBrowser
     assert browser.post("/login", token="a" * 20_000).status == 413
 
 
+def test_fifty_grids_are_small_over_the_wire(home: OperatedHome, journal: Journal, browser: PageBrowser) -> None:
+    names = [f"grid-{number:02d}" for number in range(50)]
+    declared(home, journal, "eth", *names, at=AT)
+    risk = dict(with_cost(a_report("WARNING"), RISK).risk or {}) | {"level": "HIGH"}
+    for name in names:
+        judged(journal, "WARNING", at=AT, name=name, risk=risk)
+        commit(journal, decision(Notice.WARNING, AT, grid=name), decided_at=AT + MINUTE)
+    browser.login()
+    sizes = []
+    for path in ("/", "/static/page.css", "/static/page.js", "/static/icon.svg"):
+        reply = browser.ask("GET", path, {"Accept-Encoding": "gzip"})
+        sizes.append(int(reply.headers["content-length"]))
+    assert browser.ask("GET", "/", {"Accept-Encoding": "gzip"}).headers["content-encoding"] == "gzip"
+    assert sum(sizes) <= 150_000
+    assert browser.get().body.count("<article") == 51
+
+
 def test_logout_takes_the_token_of_the_form(journal: Journal, browser: PageBrowser) -> None:
     judged(journal, "NORMAL", at=AT)
     browser.login()

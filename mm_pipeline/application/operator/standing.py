@@ -58,17 +58,25 @@ def standing_in(journal: Journal, deployment: Deployment, *, failing: Mapping[st
     failing
         See :class:`Standing`; the channels know it.
     """
+    found = statuses_in(journal, deployment, now=now)
+    pulse = pulse_of(found, now=now, max_lateness=deployment.settings.notify.max_lateness)
+    return Standing(found, pulse, _alarms(journal, now), failing, now)
+
+
+def statuses_in(
+    journal: Journal, deployment: Deployment, *, now: datetime, only: str | None = None
+) -> list[GridStatus]:
+    """How each grid of an installation stands, or the one that is asked about."""
     settings = deployment.settings
-    found = grid_statuses(
+    return grid_statuses(
         journal,
         load_grids(deployment.grids_folder),
         now=now,
         max_lateness=settings.notify.max_lateness,
         overdue_after=settings.delivery.overdue_after,
         records=records_of(settings.channels),
+        only=only,
     )
-    pulse = pulse_of(found, now=now, max_lateness=settings.notify.max_lateness)
-    return Standing(found, pulse, _alarms(journal, now), failing, now)
 
 
 def _alarms(journal: Journal, now: datetime) -> list[tuple[datetime, str]]:

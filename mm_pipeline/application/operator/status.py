@@ -103,6 +103,7 @@ def grid_statuses(
     max_lateness: timedelta,
     overdue_after: timedelta,
     records: frozenset[str] = frozenset(),
+    only: str | None = None,
 ) -> list[GridStatus]:
     """Every grid in force, by id.
 
@@ -120,6 +121,8 @@ def grid_statuses(
         Age from which on an unsent page is overdue (``delivery.overdue_after``).
     records
         Channels whose acceptance is no delivery: they put a page before nobody.
+    only
+        The one grid that is asked about; None asks for all.
     """
     pages = PageBook.open(journal, now=now, overdue_after=overdue_after, records=records)
     known = journal.known_grids()
@@ -132,7 +135,7 @@ def grid_statuses(
     problems = {problem.grid_id: str(problem.error) for problem in folder.problems if problem.grid_id is not None}
     begun |= {name: None for name in problems if name not in in_force}
     asked = _Asked(journal, pages, now, max_lateness, blind | problems, blind)
-    return [asked.status(name, begun[name]) for name in sorted(begun)]
+    return [asked.status(name, begun[name]) for name in sorted(begun) if only in (None, name)]
 
 
 @dataclass(frozen=True)

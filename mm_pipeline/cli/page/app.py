@@ -14,6 +14,8 @@ import click
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 _MOST_BYTES: Final = 16_384
 """Of a form: a token and the ids of a few pages."""
+_COMPRESSED_FROM: Final = 1_000
+"""Bytes of an answer: smaller ones fit a packet as they are."""
 _HEADERS: Final = (
     (b"content-security-policy", b"default-src 'self'; base-uri 'none'; form-action 'self'; object-src 'none'"),
     (b"referrer-policy", b"same-origin"),
@@ -101,13 +105,12 @@ class OperatorPage:
         """One grid with its past, and one moment of it in full."""
         seen = _grid_of(visit)
         status, story = seen.status, seen.story
-        shown = seen.front.shown.get(story.grid_id, ())
         report = None if story.moment is None else story.moment.report
         return self._html(
             "grid",
             visit,
             grid_id=story.grid_id,
-            card=None if status is None else card_of(status, now=visit.now, shown=shown),
+            card=None if status is None else card_of(status, now=visit.now, shown=seen.shown),
             problem=seen.problem,
             moment=None if report is None else moment_words(report),
             triggers=() if report is None else trigger_rows(report),
@@ -208,7 +211,8 @@ def page_app(page: OperatorPage, *, hosts: Collection[str]) -> App:
     hosts
         Names under which it may be asked.
     """
-    application = Starlette(routes=page.routes(), max_body_size=_MOST_BYTES)
+    compressed = Middleware(GZipMiddleware, minimum_size=_COMPRESSED_FROM)
+    application = Starlette(routes=page.routes(), middleware=[compressed], max_body_size=_MOST_BYTES)
     return _with_headers(UiGuard(application, hosts=hosts, takes=FORM))
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mm_pipeline.adapters.clock import SystemClock
+from mm_pipeline.adapters.journal import Journal
 from mm_pipeline.application.operator.grid_story import GridStory, grid_story
-from mm_pipeline.application.operator.standing import Standing, standing_in
+from mm_pipeline.application.operator.standing import Standing, standing_in, statuses_in
 from mm_pipeline.application.operator.status import GridStatus, by_urgency
 from mm_pipeline.cli.delivery_access import delivery_for
 from mm_pipeline.cli.journal_access import check_grid, open_journal
@@ -33,11 +34,11 @@ class FrontView:
 class GridView:
     """One grid: how it stands, None where it is not watched any more, and its past.
 
-    ``problem`` says why the moment that was asked for cannot be opened.
+    ``shown`` is as in :class:`FrontView`; ``problem`` says why the moment that was asked for cannot be opened.
     """
 
-    front: FrontView
     status: GridStatus | None
+    shown: tuple[str, ...]
     story: GridStory
     problem: str
 
@@ -52,18 +53,18 @@ def read_grid(deployment: Deployment, grid_id: str, *, at: datetime | None) -> G
     PipelineError
         When the journal cannot be read.
     """
-    front = read_front(deployment)
-    now, history = front.standing.now, deployment.settings.page.history
+    now, history = SystemClock().now(), deployment.settings.page.history
     with open_journal(deployment) as journal:
         check_grid(journal, grid_id)
+        status = next(iter(statuses_in(journal, deployment, now=now, only=grid_id)), None)
+        shown = _shown(journal, grid_id)
         try:
             story, problem = grid_story(journal, grid_id, since=now - history, until=now, at=at), ""
         except StorageError:
             raise
         except PipelineError as error:  # nothing was evaluated then
             story, problem = grid_story(journal, grid_id, since=now - history, until=now), error.problem
-    found = (one for one in front.standing.grids if one.report.grid_id == grid_id)
-    return GridView(front, next(found, None), story, problem)
+    return GridView(status, shown, story, problem)
 
 
 def read_front(deployment: Deployment) -> FrontView:
@@ -78,5 +79,9 @@ def read_front(deployment: Deployment) -> FrontView:
         failing = delivery_for(deployment.settings, journal).health.failing()
         standing = standing_in(journal, deployment, failing=failing, now=SystemClock().now())
         names = [one.report.grid_id for one in standing.grids]
-        shown = {name: tuple(one.decision.page for one in journal.notifications.standing(name)) for name in names}
+        shown = {name: _shown(journal, name) for name in names}
     return FrontView(standing, shown)
+
+
+def _shown(journal: Journal, grid_id: str) -> tuple[str, ...]:
+    return tuple(one.decision.page for one in journal.notifications.standing(grid_id))
