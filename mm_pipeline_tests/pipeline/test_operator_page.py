@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -23,6 +25,7 @@ from mm_pipeline_tests.operator_samples import OperatedHome, commit, decision, o
 from mm_pipeline_tests.page_client import FORM, TOKEN, PageBrowser, Reply, served_page
 from mm_pipeline_tests.page_home import BAR, MINUTE, declared, judged
 from mm_pipeline_tests.page_samples import RISK, a_report, with_cost
+from mm_pipeline_tests.up_process import MM, unused_port
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 NOW = AT + 4 * MINUTE
@@ -68,6 +71,23 @@ def test_page_without_a_token_refuses_to_start_and_says_what_to_set(
     assert result.exit_code == 2
     assert "MM_PAGE_TOKEN is not set" in result.stderr
     assert "Set it to a secret of 16 letters or more" in result.stderr
+
+
+def test_command_listens_on_the_port_of_the_settings_and_ctrl_c_says_what_runs_on(
+    home: OperatedHome, journal: Journal
+) -> None:
+    port = unused_port()
+    home.settings_file.write_text(home.settings_file.read_text() + f"page: {{port: {port}}}\n")
+    command = [str(MM), "page", "--settings", str(home.settings_file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"page        http://127.0.0.1:{port}\n"
+        assert process.stdout.readline().startswith(f"read only   http://127.0.0.1:{port}/link/")
+        browser = PageBrowser(f"http://127.0.0.1:{port}")
+        assert browser.get("/alive").status == 200
+        process.send_signal(signal.SIGINT)
+        assert "The watch itself runs on where it was started." in process.stdout.read()
+    assert process.returncode == 0
 
 
 def test_nothing_is_shown_without_a_login(journal: Journal, browser: PageBrowser) -> None:

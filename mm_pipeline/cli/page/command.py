@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -27,7 +28,8 @@ def page(*, port: int | None, settings_file: Path | None) -> None:
     with listen(settings.page.port if port is None else port) as listening:
         for line in address_lines(keys, listening.getsockname()):
             click.echo(line)
-        serve(listening, settings_file)
+        with suppress(KeyboardInterrupt):
+            serve(listening, settings_file)
     click.echo("The page is closed. The watch itself runs on where it was started.")
 
 
