@@ -205,6 +205,6 @@ def test_everything_acts_without_javascript(chromium: Page, home: OperatedHome, 
         chromium.click("Back", "a")
         chromium.wait_for("Acknowledged by ann")
         judged(journal, "UNKNOWN", at=at + 2 * MINUTE)
-        chromium.wait_for("UNKNOWN: eth")
+        chromium.wait_for("now UNKNOWN")
     kinds = [answer.response.kind.value for answer in journal.responses.select("eth")]
     assert kinds == ["acknowledged"]

@@ -20,8 +20,8 @@ from mm_pipeline.adapters.journal import Journal
 from mm_pipeline.adapters.page.sessions import PageKeys
 from mm_pipeline.cli import main
 from mm_pipeline.domain.instants import to_ms
-from mm_pipeline.domain.notifications import Notice
-from mm_pipeline_tests.operator_samples import OperatedHome, commit, decision, operated_home, send
+from mm_pipeline.domain.notifications import Notice, ResponseKind
+from mm_pipeline_tests.operator_samples import OperatedHome, answer, commit, decision, operated_home, send
 from mm_pipeline_tests.page_client import FORM, TOKEN, PageBrowser, Reply, served_page
 from mm_pipeline_tests.page_home import BAR, MINUTE, declared, judged
 from mm_pipeline_tests.page_samples import RISK, a_report, with_cost
@@ -249,6 +249,47 @@ def test_blind_grid_shows_no_figure_of_cost_or_risk(journal: Journal, browser: P
     assert "newest bar closed 47 min ago" in seen
     for figure in ("PnL", "At risk", "Stop touched", "31.60", "25.30"):
         assert figure not in seen
+
+
+@pytest.mark.parametrize("state", ["NORMAL", "WARNING", "UNKNOWN"])
+def test_emergency_that_was_told_leads_although_it_looks_milder_now(
+    state: str, home: OperatedHome, journal: Journal, browser: PageBrowser
+) -> None:
+    declared(home, journal, "eth", "ada", at=AT)
+    judged(journal, "WARNING", at=AT, name="ada")
+    began = AT - 2 * BAR
+    judged(journal, "MANDATORY_EXIT", at=began)
+    commit(journal, decision(Notice.MANDATORY_EXIT, began), decided_at=began + MINUTE)
+    judged(journal, state, at=AT)
+    browser.login()
+    seen = text_of(browser.get())
+    assert "MANDATORY EXIT STANDS: eth Exit: stop the bot and sell what it holds." in seen
+    assert f"now {state}" in seen
+    assert "stands until the watch tells NORMAL" in seen
+    assert "Nothing to do." not in seen
+    assert seen.index("eth kucoin") < seen.index("ada kucoin")
+
+
+def test_flat_grid_hides_no_open_one(home: OperatedHome, journal: Journal, browser: PageBrowser) -> None:
+    declared(home, journal, "eth", "sol", at=AT)
+    judged(journal, "MANDATORY_EXIT", at=AT)
+    judged(journal, "WARNING", at=AT, name="sol")
+    answer(journal, ResponseKind.FLAT, AT + MINUTE)
+    browser.login()
+    seen = text_of(browser.get())
+    assert "WARNING: sol Prepare to exit, decide." in seen
+    assert seen.index("sol kucoin") < seen.index("eth kucoin")
+    assert "You reported flat." in seen
+
+
+def test_emergency_ends_with_the_page_that_tells_normal(
+    home: OperatedHome, journal: Journal, browser: PageBrowser
+) -> None:
+    for notice, bars in ((Notice.MANDATORY_EXIT, 3), (Notice.NORMAL, 1)):
+        commit(journal, decision(notice, AT - bars * BAR), decided_at=AT - bars * BAR + MINUTE)
+    judged(journal, "NORMAL", at=AT)
+    browser.login()
+    assert "NORMAL: eth Nothing to do." in text_of(browser.get())
 
 
 def test_silent_watch_is_the_headline_and_no_state_is_believed(journal: Journal, browser: PageBrowser) -> None:

@@ -27,8 +27,9 @@ from mm_pipeline.cli.page.forms import PageForm, read_form
 from mm_pipeline.cli.page.logins import Logins, Visit, json_answer, not_logged_in, refused
 from mm_pipeline.cli.page.reading import GridView, read_front, read_grid
 from mm_pipeline.domain.errors import ConfigError, PipelineError
-from mm_pipeline.rendering.page.cards import card_of, headline_of, watch_line
+from mm_pipeline.rendering.page.cards import card_of
 from mm_pipeline.rendering.page.grid_view import line_rows, moment_words, pnl_rows, run_rows, story_chart, trigger_rows
+from mm_pipeline.rendering.page.headline import headline_of, watch_line
 from mm_pipeline.rendering.page.templates import STATIC, page_html, static_file
 
 if TYPE_CHECKING:
@@ -86,15 +87,15 @@ class OperatorPage:
         """The worst state, and a card a grid."""
         seen = read_front(visit.deployment)
         standing = seen.standing
-        cards = [card_of(one, now=standing.now, shown=seen.shown[one.report.grid_id]) for one in seen.ordered]
+        ordered = seen.cards
         return self._html(
             "front",
             visit,
-            headline=headline_of(standing),
+            headline=headline_of(standing, ordered),
             watch=watch_line(standing),
             alarms=standing.alarms,
             failing=sorted(standing.failing.items()),
-            cards=cards,
+            cards=[card_of(one, now=standing.now) for one in ordered],
         )
 
     def front_json(self, visit: Visit) -> Response:
@@ -104,13 +105,13 @@ class OperatorPage:
     def grid(self, visit: Visit) -> Response:
         """One grid with its past, and one moment of it in full."""
         seen = _grid_of(visit)
-        status, story = seen.status, seen.story
+        status, story = None if seen.seen is None else seen.seen.status, seen.story
         report = None if story.moment is None else story.moment.report
         return self._html(
             "grid",
             visit,
             grid_id=story.grid_id,
-            card=None if status is None else card_of(status, now=visit.now, shown=seen.shown),
+            card=None if seen.seen is None else card_of(seen.seen, now=visit.now),
             problem=seen.problem,
             moment=None if report is None else moment_words(report),
             triggers=() if report is None else trigger_rows(report),
@@ -125,7 +126,7 @@ class OperatorPage:
     def grid_json(self, visit: Visit) -> Response:
         """The same for programs."""
         seen = _grid_of(visit)
-        status = None if seen.status is None else seen.status.as_json(now=visit.now)
+        status = None if seen.seen is None else seen.seen.status.as_json(now=visit.now)
         return json_answer({"status": status, "problem": seen.problem or None} | seen.story.as_json(now=visit.now))
 
     def static(self, request: Request) -> Response:

@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from mm_pipeline.adapters.clock import SystemClock
-from mm_pipeline.adapters.journal import Journal
+from mm_pipeline.adapters.journal import DecisionRecord
 from mm_pipeline.application.operator.grid_story import GridStory, grid_story
 from mm_pipeline.application.operator.standing import Standing, standing_in, statuses_in
-from mm_pipeline.application.operator.status import GridStatus, by_urgency
 from mm_pipeline.cli.delivery_access import delivery_for
 from mm_pipeline.cli.journal_access import check_grid, open_journal
 from mm_pipeline.domain.errors import PipelineError, StorageError
+from mm_pipeline.rendering.page.seen import GridSeen, urgent_first
 from mm_pipeline.settings import Deployment
 
 
 @dataclass(frozen=True)
 class FrontView:
-    """How the installation stands, and by grid the ids of the pages that an answer would be about."""
+    """How the installation stands, and by grid what an answer would be about."""
 
     standing: Standing
-    shown: Mapping[str, tuple[str, ...]]
+    told: Mapping[str, Sequence[DecisionRecord]]
 
     @property
-    def ordered(self) -> list[GridStatus]:
+    def cards(self) -> list[GridSeen]:
         """What needs an operator first comes first."""
-        return by_urgency(self.standing.grids)
+        return urgent_first([GridSeen(one, self.told[one.report.grid_id]) for one in self.standing.grids])
 
 
 @dataclass(frozen=True)
 class GridView:
     """One grid: how it stands, None where it is not watched any more, and its past.
 
-    ``shown`` is as in :class:`FrontView`; ``problem`` says why the moment that was asked for cannot be opened.
+    ``problem`` says why the moment that was asked for cannot be opened.
     """
 
-    status: GridStatus | None
-    shown: tuple[str, ...]
+    seen: GridSeen | None
     story: GridStory
     problem: str
 
@@ -57,14 +56,14 @@ def read_grid(deployment: Deployment, grid_id: str, *, at: datetime | None) -> G
     with open_journal(deployment) as journal:
         check_grid(journal, grid_id)
         status = next(iter(statuses_in(journal, deployment, now=now, only=grid_id)), None)
-        shown = _shown(journal, grid_id)
+        told = journal.notifications.standing(grid_id)
         try:
             story, problem = grid_story(journal, grid_id, since=now - history, until=now, at=at), ""
         except StorageError:
             raise
         except PipelineError as error:  # nothing was evaluated then
             story, problem = grid_story(journal, grid_id, since=now - history, until=now), error.problem
-    return GridView(status, shown, story, problem)
+    return GridView(None if status is None else GridSeen(status, told), story, problem)
 
 
 def read_front(deployment: Deployment) -> FrontView:
@@ -79,9 +78,5 @@ def read_front(deployment: Deployment) -> FrontView:
         failing = delivery_for(deployment.settings, journal).health.failing()
         standing = standing_in(journal, deployment, failing=failing, now=SystemClock().now())
         names = [one.report.grid_id for one in standing.grids]
-        shown = {name: _shown(journal, name) for name in names}
-    return FrontView(standing, shown)
-
-
-def _shown(journal: Journal, grid_id: str) -> tuple[str, ...]:
-    return tuple(one.decision.page for one in journal.notifications.standing(grid_id))
+        told = {name: journal.notifications.standing(name) for name in names}
+    return FrontView(standing, told)

@@ -1,4 +1,4 @@
-"""What the front of the page says: one line over all, and a card a grid. Values for templates; they escape them.
+"""What the card of a grid says: values for templates, which escape them.
 
 A blind grid has no figure of cost or risk: figures of an earlier price would comfort.
 """
@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Final
 
 from mm_pipeline.application.operator.last_pages import Due, LastPage
-from mm_pipeline.application.operator.standing import Standing
-from mm_pipeline.application.operator.status import UNKNOWN, GridStatus, by_urgency
+from mm_pipeline.application.operator.status import UNKNOWN, GridStatus
 from mm_pipeline.rendering.page.drawings import Strip, strip_of
+from mm_pipeline.rendering.page.seen import GridSeen, action_of
+from mm_pipeline.rendering.page.words import age_s, ago_text, due_text, moment_text, spoken
 from mm_pipeline.rendering.terminal.evaluation_tables import price_age_text, proposal_text
 from mm_pipeline.rendering.terminal.operator_tables import seconds_text
 from mm_pipeline.reporting.grid_report import GridReport
@@ -25,29 +26,6 @@ from mm_pipeline.reporting.price_words import age_text, price_text, stop_text
 _HORIZONS: Final = (("1h", "1 h"), ("4h", "4 h"), ("24h", "24 h"))
 _STOP_WITHIN: Final = ("4h", "24h")
 _SHOWN_REASONS: Final = 3
-_ACTIONS: Final = {
-    "MANDATORY_EXIT": "Exit: stop the bot and sell what it holds.",
-    "LATEST_ACCEPTABLE_EXIT": "Exit soon: stop the bot and sell what it holds.",
-    "WARNING": "Prepare to exit, decide.",
-    "NORMAL": "Nothing to do.",
-    UNKNOWN: "Look at the exchange yourself.",
-}
-"""What each state asks of an operator who still holds something; entry states ask for nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Headline:
-    """What is read at arm's length: the worst state, its grid, since when, and what is due.
-
-    ``age_s`` is the age of the oldest evaluation that counts, seconds: the browser counts on from there.
-    """
-
-    state: str
-    words: str
-    action: str
-    since: str
-    due: str
-    age_s: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,63 +69,20 @@ class Card:
     may_be_flat: bool
 
 
-def headline_of(standing: Standing) -> Headline:
-    """The one line: the watch's silence before any state, for no state is known then."""
-    pulse, now = standing.pulse, standing.now
-    if pulse.is_silent:
-        at = pulse.evaluated_at
-        last = "never" if at is None else f"{_moment(at)}, {_age(at, now)}"
-        return _blind("THE WATCH IS SILENT", f"last evaluation {last}", "start it: mm up")
-    if not standing.grids:
-        return _blind("NO GRID IS WATCHED", "", "declare one: mm init")
-    first = by_urgency(standing.grids)[0]
-    worst = first.report
-    same = sum(one.report.state == worst.state for one in standing.grids) - 1
-    ages = [_age_s(one.report, now) for one in standing.grids if one.report.state != UNKNOWN]
-    return Headline(
-        state=worst.state,
-        words=f"{_words(worst.state)}: {worst.grid_id}{f' and {same} more' if same else ''}",
-        action=_action(first),
-        since="" if worst.since is None else f"for {age_text(worst.since, now)}, since {_moment(worst.since)}",
-        due=_first_due(standing),
-        age_s=max(ages, default=0),
-    )
-
-
-def _blind(words: str, since: str, due: str) -> Headline:
-    return Headline(state=UNKNOWN, words=words, action=_ACTIONS[UNKNOWN], since=since, due=due, age_s=0)
-
-
-def watch_line(standing: Standing) -> str:
-    """Whether the watch itself is alive: its last and its next evaluation."""
-    pulse = standing.pulse
-    if pulse.evaluated_at is None:
-        return "The watch has evaluated nothing yet."
-    last = f"{_moment(pulse.evaluated_at)}, {_age(pulse.evaluated_at, standing.now)}"
-    if pulse.is_silent:
-        return f"The watch is silent: it evaluated last at {last}."
-    return f"The watch is alive: evaluated {last}; next {pulse.next_at:%H:%M} UTC."
-
-
-def card_of(status: GridStatus, *, now: datetime, shown: Sequence[str]) -> Card:
-    """The card of a grid.
-
-    Parameters
-    ----------
-    shown
-        Ids of the pages that stand about it.
-    """
-    report, is_blind = status.report, status.report.state == UNKNOWN
+def card_of(seen: GridSeen, *, now: datetime) -> Card:
+    """The card of a grid."""
+    status, report = seen.status, seen.status.report
+    is_blind, shown = report.state == UNKNOWN, tuple(one.decision.page for one in seen.told)
     worse = next_worse(report)
     age = price_age_text(report, now)
     return Card(
         grid_id=report.grid_id,
         market="file unreadable" if report.grid is None else str(report.grid.market),
         state=report.state,
-        shown_state=_words(report.shown_state),
+        shown_state=spoken(report.shown_state),
         since="" if report.since is None else f"for {age_text(report.since, now)}",
-        age_s=_age_s(report, now),
-        action=_action(status),
+        age_s=age_s(report, now),
+        action=action_of(seen),
         sentence=_sentence(status),
         reasons=tuple(clean_reason(reason) for reason in report.other_reasons[:_SHOWN_REASONS]),
         price=""
@@ -159,9 +94,9 @@ def card_of(status: GridStatus, *, now: datetime, shown: Sequence[str]) -> Card:
         next_worse="" if worse is None else worse.text(report),
         figures=() if is_blind else tuple(_figures(report)),
         told=(*_told(status.last_page, now), *_answered(status, now), *_undelivered(status.due)),
-        due=_due(status.due, now),
+        due=due_text(status.due, now),
         is_overdue=status.due.is_window_over,
-        shown=tuple(shown),
+        shown=shown,
         may_acknowledge=bool(shown) and _is_open(status),
         may_be_flat=report.grid is not None and report.grid.enabled and status.flat_at is None,
     )
@@ -174,17 +109,11 @@ def _is_open(status: GridStatus) -> bool:
     return not is_seen or status.due.respond_by is not None or bool(status.due.open_emergencies)
 
 
-def _action(status: GridStatus) -> str:
-    if status.flat_at is not None:
-        return "You reported flat."
-    return _ACTIONS.get(status.report.state, "")
-
-
 def _sentence(status: GridStatus) -> str:
     """What happened and what waiting costs, as a page says it; of a blind grid that nothing is known."""
     report = status.report
     if report.state == UNKNOWN:
-        known = "" if report.last_known_state is None else f" Last known: {_words(report.last_known_state)}."
+        known = "" if report.last_known_state is None else f" Last known: {spoken(report.last_known_state)}."
         return f"Nobody knows how it stands.{known}"
     if report.grid is not None and not report.grid.enabled:
         proposal = f" {proposal_text(report).capitalize()}." if report.proposal else ""
@@ -215,7 +144,7 @@ def _figures(report: GridReport) -> list[tuple[str, str]]:
 def _told(page: LastPage | None, now: datetime) -> list[str]:
     if page is None:
         return ["Nothing was told yet."]
-    lines = [f"Told {_words(page.notice)} at {_moment(page.decided_at)}, {_age(page.decided_at, now)}."]
+    lines = [f"Told {spoken(page.notice)} at {moment_text(page.decided_at)}, {ago_text(page.decided_at, now)}."]
     if page.sent_on:
         lines.append("Sent: " + ", ".join(f"{name} {at:%H:%M:%S}" for name, at in page.sent_on.items()) + ".")
     elif page.delivery != "waiting":
@@ -232,7 +161,9 @@ def _answered(status: GridStatus, now: datetime) -> list[str]:
         who = page.acknowledged_by or page.acknowledged_through
         lines.append(f"Acknowledged by {who} after {seconds_text(page.acknowledge_s)}.")
     if status.flat_at is not None:
-        lines.append(f"Flat since {_moment(status.flat_at)}, {_age(status.flat_at, now)}, said {status.flat_by}.")
+        lines.append(
+            f"Flat since {moment_text(status.flat_at)}, {ago_text(status.flat_at, now)}, said {status.flat_by}."
+        )
     return lines
 
 
@@ -243,46 +174,12 @@ def _undelivered(due: Due) -> list[str]:
     return [*lines, f"{_pages(due.waiting)} waiting to be sent."] if due.waiting else lines
 
 
-def _due(due: Due, now: datetime) -> str:
-    if due.respond_by is None:
-        return ""
-    if due.is_window_over:
-        return f"ANSWER OVERDUE since {_moment(due.respond_by)}"
-    return f"Answer by {_moment(due.respond_by)}, in {age_text(now, due.respond_by)}"
-
-
-def _first_due(standing: Standing) -> str:
-    """What is due first of all grids."""
-    asked = [one for one in standing.grids if one.due.respond_by is not None]
-    if not asked:
-        return "no answer is due"
-    first = min(asked, key=lambda one: one.due.respond_by or standing.now)
-    more = f" (and {len(asked) - 1} more)" if len(asked) > 1 else ""
-    return f"{_due(first.due, standing.now)}: {first.report.grid_id}{more}"
-
-
 def _bounds(report: GridReport) -> str:
     grid = report.grid
     if grid is None:
         return ""
     bounds = f"grid {price_text(grid.lower)} to {price_text(grid.upper)}, {grid.levels} levels"
     return f"{bounds}, stop {stop_text(grid.stop_loss)}"
-
-
-def _age_s(report: GridReport, now: datetime) -> int:
-    return max(0, int((now - report.evaluated_at).total_seconds()))
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _moment(at: datetime) -> str:
-    return f"{at:%m-%d %H:%M} UTC"
-
-
-def _age(at: datetime, now: datetime) -> str:
-    return f"{age_text(at, now)} ago"
 
 
 def _pages(pages: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from mm_pipeline.application.operator.past import StateRun
 from mm_pipeline.application.operator.status import UNKNOWN
 from mm_pipeline.domain.grid import Grid
 from mm_pipeline.rendering.page.drawings import Chart, chart_of, trigger_bar
+from mm_pipeline.rendering.page.words import spoken
 from mm_pipeline.reporting.grid_report import GridReport, TriggerReading
 from mm_pipeline.reporting.pages.words import amount_text, quote_of
 from mm_pipeline.reporting.price_words import price_text
@@ -85,7 +86,7 @@ def line_rows(story: GridStory) -> list[LineRow]:
     """What happened, newest first."""
     return [
         LineRow(
-            at=line.at, kind=line.kind.value, what=_words(line.what), detail=line.detail, opens=line.kind in _OPENED
+            at=line.at, kind=line.kind.value, what=spoken(line.what), detail=line.detail, opens=line.kind in _OPENED
         )
         for line in reversed(story.lines)
     ]
@@ -95,7 +96,7 @@ def story_chart(story: GridStory, *, grid: Grid | None) -> Chart | None:
     """Price, states, pages and answers of the stretch."""
     runs, ends = story.runs, [run.begins for run in story.runs[1:]]
     bands = [
-        (run.begins, end, run.state, f"{_words(run.state)} from {run.begins:%m-%d %H:%M}")
+        (run.begins, end, run.state, f"{spoken(run.state)} from {run.begins:%m-%d %H:%M}")
         for run, end in zip(runs, [*ends, story.until], strict=False)
     ]
     return chart_of(
@@ -143,7 +144,7 @@ def _trigger(one: TriggerReading) -> TriggerRow:
         value=value_text(one.name, one.value),
         fires_at=fires_at_text(one.name, one.threshold),
         since=f"{one.since:%m-%d %H:%M}" if one.since else "",
-        without=_words(one.without or ""),
+        without=spoken(one.without or ""),
         has_fired=one.fired,
         bar=trigger_bar(one),
     )
@@ -155,12 +156,12 @@ def _run(run: StateRun, story: GridStory) -> RunRow:
     ]
     return RunRow(
         state=run.state,
-        words=_words(run.state),
+        words=spoken(run.state),
         begins=run.begins,
         ends=run.ends,
         prices=_prices(inside),
         fired=", ".join(run.fired),
-        pages=", ".join(_words(one.notice.value) for one in run.pages),
+        pages=", ".join(spoken(one.notice.value) for one in run.pages),
     )
 
 
@@ -171,11 +172,7 @@ def _prices(prices: Sequence[float]) -> str:
 
 
 def _mark(line: JournalLine) -> tuple[datetime, str, str]:
-    return line.at, _MARKS[line.kind], f"{_words(line.what)} at {line.at:%m-%d %H:%M}"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return line.at, _MARKS[line.kind], f"{spoken(line.what)} at {line.at:%m-%d %H:%M}"
 
 
 def moment_words(report: GridReport) -> dict[str, Any]:
@@ -183,7 +180,7 @@ def moment_words(report: GridReport) -> dict[str, Any]:
     return {
         "at": report.evaluated_at,
         "state": report.state,
-        "words": _words(report.shown_state),
+        "words": spoken(report.shown_state),
         "price": price_text(report.price),
         "reasons": report.other_reasons,
     }
