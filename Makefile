@@ -14,7 +14,7 @@ install = $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecod
 # processes and clocks wait for most of their time.
 pytest = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo up test test-unit test-pipeline test-properties test-faults test-browser check bench lock
+.PHONY: help demo up loops test test-unit test-pipeline test-properties test-faults test-browser check bench lock
 help: ## list the targets
 	@grep -hE '^[a-z -]+:.*## ' Makefile | sed -E 's/^([a-z-]+)[^#]*## /  make \1	/'
 
@@ -29,6 +29,10 @@ test: $(VENV)/dev.done ## every test
 
 test-unit test-pipeline test-properties test-faults test-browser: test-%: $(VENV)/dev.done ## one folder of tests; -pipeline, -properties, -faults, -browser likewise
 	$(pytest) mm_pipeline_tests/$*
+
+# Workers that begin on a fresh checkout would each compile the loops, 20 s of processor time for the same.
+loops: $(VENV)/dev.done
+	$(BIN)/python -m pytest --quiet mm_pipeline_tests/unit/test_risk_rows.py mm_pipeline_tests/unit/test_programme.py
 
 check: $(VENV)/dev.done ## lint, format, types, import contracts, locks, links of the papers
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from mm_pipeline.adapters.frames.study_frames import StudyFrames
 from mm_pipeline.adapters.journal import Journal, sqlite_url
 from mm_pipeline.application.study_grids.study import DATASETS, OUTCOMES
 from mm_pipeline.application.subjects import PIPELINE
+from mm_pipeline_tests.effort import SEARCHED
 from mm_pipeline_tests.markets import simulated_candles
 from mm_pipeline_tests.study_samples import write_study
 from mm_pipeline_tests.ui_client import UiClient
@@ -25,6 +26,7 @@ ASSETS = "{ assetNodes { assetKey { path } groupName } }"
 PARTITIONS = [f"2024-04|{policy}" for policy in ("calibrated", "seed")]
 
 
+@SEARCHED
 @pytest.mark.slow
 def test_month_under_two_policies_is_made_beside_the_watch(tmp_path: Path) -> None:
     home, candles = tmp_path / "home", tmp_path / "binance_ETH-USDT_15m.parquet"

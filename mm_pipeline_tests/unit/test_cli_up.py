@@ -43,7 +43,7 @@ def test_up_serves_the_ui_evaluates_by_itself_and_ends_whole(tmp_path: Path) -> 
         assert "kucoin:ETH/USDT" in output.until("paper exchange")
         url = output.until("UI ").split()[1]
         assert url.startswith("http://127.0.0.1:")
-        assert schedules(url) == {"exit_evaluation": "RUNNING", "hourly_metrics": "RUNNING"}
+        assert schedules(url) == dict.fromkeys(("exit_evaluation", "hourly_metrics", "housekeeping"), "RUNNING")
         line = output.until("eth-paper")
         assert "UNKNOWN" not in line
         assert "eth-v3" in line
