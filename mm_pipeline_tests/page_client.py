@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -17,6 +18,8 @@ from mm_pipeline.cli.up.processes import listen
 
 TOKEN = "correct-horse-battery"  # noqa: S105 - of tests alone
 FORM = "application/x-www-form-urlencoded"
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}"
+"""Text that a page must show as text."""
 
 
 @dataclass(frozen=True)
@@ -98,3 +101,30 @@ def served_page(settings_file: Path) -> Iterator[PageBrowser]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def text_of(reply: Reply) -> str:
+    """What a reader sees, in one line."""
+    return " ".join(re.sub(r"<[^>]+>", " ", reply.body.split("<main")[1]).split())
+
+
+class Tags(HTMLParser):
+    """Every tag of a page, as a browser finds them."""
+
+    def __init__(self, body: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.feed(body)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+
+def no_inline(body: str) -> None:
+    """Nothing in a page that the policy would refuse, and no address but its own."""
+    for tag, attributes in Tags(body).found:
+        assert tag not in ("style", "img", "iframe", "object"), tag
+        assert tag != "script" or attributes == {"src": "/static/page.js", "defer": ""}
+        assert not [name for name in attributes if name == "style" or name.startswith("on")], attributes
+        for name in ("src", "href", "action"):
+            assert re.match(r"/(?!/)|\?|$", attributes.get(name, "")), attributes

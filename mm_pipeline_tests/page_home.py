@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mm_pipeline.adapters.journal import Journal
@@ -14,6 +14,8 @@ from mm_pipeline_tests.operator_samples import OperatedHome
 
 MINUTE = timedelta(minutes=1)
 BAR = 15 * MINUTE
+AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
+NOW = AT + 4 * MINUTE
 
 
 def declared(home: OperatedHome, journal: Journal, *names: str, at: datetime, **changes: Any) -> list[Grid]:

@@ -29,7 +29,7 @@ DATASETS: Final = {
 """What is computed from candles, with its asset; those that list the journal are never made of other settings."""
 
 LISTS: Final = dict.fromkeys(("notifications", "deliveries"), "replayed_notifications")
-"""What lists the journal, with the asset whose keys they have: of them it is only told that a file is lost."""
+"""What lists the journal, with the asset whose keys they have: of them only lost files are named."""
 
 _MADE_BY: Final = {"settings_hash": "settings", "code_version": "code"}
 _MADE_OF: Final = {CANDLES_HASH: "candles", PAST_HASH: "candles", MADE_TO: "unfinished", GRID_HASH: "grids"}

@@ -126,8 +126,8 @@ ELSEWHERE = {
     "backfill.": "unit/test_backfill_estimate.py",
     "housekeeping.": "faults/test_37_clean_up.py",
     "ui.": "unit/test_ui_guard.py",
-    "page.history": "pipeline/test_operator_page_of_a_grid.py",
-    "page.": "pipeline/test_operator_page.py",
+    "page.history": "pipeline/operator_page/test_page_of_a_grid.py",
+    "page.": "pipeline/operator_page/test_page_front.py",
     "last_resort.": "unit/test_last_resort.py",
 }
 

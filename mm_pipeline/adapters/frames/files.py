@@ -189,9 +189,9 @@ class FrameFiles:
             raise self._unreadable(path, error) from error
 
     def _unreadable(self, path: str, error: Exception) -> FrameUnreadable:
-        told = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         return FrameUnreadable(
-            f"{self.full_path(path)} cannot be read: {told}.",
+            f"{self.full_path(path)} cannot be read: {reason}.",
             "Check the disk, the network and the permissions; where it is a folder, move that away.",
         )
 

@@ -89,18 +89,18 @@ def _end_alarms(deployment: Deployment, journal: Journal, grid: str) -> tuple[st
 
 def _acknowledged(done: Acknowledgement) -> list[str]:
     if not done.answered:
-        return [] if done.newer else ["Nothing was told of it, so there is nothing to acknowledge."]
+        return [] if done.newer else ["Nothing was paged of it, so there is nothing to acknowledge."]
     end = "acknowledged." if done.is_new else "had been acknowledged before."
-    return [f"{_told(done.answered)} {end} This closes no position: report flat once you are out."]
+    return [f"{_pages_of(done.answered)} {end} This closes no position: report flat once you are out."]
 
 
 def _newer(newer: tuple[DecisionRecord, ...]) -> list[str]:
     if not newer:
         return []
-    return [f"NOT answered, for it is newer than what you saw: {_told(newer)}. Go back and look at it."]
+    return [f"NOT answered, for it is newer than what you saw: {_pages_of(newer)}. Go back and look at it."]
 
 
-def _told(records: tuple[DecisionRecord, ...]) -> str:
+def _pages_of(records: tuple[DecisionRecord, ...]) -> str:
     decided = (one.decision for one in records)
     return " and ".join(
         f"{one.notice.value.replace('_', ' ')} of {one.evaluated_at:%Y-%m-%d %H:%M} UTC" for one in decided

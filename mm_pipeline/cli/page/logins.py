@@ -114,7 +114,7 @@ class Logins:
 
 
 def not_logged_in(request: Request) -> Response:
-    """The way to the login; a program is told how."""
+    """The way to the login; a program reads how."""
     if request.url.path.endswith("/json"):
         return json_answer({"problem": "Log in, or send the token as Authorization: Bearer."}, 401)
     return RedirectResponse("/login", 303)

@@ -13,7 +13,7 @@ from mm_pipeline.application.operator.standing import Standing, standing_in, sta
 from mm_pipeline.cli.delivery_access import delivery_for
 from mm_pipeline.cli.journal_access import check_grid, open_journal
 from mm_pipeline.domain.errors import PipelineError, StorageError
-from mm_pipeline.rendering.page.seen import GridSeen, urgent_first
+from mm_pipeline.rendering.page.grid_pages import GridPages, urgent_first
 from mm_pipeline.settings import Deployment
 
 
@@ -22,12 +22,12 @@ class FrontView:
     """How the installation stands, and by grid what an answer would be about."""
 
     standing: Standing
-    told: Mapping[str, Sequence[DecisionRecord]]
+    pages: Mapping[str, Sequence[DecisionRecord]]
 
     @property
-    def cards(self) -> list[GridSeen]:
+    def cards(self) -> list[GridPages]:
         """What needs an operator first comes first."""
-        return urgent_first([GridSeen(one, self.told[one.report.grid_id]) for one in self.standing.grids])
+        return urgent_first([GridPages(one, self.pages[one.report.grid_id]) for one in self.standing.grids])
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class GridView:
     ``problem`` says why the moment that was asked for cannot be opened.
     """
 
-    seen: GridSeen | None
+    seen: GridPages | None
     story: GridStory
     problem: str
 
@@ -56,14 +56,14 @@ def read_grid(deployment: Deployment, grid_id: str, *, at: datetime | None) -> G
     with open_journal(deployment) as journal:
         check_grid(journal, grid_id)
         status = next(iter(statuses_in(journal, deployment, now=now, only=grid_id)), None)
-        told = journal.notifications.standing(grid_id)
+        pages = journal.notifications.standing(grid_id)
         try:
             story, problem = grid_story(journal, grid_id, since=now - history, until=now, at=at), ""
         except StorageError:
             raise
         except PipelineError as error:  # nothing was evaluated then
             story, problem = grid_story(journal, grid_id, since=now - history, until=now), error.problem
-    return GridView(None if status is None else GridSeen(status, told), story, problem)
+    return GridView(None if status is None else GridPages(status, pages), story, problem)
 
 
 def read_front(deployment: Deployment) -> FrontView:
@@ -78,5 +78,5 @@ def read_front(deployment: Deployment) -> FrontView:
         failing = delivery_for(deployment.settings, journal).health.failing()
         standing = standing_in(journal, deployment, failing=failing, now=SystemClock().now())
         names = [one.report.grid_id for one in standing.grids]
-        told = {name: journal.notifications.standing(name) for name in names}
-    return FrontView(standing, told)
+        pages = {name: journal.notifications.standing(name) for name in names}
+    return FrontView(standing, pages)

@@ -13,7 +13,7 @@ from typing import Final
 from mm_pipeline.application.operator.last_pages import Due, LastPage
 from mm_pipeline.application.operator.status import UNKNOWN, GridStatus
 from mm_pipeline.rendering.page.drawings import Strip, strip_of
-from mm_pipeline.rendering.page.seen import GridSeen, action_of
+from mm_pipeline.rendering.page.grid_pages import GridPages, action_of
 from mm_pipeline.rendering.page.words import age_s, ago_text, due_text, moment_text, spoken
 from mm_pipeline.rendering.terminal.evaluation_tables import price_age_text, proposal_text
 from mm_pipeline.rendering.terminal.operator_tables import seconds_text
@@ -38,7 +38,7 @@ class Card:
         Age of its evaluation when the page was made, seconds: the browser counts on from there.
     figures
         Name and value of what is known of money and risk.
-    told
+    sent
         What was sent, answered and is due, a line each.
     shown
         Ids of the pages that an answer given here is about.
@@ -61,7 +61,7 @@ class Card:
     edges: str
     next_worse: str
     figures: tuple[tuple[str, str], ...]
-    told: tuple[str, ...]
+    sent: tuple[str, ...]
     due: str
     is_overdue: bool
     shown: tuple[str, ...]
@@ -69,10 +69,10 @@ class Card:
     may_be_flat: bool
 
 
-def card_of(seen: GridSeen, *, now: datetime) -> Card:
+def card_of(seen: GridPages, *, now: datetime) -> Card:
     """The card of a grid."""
     status, report = seen.status, seen.status.report
-    is_blind, shown = report.state == UNKNOWN, tuple(one.decision.page for one in seen.told)
+    is_blind, shown = report.state == UNKNOWN, tuple(one.decision.page for one in seen.pages)
     worse = next_worse(report)
     age = price_age_text(report, now)
     return Card(
@@ -93,7 +93,7 @@ def card_of(seen: GridSeen, *, now: datetime) -> Card:
         edges="" if is_blind else edges_text(report),
         next_worse="" if worse is None else worse.text(report),
         figures=() if is_blind else tuple(_figures(report)),
-        told=(*_told(status.last_page, now), *_answered(status, now), *_undelivered(status.due)),
+        sent=(*_last_page(status.last_page, now), *_answered(status, now), *_undelivered(status.due)),
         due=due_text(status.due, now),
         is_overdue=status.due.is_window_over,
         shown=shown,
@@ -103,7 +103,7 @@ def card_of(seen: GridSeen, *, now: datetime) -> Card:
 
 
 def _is_open(status: GridStatus) -> bool:
-    """Whether anything that was told has no answer yet."""
+    """Whether anything that was paged has no answer yet."""
     page = status.last_page
     is_seen = page is not None and page.acknowledged_at is not None
     return not is_seen or status.due.respond_by is not None or bool(status.due.open_emergencies)
@@ -141,10 +141,10 @@ def _figures(report: GridReport) -> list[tuple[str, str]]:
     return [*found, *at_risk, *stops]
 
 
-def _told(page: LastPage | None, now: datetime) -> list[str]:
+def _last_page(page: LastPage | None, now: datetime) -> list[str]:
     if page is None:
-        return ["Nothing was told yet."]
-    lines = [f"Told {spoken(page.notice)} at {moment_text(page.decided_at)}, {ago_text(page.decided_at, now)}."]
+        return ["Nothing was paged yet."]
+    lines = [f"Paged {spoken(page.notice)} at {moment_text(page.decided_at)}, {ago_text(page.decided_at, now)}."]
     if page.sent_on:
         lines.append("Sent: " + ", ".join(f"{name} {at:%H:%M:%S}" for name, at in page.sent_on.items()) + ".")
     elif page.delivery != "waiting":

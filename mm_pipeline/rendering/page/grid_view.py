@@ -20,7 +20,7 @@ from mm_pipeline.reporting.pages.words import amount_text, quote_of
 from mm_pipeline.reporting.price_words import price_text
 from mm_pipeline.reporting.trigger_words import TRIGGER_WORDS, fires_at_text, value_text
 
-_MARKS: Final = {LineKind.PAGE: "told", LineKind.RESPONSE: "answered"}
+_MARKS: Final = {LineKind.PAGE: "paged", LineKind.RESPONSE: "answered"}
 _OPENED: Final = (LineKind.CHANGE, LineKind.PAGE)
 """Lines whose moment opens with its triggers."""
 

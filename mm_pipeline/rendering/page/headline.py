@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mm_pipeline.application.operator.standing import Standing
 from mm_pipeline.application.operator.status import UNKNOWN
-from mm_pipeline.rendering.page.seen import ACTIONS, GridSeen, action_of
+from mm_pipeline.rendering.page.grid_pages import ACTIONS, GridPages, action_of
 from mm_pipeline.rendering.page.words import age_s, ago_text, due_text, moment_text, spoken
 from mm_pipeline.reporting.price_words import age_text
 
@@ -27,7 +27,7 @@ class Headline:
     age_s: int
 
 
-def headline_of(standing: Standing, ordered: Sequence[GridSeen]) -> Headline:
+def headline_of(standing: Standing, ordered: Sequence[GridPages]) -> Headline:
     """The one line: the watch's silence before any state, for no state is known then.
 
     Parameters

@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 
 import pytest
 
 from mm_pipeline.adapters.clock import SystemClock
-from mm_pipeline.adapters.config.home import JOURNAL_VARIABLE
 from mm_pipeline.adapters.journal import Journal
 from mm_pipeline.adapters.page.sessions import PageKeys
 from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.notifications import Notice
 from mm_pipeline_tests.journal_samples import grid as sample_grid
-from mm_pipeline_tests.operator_samples import OperatedHome, commit, decision, operated_home, send
+from mm_pipeline_tests.operator_samples import OperatedHome, commit, decision, send
 from mm_pipeline_tests.page_client import FORM, TOKEN, PageBrowser, served_page
-from mm_pipeline_tests.page_home import BAR, MINUTE, declared, judged
+from mm_pipeline_tests.page_home import AT, BAR, MINUTE, NOW, declared, judged
 
-AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
-NOW = AT + 4 * MINUTE
 ACKNOWLEDGE, FLAT = "/grid/eth/acknowledge", "/grid/eth/flat"
-
-
-@pytest.fixture(autouse=True)
-def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long other tests take."""
-    monkeypatch.setattr(SystemClock, "now_ms", lambda _self: to_ms(NOW))
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OperatedHome:
-    monkeypatch.setenv("MM_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("MM_PAGE_TOKEN", TOKEN)
-    monkeypatch.delenv(JOURNAL_VARIABLE, raising=False)
-    return operated_home(tmp_path)
 
 
 @pytest.fixture

@@ -7,42 +7,20 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
 from click.testing import CliRunner
 
-from mm_pipeline.adapters.clock import SystemClock
-from mm_pipeline.adapters.config.home import JOURNAL_VARIABLE
 from mm_pipeline.adapters.journal import Journal
 from mm_pipeline.adapters.page.sessions import PageKeys
 from mm_pipeline.cli import main
-from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.notifications import Notice, ResponseKind
-from mm_pipeline_tests.operator_samples import OperatedHome, answer, commit, decision, operated_home, send
-from mm_pipeline_tests.page_client import FORM, TOKEN, PageBrowser, Reply, served_page
-from mm_pipeline_tests.page_home import BAR, MINUTE, declared, judged
+from mm_pipeline_tests.operator_samples import OperatedHome, answer, commit, decision, send
+from mm_pipeline_tests.page_client import FORM, HOSTILE, TOKEN, PageBrowser, no_inline, served_page, text_of
+from mm_pipeline_tests.page_home import AT, BAR, MINUTE, NOW, declared, judged
 from mm_pipeline_tests.page_samples import RISK, a_report, with_cost
 from mm_pipeline_tests.up_process import MM, unused_port
-
-AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
-NOW = AT + 4 * MINUTE
-
-
-@pytest.fixture(autouse=True)
-def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long other tests take."""
-    monkeypatch.setattr(SystemClock, "now_ms", lambda _self: to_ms(NOW))
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OperatedHome:
-    monkeypatch.setenv("MM_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("MM_PAGE_TOKEN", TOKEN)
-    monkeypatch.delenv(JOURNAL_VARIABLE, raising=False)
-    return operated_home(tmp_path)
 
 
 @pytest.fixture
@@ -56,11 +34,6 @@ def journal(home: OperatedHome) -> Iterator[Journal]:
 def browser(home: OperatedHome) -> Iterator[PageBrowser]:
     with served_page(home.settings_file) as opened:
         yield opened
-
-
-def text_of(reply: Reply) -> str:
-    """What a reader sees, in one line."""
-    return " ".join(re.sub(r"<[^>]+>", " ", reply.body.split("<main")[1]).split())
 
 
 def test_page_without_a_token_refuses_to_start_and_says_what_to_set(
@@ -178,28 +151,6 @@ def test_every_answer_forbids_what_is_inline_or_from_elsewhere(journal: Journal,
         assert headers["cache-control"] == ("max-age=300" if path.startswith("/static/") else "no-store")
 
 
-class Tags(HTMLParser):
-    """Every tag of a page, as a browser finds them."""
-
-    def __init__(self, body: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str]]] = []
-        self.feed(body)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, {name: value or "" for name, value in attrs}))
-
-
-def no_inline(body: str) -> None:
-    """Nothing in a page that the policy would refuse, and no address but its own."""
-    for tag, attributes in Tags(body).found:
-        assert tag not in ("style", "img", "iframe", "object"), tag
-        assert tag != "script" or attributes == {"src": "/static/page.js", "defer": ""}
-        assert not [name for name in attributes if name == "style" or name.startswith("on")], attributes
-        for name in ("src", "href", "action"):
-            assert re.match(r"/(?!/)|\?|$", attributes.get(name, "")), attributes
-
-
 def test_front_has_nothing_inline_and_loads_itself_again_without_javascript(
     journal: Journal, browser: PageBrowser
 ) -> None:
@@ -252,7 +203,7 @@ def test_blind_grid_shows_no_figure_of_cost_or_risk(journal: Journal, browser: P
 
 
 @pytest.mark.parametrize("state", ["NORMAL", "WARNING", "UNKNOWN"])
-def test_emergency_that_was_told_leads_although_it_looks_milder_now(
+def test_emergency_that_was_paged_leads_although_it_looks_milder_now(
     state: str, home: OperatedHome, journal: Journal, browser: PageBrowser
 ) -> None:
     declared(home, journal, "eth", "ada", at=AT)
@@ -265,7 +216,7 @@ def test_emergency_that_was_told_leads_although_it_looks_milder_now(
     seen = text_of(browser.get())
     assert "MANDATORY EXIT STANDS: eth Exit: stop the bot and sell what it holds." in seen
     assert f"now {state}" in seen
-    assert "stands until the watch tells NORMAL" in seen
+    assert "stands until the watch says NORMAL" in seen
     assert "Nothing to do." not in seen
     assert seen.index("eth kucoin") < seen.index("ada kucoin")
 
@@ -310,9 +261,6 @@ def test_journal_that_cannot_be_read_is_unknown_and_no_older_page(home: Operated
     assert "there is no journal" in front.body
     reply = browser.get("/json")
     assert (reply.status, json.loads(reply.body)["state"]) == (503, "UNKNOWN")
-
-
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}"
 
 
 def test_hostile_text_from_files_and_answers_appears_as_text(

@@ -19,15 +19,15 @@ ACTIONS: Final = {
     UNKNOWN: "Look at the exchange yourself.",
 }
 """What each state asks of an operator who still holds something; entry states ask for nothing."""
-_STANDS: Final = "The MANDATORY EXIT that was told stands until the watch tells NORMAL."
+_STANDS: Final = "The MANDATORY EXIT that was paged stands until the watch says NORMAL."
 
 
 @dataclass(frozen=True)
-class GridSeen:
+class GridPages:
     """How a grid stands, and the decisions that an answer given now would be about."""
 
     status: GridStatus
-    told: Sequence[DecisionRecord]
+    pages: Sequence[DecisionRecord]
 
     @property
     def is_flat(self) -> bool:
@@ -36,9 +36,9 @@ class GridSeen:
 
     @property
     def has_emergency(self) -> bool:
-        """Whether an emergency that was told stands: only NORMAL, or the word that it is flat, ends it."""
+        """Whether an emergency that was paged stands: only NORMAL, or the word that it is flat, ends it."""
         grid = self.status.report.grid
-        mandatory = [one.decision for one in self.told if one.decision.notice is Notice.MANDATORY_EXIT]
+        mandatory = [one.decision for one in self.pages if one.decision.notice is Notice.MANDATORY_EXIT]
         is_present = any(grid is None or one.evaluated_at >= grid.started_at for one in mandatory)
         return is_present and not self.is_flat
 
@@ -48,12 +48,12 @@ class GridSeen:
         return Notice.MANDATORY_EXIT.value if self.has_emergency else self.status.report.state
 
 
-def urgent_first(grids: Sequence[GridSeen]) -> list[GridSeen]:
+def urgent_first(grids: Sequence[GridPages]) -> list[GridPages]:
     """What needs an operator first comes first; a closed position hides no open one, whatever its state."""
     return sorted(grids, key=lambda one: (one.is_flat, SEVERITY.index(one.weighed_state), one.status.report.grid_id))
 
 
-def action_of(seen: GridSeen) -> str:
+def action_of(seen: GridPages) -> str:
     """What a grid asks of its operator now."""
     if seen.is_flat:
         return "You reported flat."

@@ -5,45 +5,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from mm_pipeline.adapters.clock import SystemClock
-from mm_pipeline.adapters.config.home import JOURNAL_VARIABLE
 from mm_pipeline.adapters.journal import Journal
 from mm_pipeline.domain.instants import to_ms
 from mm_pipeline.domain.notifications import Notice, ResponseKind
-from mm_pipeline_tests.operator_samples import OperatedHome, answer, commit, decision, operated_home, send
-from mm_pipeline_tests.page_client import TOKEN, PageBrowser, served_page
-from mm_pipeline_tests.page_home import BAR, MINUTE, declared, judged
+from mm_pipeline_tests.operator_samples import OperatedHome, answer, commit, decision, send
+from mm_pipeline_tests.page_client import HOSTILE, PageBrowser, no_inline, served_page, text_of
+from mm_pipeline_tests.page_home import AT, BAR, MINUTE, NOW, declared, judged
 from mm_pipeline_tests.page_samples import RISK, a_report, with_cost
-from mm_pipeline_tests.pipeline.test_operator_page import HOSTILE, no_inline, text_of
 
-AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
-NOW = AT + 4 * MINUTE
 HELD = dict(with_cost(a_report("WARNING"), RISK).risk or {}) | {"level": "HIGH"}
 
 
 def trigger(value: float, threshold: float, *, fired: bool) -> dict[str, Any]:
     margin = value - threshold
     return {"value": value, "threshold": threshold, "margin": margin, "fired": fired, "since": AT if fired else None}
-
-
-@pytest.fixture(autouse=True)
-def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long other tests take."""
-    monkeypatch.setattr(SystemClock, "now_ms", lambda _self: to_ms(NOW))
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OperatedHome:
-    monkeypatch.setenv("MM_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("MM_PAGE_TOKEN", TOKEN)
-    monkeypatch.delenv(JOURNAL_VARIABLE, raising=False)
-    return operated_home(tmp_path)
 
 
 @pytest.fixture
@@ -92,7 +73,7 @@ def test_page_tells_states_pages_and_answers_newest_first(browser: PageBrowser) 
 def test_chart_shows_price_states_pages_and_answers(browser: PageBrowser) -> None:
     chart = browser.get("/grid/eth").body.split('class="chart"')[1].split("</svg>")[0]
     assert chart.count('class="band"') == 3
-    assert len(re.findall(r'<circle class="told"', chart)) == 1
+    assert len(re.findall(r'<circle class="paged"', chart)) == 1
     assert len(re.findall(r'<circle class="answered"', chart)) == 1
     (points,) = re.findall(r'<polyline points="([^"]+)"', chart)
     assert len(points.split()) == 17
